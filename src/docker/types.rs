@@ -1,0 +1,46 @@
+//! The Engine's answers, as far as toots needs them.
+
+use std::collections::BTreeMap;
+
+/// The Engine itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EngineStatus {
+    /// Its version.
+    pub version: String,
+    /// Highest API version that it speaks.
+    pub api: String,
+    /// Lowest API version that it speaks.
+    pub min_api: String,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerStatus {
+    /// Its id.
+    pub id: String,
+    /// Its name without the slash.
+    pub name: String,
+    /// Image reference or id that it was created from.
+    pub image: String,
+    /// Image id.
+    pub image_id: String,
+    /// `created`, `running`, `restarting`, `paused`, `exited`, `dead`.
+    pub state: String,
+    /// The Engine's sentence (`Up 3 minutes`).
+    pub status: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageStatus {
+    /// Its id.
+    pub id: String,
+    /// `repository:tag`.
+    pub tags: Vec<String>,
+    /// `repository@sha256:…`.
+    pub digests: Vec<String>,
+    /// Bytes.
+    pub size: u64,
+}

@@ -1,0 +1,44 @@
+//! Makes what a host sent fit to be shown.
+
+/// Replaces control characters (C0 but newline, DEL, C1), bidirectional and other invisible formatting characters by visible escapes,
+/// so that no byte of a host's making can drive a terminal. Newlines stay.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push(c),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\u{1f}' | '\u{7f}' => out.push_str(&format!("\\x{:02x}", c as u32)),
+            '\u{80}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_drives_a_terminal_stays() {
+        let all: String = (0u32..=0x2100).chain(0xfe00..=0xffff).filter_map(char::from_u32).collect();
+        let shown = escape(&all);
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(!shown.contains('\u{202e}') && !shown.contains('\u{2066}'));
+        assert_eq!(escape("\x1b[2J\r"), "\\x1b[2J\\r");
+        assert_eq!(escape("grün\nzwei"), "grün\nzwei");
+    }
+}

@@ -1,0 +1,3 @@
+//! The `toots` binary: everything is in the library.
+
+fn main() {}
