@@ -1,0 +1,188 @@
+//! `Desired − Observed`.
+
+use std::collections::BTreeMap;
+
+use super::explain::{changed_fields, file_diff};
+use super::types::{FileChange, HostPlan, Observed, Plan, Step};
+use crate::desired::{ComponentDesired, Desired, HostDesired};
+use crate::docker::{ContainerStatus, ImageStatus};
+use crate::observe::{DockerStatus, FileStatus, HostStatus};
+use crate::spec::{ContainerSpec, DirSpec, FileSpec, HostName, Place};
+
+/// The changes that would bring the observed hosts to their desired state.
+#[must_use]
+pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
+    let hosts =
+        desired.hosts.iter().filter_map(|host| observed.get(&host.name).map(|status| host_plan(desired, host, status, observed))).collect();
+    Plan { hosts }
+}
+
+fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observed: &Observed) -> HostPlan {
+    let (containers, images) = match &status.docker {
+        DockerStatus::Up { containers, images, .. } => (containers.as_slice(), images.as_slice()),
+        _ => (&[][..], &[][..]),
+    };
+    let mut prepare = Vec::new();
+    if matches!(status.docker, DockerStatus::Absent) {
+        let manager = status.facts.package_managers.first().cloned().unwrap_or_default();
+        prepare.push(Step::InstallDocker { manager });
+    }
+    let hosts_entries = (!host.hosts_entries.is_empty() && host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
+    prepare.extend(place(&host.dirs, host.files.iter(), hosts_entries, status));
+    let mut pulls: BTreeMap<String, Step> = BTreeMap::new();
+    let mut components = BTreeMap::new();
+    for component in &host.components {
+        let steps = component_steps(component, containers, status, creates_ensemble(component, &host.name, observed));
+        for (image, digest) in std::iter::once((&component.container.image, &component.container.digest))
+            .chain(component.extra_images.iter().map(|(i, d)| (i, d)))
+        {
+            if !present(images, digest.as_deref()) {
+                pulls.insert(image.0.clone(), Step::Pull { image: image.clone(), digest: digest.clone() });
+            }
+        }
+        if !steps.is_empty() {
+            components.insert(component.name.clone(), steps);
+        }
+    }
+    HostPlan {
+        host: host.name.clone(),
+        roles: host.roles.iter().copied().collect(),
+        prepare,
+        images: pulls.into_values().collect(),
+        components,
+        cleanup: cleanup(desired, host, containers),
+    }
+}
+
+/// Whether this host takes part in creating the component's ensemble: no member has ever been proven and this one holds no data.
+fn creates_ensemble(component: &ComponentDesired, host: &HostName, observed: &Observed) -> bool {
+    let proven = observed.values().any(|status| status.proven.contains(&component.name));
+    let has_data = component.data_dir.as_ref().is_some_and(|dir| observed.get(host).is_some_and(|status| status.has_data.contains(dir)));
+    !proven && !has_data
+}
+
+fn component_steps(component: &ComponentDesired, containers: &[ContainerStatus], status: &HostStatus, creates: bool) -> Vec<Step> {
+    let spec = &component.container;
+    let existing = containers.iter().find(|container| container.name == spec.name());
+    let record = record(component);
+    let files = component.files.iter().filter(|file| file.place == Place::Always || creates).chain(std::iter::once(&record));
+    let placed = place(&component.dirs, files, None, status);
+    let changed: Vec<String> = match &placed {
+        Some(Step::Place { files, .. }) => files.iter().map(|change| change.file.path.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let mut steps: Vec<Step> = placed.into_iter().collect();
+    match existing {
+        None => steps.push(Step::Create { spec: Box::new(spec.clone()) }),
+        Some(container) if !same(container, spec) => {
+            let reason = replace_reason(component, container, status);
+            steps.push(Step::Replace { spec: Box::new(spec.clone()), reason });
+        }
+        Some(container) if !matches!(container.state.as_str(), "running" | "restarting") => {
+            steps.push(Step::Start { container: container.name.clone(), state: container.state.clone() });
+        }
+        Some(container) => steps.extend(signals(component, &container.name, &changed)),
+    }
+    steps
+}
+
+fn same(container: &ContainerStatus, spec: &ContainerSpec) -> bool {
+    container.labels.get(ContainerSpec::LABEL_SPEC) == Some(&spec.hash().0)
+}
+
+fn replace_reason(component: &ComponentDesired, container: &ContainerStatus, status: &HostStatus) -> String {
+    let record = status.files.get(&record_path(component)).and_then(|file| file.content.as_deref());
+    let former: Option<ContainerSpec> = record
+        .and_then(|bytes| serde_json::from_slice(bytes).ok())
+        // The record may be newer than the container, when a run was cut off between the two.
+        .filter(|former: &ContainerSpec| container.labels.get(ContainerSpec::LABEL_SPEC) == Some(&former.hash().0));
+    match former {
+        Some(former) => changed_fields(&former, &component.container),
+        None => "its specification changed".into(),
+    }
+}
+
+/// The specification itself, kept on the host so that the next change can be explained field by field.
+fn record(component: &ComponentDesired) -> FileSpec {
+    let mut content = serde_json::to_vec_pretty(&component.container).unwrap_or_default();
+    content.push(b'\n');
+    FileSpec { path: record_path(component), mode: 0o600, uid: 0, gid: 0, content, secret: false, place: Place::Always }
+}
+
+fn record_path(component: &ComponentDesired) -> String {
+    format!("/etc/toots/containers/{}.json", component.name)
+}
+
+fn signals(component: &ComponentDesired, container: &str, changed: &[String]) -> Vec<Step> {
+    let mut by_signal: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+    for (path, signal) in &component.reload {
+        if changed.contains(path) {
+            by_signal.entry(signal).or_default().push(path.clone());
+        }
+    }
+    by_signal.into_iter().map(|(signal, files)| Step::Signal { container: container.to_owned(), signal: signal.clone(), files }).collect()
+}
+
+fn place<'a>(
+    dirs: &[DirSpec],
+    files: impl Iterator<Item = &'a FileSpec>,
+    hosts_entries: Option<Vec<(String, String)>>,
+    status: &HostStatus,
+) -> Option<Step> {
+    let dirs: Vec<_> = dirs.iter().filter_map(|dir| dir_reason(dir, status.files.get(&dir.path)).map(|why| (dir.clone(), why))).collect();
+    let files: Vec<_> = files.filter_map(|file| file_change(file, status.files.get(&file.path))).collect();
+    (!dirs.is_empty() || !files.is_empty() || hosts_entries.is_some()).then_some(Step::Place { dirs, files, hosts_entries })
+}
+
+fn dir_reason(dir: &DirSpec, seen: Option<&FileStatus>) -> Option<String> {
+    match seen {
+        None => Some("new".into()),
+        Some(seen) if seen.kind != 'd' => Some("not a directory".into()),
+        Some(seen) => rights(seen, dir.mode, dir.uid, dir.gid),
+    }
+}
+
+fn rights(seen: &FileStatus, mode: u32, uid: u32, gid: u32) -> Option<String> {
+    let mut reasons = Vec::new();
+    if seen.mode != mode {
+        reasons.push(format!("mode {:04o} → {mode:04o}", seen.mode));
+    }
+    if (seen.uid, seen.gid) != (uid, gid) {
+        reasons.push(format!("owner {}:{} → {uid}:{gid}", seen.uid, seen.gid));
+    }
+    (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
+fn file_change(file: &FileSpec, seen: Option<&FileStatus>) -> Option<FileChange> {
+    let reason = match seen {
+        None => "new".to_owned(),
+        Some(seen) if seen.kind != 'f' => "not a regular file".into(),
+        Some(seen) if seen.sha256.as_deref() != Some(&file.digest()) => "content".into(),
+        Some(seen) => rights(seen, file.mode, file.uid, file.gid)?,
+    };
+    let former = seen.and_then(|seen| seen.content.as_deref());
+    let diff = file_diff(file, former, reason == "new");
+    Some(FileChange { file: file.clone(), reason, diff })
+}
+
+fn present(images: &[ImageStatus], digest: Option<&str>) -> bool {
+    match digest {
+        // Content is addressed by the digest alone; the repository in front of it may be a mirror's.
+        Some(digest) => images.iter().any(|seen| seen.digests.iter().any(|d| d.ends_with(digest))),
+        None => false,
+    }
+}
+
+/// Containers with this cluster's label that nothing wants: of dropped components, or set aside by a replacement that was cut off.
+fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]) -> Vec<Step> {
+    containers
+        .iter()
+        .filter(|c| c.labels.get(ContainerSpec::LABEL_CLUSTER).map(String::as_str) == Some(desired.cluster.as_str()))
+        .filter(|c| c.labels.contains_key(ContainerSpec::LABEL_COMPONENT))
+        .filter(|c| !host.components.iter().any(|wanted| wanted.container.name() == c.name))
+        .map(|c| {
+            let reason = if c.name.ends_with(".old") { "left over from a replacement" } else { "its component is no longer wanted here" };
+            Step::Remove { container: c.name.clone(), reason: reason.into() }
+        })
+        .collect()
+}
