@@ -44,3 +44,33 @@ pub struct ImageStatus {
     /// Bytes.
     pub size: u64,
 }
+
+/// What only an inspection of one container tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerDetail {
+    /// Its id.
+    pub id: String,
+    /// RFC 3339.
+    pub started_at: String,
+    /// Restarts by the Engine since it was created.
+    pub restart_count: i64,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether the Engine waits to start it again.
+    pub restarting: bool,
+    /// Last exit code.
+    pub exit_code: i64,
+    /// Killed for want of memory.
+    pub oom_killed: bool,
+}
+
+/// Login to a registry; travels in a request header and rests nowhere on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryAuth {
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: crate::spec::Secret,
+    /// `host[:port]`.
+    pub server: String,
+}

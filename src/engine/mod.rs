@@ -1,1 +1,1 @@
-//! The room `engine`.
+//! x
