@@ -1,1 +1,19 @@
-//! The room `inventory`.
+//! inventory.toml → a validated [`Inventory`]; import of an old Toots.conf; edits that keep comments and order.
+//!
+//! Owns: the schema, its checks and their messages. May import: `spec`; only it may name toml_edit.
+//! To add a key: a field in `types.rs`, its line in `schema.rs`, its place in inventory.toml.example.
+
+mod check;
+mod edit;
+mod error;
+mod import;
+mod load;
+mod reader;
+mod schema;
+mod types;
+
+pub use edit::{EditError, add_host};
+pub use error::{InventoryErrors, Problem};
+pub use import::import;
+pub use load::{load, parse};
+pub use types::{ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, Options, PasswordSource, Registry, SshSettings, Timeouts};

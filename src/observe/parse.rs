@@ -97,7 +97,8 @@ fn files(stats: &str, sums: &str, contents: &str) -> BTreeMap<String, FileStatus
     let mut out = BTreeMap::new();
     for line in stats.lines() {
         let mut parts = line.splitn(5, ' ');
-        let (Some(raw), Some(mode), Some(uid), Some(gid), Some(path)) = (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(raw), Some(mode), Some(uid), Some(gid), Some(path)) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
         else {
             continue;
         };

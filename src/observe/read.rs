@@ -112,13 +112,8 @@ async fn script(session: &Arc<dyn Session>, request: &Request) -> Result<parse::
         crate::transport::quote(&words(&request.data_dirs)),
         crate::transport::quote(&words(&reach))
     );
-    let exec = Exec {
-        command: "sh -s".into(),
-        stdin: Bytes::from(head + SCRIPT),
-        privileged: true,
-        deadline: DEADLINE,
-        max_output: MAX_OUTPUT,
-    };
+    let exec =
+        Exec { command: "sh -s".into(), stdin: Bytes::from(head + SCRIPT), privileged: true, deadline: DEADLINE, max_output: MAX_OUTPUT };
     let before = now_ms();
     let output = session.exec(exec).await?;
     if output.status != 0 {

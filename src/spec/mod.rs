@@ -12,6 +12,7 @@ mod node;
 mod probe;
 mod role;
 mod secret;
+mod shown;
 
 pub use container::{ContainerSpec, Mount, SpecHash};
 pub use file::{DirSpec, FileSpec, Place, digest};
@@ -21,3 +22,4 @@ pub use node::NodeRecord;
 pub use probe::{ProbeSpec, WebSpec};
 pub use role::Role;
 pub use secret::Secret;
+pub use shown::shown;

@@ -1,9 +1,9 @@
-//! Makes what a host sent fit to be shown.
+//! Makes a text fit to be shown.
 
 /// Replaces control characters (C0 but newline, DEL, C1), bidirectional and other invisible formatting characters by visible escapes,
-/// so that no byte of a host's making can drive a terminal. Newlines stay.
+/// so that no byte of a host's or a file's making can drive a terminal. Newlines stay.
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -35,10 +35,10 @@ mod tests {
     #[test]
     fn nothing_that_drives_a_terminal_stays() {
         let all: String = (0u32..=0x2100).chain(0xfe00..=0xffff).filter_map(char::from_u32).collect();
-        let shown = escape(&all);
-        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
-        assert!(!shown.contains('\u{202e}') && !shown.contains('\u{2066}'));
-        assert_eq!(escape("\x1b[2J\r"), "\\x1b[2J\\r");
-        assert_eq!(escape("grün\nzwei"), "grün\nzwei");
+        let out = shown(&all);
+        assert!(out.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(!out.contains('\u{202e}') && !out.contains('\u{2066}'));
+        assert_eq!(shown("\x1b[2J\r"), "\\x1b[2J\\r");
+        assert_eq!(shown("grün\nzwei"), "grün\nzwei");
     }
 }

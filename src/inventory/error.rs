@@ -1,0 +1,84 @@
+//! Everything that is wrong with an inventory, each with its place.
+
+use std::fmt;
+use std::ops::Range;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line and column, from 1; absent when the file as a whole is meant.
+    pub at: Option<(usize, usize)>,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// All problems of one file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InventoryErrors {
+    /// The file as it was named.
+    pub file: String,
+    /// In the order of their places.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for InventoryErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.problems.iter().enumerate() {
+            if n > 0 {
+                writeln!(f)?;
+            }
+            match problem.at {
+                Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file, problem.what)?,
+                None => write!(f, "{}: {}", self.file, problem.what)?,
+            }
+            if let Some(help) = &problem.help {
+                write!(f, "\n  hint: {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Collects problems with byte ranges and turns them into lines and columns at the end.
+pub(super) struct Problems<'a> {
+    text: &'a str,
+    found: Vec<(usize, Problem)>,
+}
+
+/// More problems than this say nothing new.
+const MOST: usize = 50;
+
+impl<'a> Problems<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, found: Vec::new() }
+    }
+
+    pub fn add(&mut self, span: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
+        if self.found.len() < MOST {
+            let start = span.as_ref().map_or(0, |span| span.start);
+            let at = span.map(|span| self.place(span.start));
+            self.found
+                .push((start, Problem { at, what: crate::spec::shown(&what.into()), help: help.map(|help| crate::spec::shown(&help)) }));
+        }
+    }
+
+    /// Line and column of a byte, columns in characters.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let at = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
+        let before = &self.text[..at];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        (line, column)
+    }
+
+    pub fn finish<T>(mut self, file: &str, value: Option<T>) -> Result<T, InventoryErrors> {
+        self.found.sort_by_key(|(start, _)| *start);
+        let problems: Vec<Problem> = self.found.into_iter().map(|(_, problem)| problem).collect();
+        match value {
+            Some(value) if problems.is_empty() => Ok(value),
+            _ => Err(InventoryErrors { file: file.to_owned(), problems }),
+        }
+    }
+}

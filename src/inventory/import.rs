@@ -1,0 +1,79 @@
+//! The shell tool's Toots.conf as an inventory.
+
+use std::fmt::Write as _;
+
+use super::error::{InventoryErrors, Problems};
+
+/// Converts a Toots.conf; every key of it is known. Comments and empty lines are left out, since the result explains itself.
+///
+/// # Errors
+/// Lines that are no assignment, and keys that the shell tool does not have, each with its place.
+pub fn import(text: &str, name: &str) -> Result<String, InventoryErrors> {
+    let mut problems = Problems::new(text);
+    let mut values: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let span = at..at + line.len();
+        at += line.len();
+        let line = line.split(" #").next().unwrap_or("").trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=').map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\'']).to_owned())) {
+            Some((key, value)) if ["MASTERS", "NIC", "IN_DOMAIN", "EX_DOMAIN", "VIP", "NFS", "REGISTRY_IP", "CA"].contains(&key) => {
+                values.insert(key, value);
+            }
+            Some((key, _)) => problems.add(
+                Some(span),
+                format!("unknown key {key:?}"),
+                Some("Toots.conf has MASTERS, NIC, IN_DOMAIN, EX_DOMAIN, VIP, NFS, REGISTRY_IP and CA".into()),
+            ),
+            None => problems.add(Some(span), "is no assignment KEY=VALUE", None),
+        }
+    }
+    if !values.contains_key("MASTERS") {
+        problems.add(None, "it names no MASTERS", None);
+    }
+    let out = written(&values);
+    problems.finish(name, Some(out))
+}
+
+fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
+    let mut out = String::from("# Imported from Toots.conf.\n");
+    let get = |key: &str| values.get(key).filter(|value| !value.is_empty());
+    let quoted = |text: &str| toml_edit::Value::from(text).to_string();
+    let masters: Vec<String> = get("MASTERS").map(String::as_str).unwrap_or("").split(',').map(|ip| quoted(ip.trim())).collect();
+    let _ = writeln!(
+        out,
+        "masters = [{}]\n# Toots.conf knew no slaves and edges: each was installed on its own machine. List them here.\nslaves = []\nedges = []",
+        masters.join(", ")
+    );
+    let mut table = |header: &str, keys: &[(&str, &str)]| {
+        let lines: Vec<String> = keys.iter().filter_map(|(new, old)| get(old).map(|value| format!("{new} = {}", quoted(value)))).collect();
+        if !lines.is_empty() {
+            let _ = writeln!(out, "\n[{header}]\n{}", lines.join("\n"));
+        }
+    };
+    table("network", &[("nic", "NIC"), ("in_domain", "IN_DOMAIN"), ("ex_domain", "EX_DOMAIN"), ("vip", "VIP")]);
+    table("nfs", &[("export", "NFS")]);
+    table("registry", &[("server", "REGISTRY_IP"), ("ca", "CA")]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_arrives() {
+        let conf = "#Master Hosts\nMASTERS=10.0.0.1,10.0.0.2,10.0.0.3\nNIC=eth1\nIN_DOMAIN=a.example\nEX_DOMAIN=b.example\nVIP=10.0.0.100\nNFS=10.0.0.9:/store\nREGISTRY_IP=10.0.0.8\nCA=super.crt\n";
+        let toml = import(conf, "Toots.conf").unwrap();
+        let inventory = super::super::parse(&toml, "x", std::path::Path::new("/base")).unwrap();
+        assert_eq!(inventory.hosts.len(), 3);
+        assert_eq!(inventory.hosts[0].nic, "eth1");
+        assert_eq!((inventory.network.in_domain.as_str(), inventory.network.ex_domain.as_deref()), ("a.example", Some("b.example")));
+        assert_eq!(inventory.nfs.unwrap().export, "10.0.0.9:/store");
+        assert_eq!(inventory.registry.unwrap().ca.unwrap().display().to_string(), "/base/super.crt");
+        assert!(import("FOO=1\nMASTERS=a", "c").is_err());
+    }
+}
