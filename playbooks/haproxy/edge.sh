@@ -6,8 +6,8 @@
 # since Consul does not tell who was first. Whatever happens to a bundle is said in the log and in the file "state".
 set -u
 
-base=/usr/local/etc/haproxy/base.cfg
-bundle=/edge/rendered/bundle
+base=/etc/toots-haproxy/base.cfg
+bundle=/edge/bundle
 dir=/usr/local/etc/haproxy
 reserved=" $1 "
 shift

@@ -1,0 +1,48 @@
+//! What a host has besides its components.
+
+use std::collections::BTreeMap;
+
+use super::types::{ComponentDesired, HostDesired};
+use crate::inventory::{Host, Inventory};
+use crate::spec::{DirSpec, FileSpec, NodeRecord, Place, Role, Secret};
+
+pub(super) fn desired(
+    inventory: &Inventory,
+    host: &Host,
+    node: NodeRecord,
+    secrets: &BTreeMap<String, Secret>,
+    components: Vec<ComponentDesired>,
+) -> HostDesired {
+    let dir = |path: &str, mode| DirSpec { path: path.to_owned(), mode, uid: 0, gid: 0 };
+    let mut dirs =
+        vec![dir("/etc/toots", 0o755), dir("/etc/toots/containers", 0o700), dir("/etc/toots/proven", 0o755), dir("/var/lib/toots", 0o755)];
+    let mut content = serde_json::to_vec_pretty(&node).unwrap_or_default();
+    content.push(b'\n');
+    let mut files = vec![file(NodeRecord::PATH, 0o644, content, false)];
+    if host.roles.contains(&Role::Master) {
+        dirs.push(dir("/etc/toots/secrets", 0o700));
+        for (name, secret) in secrets {
+            files.push(file(&format!("/etc/toots/secrets/{name}"), 0o600, format!("{}\n", secret.expose()).into_bytes(), true));
+        }
+    }
+    let mut hosts_entries = Vec::new();
+    if let Some(registry) = &inventory.registry {
+        let name = registry.server.split(':').next().unwrap_or_default();
+        if let Some(address) = registry.address
+            && name.parse::<std::net::IpAddr>().is_err()
+        {
+            hosts_entries.push((address.to_string(), name.to_owned()));
+        }
+        // Read when the run began; an unreadable file was refused then.
+        if let Some(ca) = registry.ca.as_ref().and_then(|path| std::fs::read(path).ok()) {
+            let folder = format!("/etc/docker/certs.d/{}", registry.server);
+            dirs.push(dir(&folder, 0o755));
+            files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
+        }
+    }
+    HostDesired { name: host.name.clone(), address: host.address, roles: host.roles.clone(), node, dirs, files, hosts_entries, components }
+}
+
+fn file(path: &str, mode: u32, content: Vec<u8>, secret: bool) -> FileSpec {
+    FileSpec { path: path.to_owned(), mode, uid: 0, gid: 0, content, secret, place: Place::Always }
+}

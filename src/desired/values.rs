@@ -1,0 +1,50 @@
+//! What templates may refer to.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::inventory::{Host, Inventory};
+use crate::playbook::Values;
+use crate::spec::{HostName, Role, Secret};
+
+/// The values of one host: the cluster's, the same everywhere, and `host`.
+pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<HostName, u8>, secrets: &BTreeMap<String, Secret>) -> Values {
+    let describe = |host: &Host| {
+        json!({
+            "name": host.name,
+            "address": host.address,
+            // In URLs and address:port pairs an IPv6 address stands in brackets.
+            "url_address": if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() },
+            "listen_ip": host.listen_ip,
+            "nic": host.nic,
+            "member": members.get(&host.name),
+            "persistent": host.persistent,
+            "master": host.roles.contains(&Role::Master),
+            "slave": host.roles.contains(&Role::Slave),
+            "edge": host.roles.contains(&Role::Edge),
+        })
+    };
+    let with = |role| inventory.with_role(role).map(describe).collect::<Vec<Value>>();
+    let masters = with(Role::Master);
+    let zk: Vec<String> =
+        masters.iter().filter_map(|master| master["url_address"].as_str()).map(|address| format!("{address}:2181")).collect();
+    BTreeMap::from([
+        ("cluster".to_owned(), json!(inventory.cluster)),
+        ("in_domain".to_owned(), json!(inventory.network.in_domain)),
+        ("ex_domain".to_owned(), json!(inventory.network.ex_domain)),
+        ("vip".to_owned(), json!(inventory.network.vip)),
+        ("quorum".to_owned(), json!(masters.len() / 2 + 1)),
+        ("zk".to_owned(), json!(zk.join(","))),
+        ("masters".to_owned(), json!(masters)),
+        ("slaves".to_owned(), json!(with(Role::Slave))),
+        ("edges".to_owned(), json!(with(Role::Edge))),
+        ("consul".to_owned(), json!({ "raft_multiplier": inventory.consul.raft_multiplier })),
+        ("images".to_owned(), json!(inventory.images)),
+        ("host".to_owned(), describe(host)),
+        (
+            "secrets".to_owned(),
+            json!(secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned())).collect::<BTreeMap<_, _>>()),
+        ),
+    ])
+}

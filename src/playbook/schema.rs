@@ -1,0 +1,199 @@
+//! `component.toml`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::spec::{ComponentName, Mount, Place, ProbeSpec, Role, WebSpec};
+
+/// One component. Texts marked *template* are rendered with the values of the host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// Its name; the same as its folder's.
+    pub name: ComponentName,
+    /// Where it runs.
+    pub on: RoleRule,
+    /// Components whose gate must have passed before.
+    #[serde(default)]
+    pub after: Vec<ComponentName>,
+    /// Members of a quorum: replaced one at a time behind the guard.
+    #[serde(default)]
+    pub quorum: bool,
+    /// The gate in `probe/` that proves its service.
+    #[serde(default)]
+    pub gate: Option<String>,
+    /// Default image reference.
+    pub image: String,
+    /// The name under which `[images]` overrides it; the component's own when absent.
+    #[serde(default)]
+    pub image_key: Option<String>,
+    /// Further images that must be present, by the name under which `[images]` overrides them.
+    #[serde(default)]
+    pub extra_images: BTreeMap<String, String>,
+    /// Entrypoint in place of the image's (templates).
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments (templates); an empty result is left out.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Environment (templates).
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// User.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Bind mounts.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// Memory file systems.
+    #[serde(default)]
+    pub tmpfs: Vec<String>,
+    /// Capabilities besides Docker's default set.
+    #[serde(default)]
+    pub cap_add: Vec<String>,
+    /// Devices.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// All capabilities and devices.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Shares the host's process namespace.
+    #[serde(default)]
+    pub pid_host: bool,
+    /// Ports named as exposed.
+    #[serde(default)]
+    pub expose: Vec<u16>,
+    /// Stop signal, when the image's own is wrong.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// Seconds until SIGKILL.
+    #[serde(default = "ten")]
+    pub stop_timeout_s: u32,
+    /// Limit of open files.
+    #[serde(default)]
+    pub nofile: Option<u64>,
+    /// Directories.
+    #[serde(default)]
+    pub dirs: Vec<DirEntry>,
+    /// Files.
+    #[serde(default)]
+    pub files: Vec<FileEntry>,
+    /// Ports on which it listens.
+    #[serde(default)]
+    pub ports: Vec<PortEntry>,
+    /// Ordinary probes.
+    #[serde(default)]
+    pub probes: Vec<ProbeSpec>,
+    /// Web interface.
+    #[serde(default)]
+    pub web: Option<WebSpec>,
+    /// Secrets that are drawn once and kept on the masters.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretKind>,
+    /// Where its data lies.
+    #[serde(default)]
+    pub data_dir: Option<String>,
+    /// Values that gates need (`admin_port = "2182"`).
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// On which hosts a component runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleRule {
+    /// Always, on hosts with one of these roles.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+    /// When the switch of `[components]` is on, on hosts with the role: switch → role.
+    #[serde(default)]
+    pub options: BTreeMap<String, Role>,
+    /// Never on hosts with one of these roles, which run another component in its place.
+    #[serde(default)]
+    pub except: Vec<Role>,
+}
+
+/// A directory.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirEntry {
+    /// Path.
+    pub path: String,
+    /// Permission bits as text (`"0755"`).
+    #[serde(default = "dir_mode")]
+    pub mode: String,
+    /// Numeric owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Numeric group.
+    #[serde(default)]
+    pub gid: u32,
+}
+
+fn dir_mode() -> String {
+    "0755".into()
+}
+
+/// A file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Path.
+    pub path: String,
+    /// Template in the component's folder.
+    pub template: String,
+    /// Permission bits as text.
+    #[serde(default = "file_mode")]
+    pub mode: String,
+    /// Numeric owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Numeric group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Its content must not be shown.
+    #[serde(default)]
+    pub secret: bool,
+    /// When it is put down.
+    #[serde(default)]
+    pub place: Place,
+    /// A change is answered with this signal instead of a new container.
+    #[serde(default)]
+    pub reload: Option<String>,
+}
+
+fn file_mode() -> String {
+    "0644".into()
+}
+
+/// A port.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortEntry {
+    /// Number.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    #[serde(default = "tcp")]
+    pub protocol: String,
+    /// For what.
+    pub purpose: String,
+}
+
+fn tcp() -> String {
+    "tcp".into()
+}
+
+/// How a secret is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// 32 random bytes in base64.
+    Base64,
+    /// 24 letters and digits.
+    Password,
+}
