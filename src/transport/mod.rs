@@ -1,10 +1,37 @@
 //! Sessions to hosts: one authenticated SSH connection per host and run, with commands and byte streams as channels on it.
 //!
-//! Owns: ssh_config, host keys, authentication, jump hosts, privilege. May import: `inventory`, `spec`; only it may name russh.
-//! To add a way of reaching hosts: implement [`Session`].
+//! Owns: ssh_config, host keys, authentication, jump hosts, privilege. May import: `inventory`, `spec` and `event::escape`; only it may
+//! name russh, and no type of russh leaves it. To add a way of reaching hosts: implement [`Session`].
+//!
+//! Two promises are kept here: where `ssh host` works, toots works; and no credential is sent to a host that is not proven. The way of a
+//! connection: `endpoint` (what is wanted) → `connect` (limits, jump hosts, retries) → `dial` (TCP) → `handler` (host key, by
+//! `known_hosts`) → `auth` → `ssh` (the session: `exec`, `stream`, `privilege`).
 
+mod agent;
+mod ask;
+mod auth;
+mod budget;
+mod connect;
+mod dial;
+mod endpoint;
+mod exec;
+#[doc(hidden)]
+pub mod fake;
+mod gate;
+mod handler;
+mod identity;
+mod known_hosts;
+mod privilege;
 mod quote;
 mod session;
+mod settings;
+mod ssh;
+mod stream;
 
+pub use ask::{Ask, AskNobody, AskTerminal};
+pub use connect::Connector;
+#[doc(hidden)]
+pub use known_hosts::parse_for_fuzzing as fuzz_known_hosts;
 pub use quote::quote;
-pub use session::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
+pub use session::{BoxStream, Cost, Exec, ExecOutput, Session, Stream, Target, TransportError};
+pub use settings::{HostSettings, PrivilegeMode, SshSettings, Timeouts};

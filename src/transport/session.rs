@@ -77,7 +77,7 @@ pub struct Cost {
 }
 
 /// Why a session could not be had or did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// No TCP connection, no SSH greeting, or name resolution failed.
     #[error("reach {address}: {why}")]
@@ -172,6 +172,15 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// When the host refuses the channel or nothing listens there.
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError>;
+
+    /// Finds out once per session how commands that need root get it, so that a refusal shows before the first change. Later calls
+    /// answer from memory.
+    ///
+    /// # Errors
+    /// When there is no way to become root; the hints say what to allow.
+    async fn settle_privilege(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
 
     /// What it has cost so far.
     fn cost(&self) -> Cost;

@@ -1,0 +1,291 @@
+//! From a host's settings to a session: limits, jump hosts, retries.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use rand::Rng;
+use russh::client::{self, Handle};
+use tokio::{sync::Semaphore, time::sleep};
+
+use super::{
+    Ask, HostSettings, Session, SshSettings, TransportError,
+    ask::Asked,
+    auth::Login,
+    budget::Budget,
+    dial::{self, Way},
+    endpoint::{Endpoint, Proxy},
+    handler::{Broken, Guard, Watch, describe},
+    identity::KeyRing,
+    known_hosts::HostTrust,
+    ssh::{Link, SshSession},
+};
+
+/// A port that refuses is asked so often; a connection that is reset (a busy `MaxStartups`) until the time is over.
+const REFUSED: u32 = 3;
+
+/// How one attempt failed.
+enum Failed {
+    /// Nothing listens.
+    Refused(TransportError),
+    /// Cut off before anything was proven: a server that drops connections under load does this.
+    Dropped(TransportError),
+    /// Trying again would change nothing.
+    Final(TransportError),
+}
+
+type Hop = Shared<BoxFuture<'static, Result<Arc<Link>, TransportError>>>;
+
+/// Makes sessions. One per run: it holds what is asked once, shared and bounded.
+#[derive(Clone)]
+pub struct Connector(Arc<Inner>);
+
+struct Inner {
+    settings: SshSettings,
+    asked: Arc<Asked>,
+    keys: KeyRing,
+    handshakes: Semaphore,
+    per_hop: Mutex<HashMap<String, Arc<Semaphore>>>,
+    hops: Mutex<HashMap<String, Hop>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Connector {
+    /// A connector with its settings, which asks secrets of `ask`.
+    #[must_use]
+    pub fn new(settings: SshSettings, ask: Arc<dyn Ask>) -> Self {
+        let asked = Arc::new(Asked::new(ask));
+        Self(Arc::new(Inner {
+            handshakes: Semaphore::new(settings.handshakes.max(1)),
+            keys: KeyRing::new(asked.clone()),
+            asked,
+            settings,
+            per_hop: Mutex::default(),
+            hops: Mutex::default(),
+            warnings: Mutex::default(),
+        }))
+    }
+
+    /// Connects, proves the host, logs in.
+    ///
+    /// # Errors
+    /// When the host is not reached, not trusted, or does not let the login in; hints name the next commands.
+    pub async fn connect(&self, host: &HostSettings) -> Result<Arc<dyn Session>, TransportError> {
+        let endpoint = self.resolve(host).await?;
+        let link = self.link(&endpoint, &[]).await?;
+        let session = SshSession::new(
+            host.name.clone(),
+            endpoint.user,
+            link,
+            endpoint.privilege,
+            self.0.asked.clone(),
+            self.0.settings.timeouts.exec,
+        );
+        Ok(Arc::new(session))
+    }
+
+    /// What is wrong with configuration and key files without keeping anyone from connecting, each once.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn warn(&self, new: &[String]) {
+        let mut warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in new {
+            if !warnings.contains(warning) {
+                tracing::warn!("{warning}");
+                warnings.push(warning.clone());
+            }
+        }
+    }
+
+    async fn resolve(&self, host: &HostSettings) -> Result<Endpoint, TransportError> {
+        Endpoint::resolve(host, &self.0.settings)
+    }
+
+    /// A jump host has the settings of its own name, and from the target only what belongs to the operator's side.
+    async fn resolve_hop(&self, hop: &str, target: &Endpoint) -> Result<Endpoint, TransportError> {
+        Endpoint::resolve_hop(hop, target, &self.0.settings)
+    }
+
+    /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
+    fn link<'a>(&'a self, endpoint: &'a Endpoint, seen: &'a [String]) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
+        async move {
+            // The jump host first, and no permit held meanwhile: fifty hosts behind a dead one then learn so at once.
+            let through = match &endpoint.proxy {
+                Proxy::Jump(hops) => Some(self.jump(hops, endpoint, seen).await?),
+                Proxy::Direct => None,
+            };
+            let busy = through.as_ref().map(|(key, _)| self.semaphore(key));
+            let closed = |_| TransportError::Settings("the connector was closed".to_owned());
+            let _turn = match &busy {
+                Some(busy) => Some(busy.acquire().await.map_err(closed)?),
+                None => None,
+            };
+            let _permit = self.0.handshakes.acquire().await.map_err(closed)?;
+            self.attempts(endpoint, through.map(|(_, link)| link)).await
+        }
+        .boxed()
+    }
+
+    fn semaphore(&self, key: &str) -> Arc<Semaphore> {
+        let mut all = self.0.per_hop.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.0.settings.handshakes.max(1)))).clone()
+    }
+
+    async fn attempts(&self, endpoint: &Endpoint, through: Option<Arc<Link>>) -> Result<Arc<Link>, TransportError> {
+        let budget = Budget::new(endpoint.connect_timeout);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.attempt(endpoint, through.clone(), &budget).await {
+                Ok(link) => return Ok(Arc::new(link)),
+                Err(Failed::Refused(e)) if tries < REFUSED => e,
+                Err(Failed::Dropped(e)) => e,
+                Err(Failed::Final(e) | Failed::Refused(e)) => return Err(e),
+            };
+            let pause = Duration::from_millis(rand::rng().random_range(100..=300) * u64::from(tries.min(5)));
+            if budget.left().is_none_or(|left| left <= pause) {
+                return Err(error);
+            }
+            tracing::debug!(host = endpoint.label, tries, "{error}; trying again");
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, through: Option<Arc<Link>>, budget: &Budget) -> Result<Link, Failed> {
+        let trust = Arc::new(HostTrust::load(endpoint.question()).map_err(Failed::Final)?);
+        self.warn(&trust.warnings);
+        let watch = Watch::default();
+        let mut handle = self.handshake(endpoint, through.as_deref(), trust, &watch, budget).await?;
+        let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
+        login.run(&mut handle).await.map_err(Failed::Final)?;
+        Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
+    }
+
+    /// Bytes to the host, greeting, key exchange, host key.
+    async fn handshake(
+        &self,
+        endpoint: &Endpoint,
+        through: Option<&Link>,
+        trust: Arc<HostTrust>,
+        watch: &Watch,
+        budget: &Budget,
+    ) -> Result<Handle<Guard>, Failed> {
+        let config = Arc::new(config(endpoint, &trust));
+        let guard = Guard::new(trust, watch.clone());
+        let connecting = format!("connect to {}", endpoint.address());
+        let greeting = format!("SSH handshake with {}", endpoint.address());
+        let result = match (&endpoint.proxy, through) {
+            (_, Some(link)) => {
+                let channel = budget.run(&connecting, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
+                let channel = channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?;
+                budget.run(&greeting, client::connect_stream(config, channel.into_stream(), guard)).await.map_err(Failed::Final)?
+            }
+            _ => {
+                let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, Way::default())).await;
+                let stream = dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?;
+                budget.run(&greeting, client::connect_stream(config, stream, guard)).await.map_err(Failed::Final)?
+            }
+        };
+        result.map_err(|broken| match broken {
+            Broken::Trust(e) => Failed::Final(e),
+            other if dropped(&other) && !watch.proven() => Failed::Dropped(unreachable(endpoint, &describe(&other))),
+            other => Failed::Final(unreachable(endpoint, &describe(&other))),
+        })
+    }
+
+    /// The connection to the last of some jump hosts, shared by all who go through it.
+    async fn jump(&self, hops: &[String], target: &Endpoint, seen: &[String]) -> Result<(String, Arc<Link>), TransportError> {
+        let Some((last, before)) = hops.split_last() else {
+            return Err(TransportError::Settings(format!("the jump hosts of {} are empty", target.label)));
+        };
+        let mut hop = self.resolve_hop(last, target).await?;
+        if !before.is_empty() {
+            hop.proxy = Proxy::Jump(before.to_vec());
+        }
+        let key = format!("{}@{} via {:?}", hop.user, hop.address(), hop.proxy);
+        if seen.contains(&key) {
+            return Err(TransportError::Settings(format!("the jump hosts of {} lead in a ring at {last}", target.label)));
+        }
+        loop {
+            let shared = self.shared(&key, &hop, seen);
+            // a connection that was made for others may have been lost since; one that was just made is not asked for twice
+            let fresh = shared.peek().is_none();
+            let result = shared.clone().await;
+            if matches!(&result, Ok(link) if !link.closed()) {
+                return result.map(|link| (key, link));
+            }
+            self.forget(&key, &shared);
+            match result {
+                Ok(_) if !fresh => {}
+                Ok(_) => return Err(unreachable(target, &format!("jump host {last}: the connection was lost"))),
+                Err(e) => return Err(unreachable(target, &format!("jump host {last}: failed to {e}"))),
+            }
+        }
+    }
+
+    fn forget(&self, key: &str, old: &Hop) {
+        let mut all = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.get(key).is_some_and(|s| s.ptr_eq(old)) {
+            all.remove(key);
+        }
+    }
+
+    fn shared(&self, key: &str, hop: &Endpoint, seen: &[String]) -> Hop {
+        let mut all = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
+        let (connector, hop) = (self.clone(), hop.clone());
+        let mut seen = seen.to_vec();
+        seen.push(key.to_owned());
+        all.entry(key.to_owned()).or_insert_with(|| async move { connector.link(&hop, &seen).await }.boxed().shared()).clone()
+    }
+}
+
+fn unreachable(endpoint: &Endpoint, why: &str) -> TransportError {
+    TransportError::Unreachable { address: endpoint.address(), why: why.to_owned() }
+}
+
+fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
+    let told = unreachable(endpoint, &error.to_string());
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failed::Refused(told),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Failed::Dropped(told),
+        _ => Failed::Final(told),
+    }
+}
+
+/// Was the connection cut, rather than something said that will be said again?
+fn dropped(broken: &Broken) -> bool {
+    match broken {
+        Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => true,
+        Broken::Ssh(russh::Error::IO(e)) => {
+            matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+fn config(endpoint: &Endpoint, trust: &HostTrust) -> client::Config {
+    let mut config = client::Config {
+        keepalive_interval: (!endpoint.keepalive.is_zero()).then_some(endpoint.keepalive),
+        keepalive_max: endpoint.keepalive_max,
+        nodelay: true,
+        ..client::Config::default()
+    };
+    // RSA keys are taken with SHA-2 signatures only
+    let all: Vec<_> = config.preferred.key.iter().filter(|a| !matches!(a, russh::keys::Algorithm::Rsa { hash: None })).cloned().collect();
+    let order = trust.order(&all);
+    if trust.wants_certificate() {
+        config.preferred.host_key_certificates = all.into();
+    }
+    config.preferred.key = order.into();
+    config
+}

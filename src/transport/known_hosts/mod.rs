@@ -1,0 +1,12 @@
+//! Which keys a host may show.
+//!
+//! The library's own helper is not used: it knows no wildcards, revoked keys or authorities, takes an unreadable file for an empty one and a
+//! key of another algorithm for a new host. Owns: reading, matching, judging and appending. To add a marker: [`parse`], then [`judge`].
+
+mod judge;
+mod learn;
+mod matching;
+mod parse;
+
+pub(super) use judge::{HostTrust, Question, fingerprint};
+pub use parse::parse_for_fuzzing;
