@@ -1,0 +1,207 @@
+//! The live view as text: a header, gates that are waited for, then one line per host, never more rows or columns than there are.
+
+use std::time::Duration;
+
+use super::ending::failure_block;
+use super::line::{Line, Tone};
+use super::state::{HostPhase, HostView, ViewState};
+use super::text::{self, bytes, clean, count, duration, millis, pad, wrap};
+use crate::event::Event;
+use crate::spec::Role;
+
+/// At most this many gates have a line of their own.
+const GATES: usize = 4;
+
+/// The view at this time: lines of at most `width` columns, at most `height` of them.
+#[must_use]
+pub fn render(state: &ViewState, width: usize, height: usize, now: Duration, colour: bool) -> String {
+    let mut rows = vec![header(state, now)];
+    for gate in state.gates.iter().take(GATES.min(height.saturating_sub(2))) {
+        let mut line = Line::of(format!("  waiting for {}", gate.service), Tone::Notice);
+        line.push(format!(" {}", duration(now.saturating_sub(gate.since))), Tone::Dim);
+        line.push(format!("  {}", gate.missing), Tone::Normal);
+        rows.push(line);
+    }
+    rows.extend(hosts(state, width, height.saturating_sub(rows.len()), now));
+    let shown: Vec<_> = rows.iter().take(height).map(|r| r.show(width, colour)).collect();
+    shown.join("\n")
+}
+
+fn header(state: &ViewState, now: Duration) -> Line {
+    let mut line = Line::of(if state.cluster.is_empty() { "toots" } else { &state.cluster }, Tone::Strong);
+    line.push(format!("  {}", duration(now)), Tone::Dim);
+    if state.phases.is_empty() {
+        line.push(format!("  {}", state.command), Tone::Normal);
+    } else {
+        let of = |(p, since): &(String, Duration)| format!("{p} {}", duration(now.saturating_sub(*since)));
+        line.push(format!("  {}", state.phases.iter().map(of).collect::<Vec<_>>().join(", ")), Tone::Normal);
+    }
+    let (failed, done) = state.ended();
+    line.push(format!("  {done} of {} done", count(state.hosts.len(), "host")), Tone::Dim);
+    if failed > 0 {
+        line.push(format!("  {failed} failed"), Tone::Bad);
+    }
+    line
+}
+
+fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<Line> {
+    let mut order: Vec<&HostView> = state.hosts.iter().collect();
+    order.sort_by_key(|h| h.phase);
+    if order.len() > room && room > 0 {
+        // failed hosts stand above as lines that stay: they may not push those from the view that still do something
+        let (failed, others): (Vec<_>, Vec<_>) = order.iter().partition(|h| h.phase == HostPhase::Failed);
+        let keep = (room / 2).max(room.saturating_sub(1 + others.len())).min(failed.len());
+        order = failed[..keep].iter().chain(&others).chain(&failed[keep..]).copied().collect();
+    }
+    let shown = if order.len() <= room { order.len() } else { room.saturating_sub(1) };
+    let layout = Layout::of(&order[..shown], width);
+    let mut lines: Vec<_> = order[..shown].iter().map(|h| layout.line(h, now)).collect();
+    if shown < order.len() && room > 0 {
+        lines.push(more(&order[shown..]));
+    }
+    lines
+}
+
+fn more(hidden: &[&HostView]) -> Line {
+    let of = |phase, word| {
+        let n = hidden.iter().filter(|h| h.phase == phase).count();
+        (n > 0).then(|| format!("{n} {word}"))
+    };
+    let words = [
+        of(HostPhase::Failed, "failed"),
+        of(HostPhase::Running, "running"),
+        of(HostPhase::Waiting, "waiting"),
+        of(HostPhase::Skipped, "skipped"),
+        of(HostPhase::Done, "done"),
+    ];
+    let words: Vec<_> = words.into_iter().flatten().collect();
+    Line::of(format!("  … and {} more: {}", hidden.len(), words.join(", ")), Tone::Dim)
+}
+
+/// Columns of a frame; those that do not fit are left out.
+struct Layout {
+    width: usize,
+    name: usize,
+    roles: usize,
+    words: bool,
+    phase: usize,
+    steps: usize,
+}
+
+impl Layout {
+    fn of(hosts: &[&HostView], width: usize) -> Self {
+        let words = width >= 90;
+        let most = |of: &dyn Fn(&HostView) -> usize| hosts.iter().map(|h| of(h)).max().unwrap_or(0);
+        Self {
+            width,
+            name: most(&|h| text::width(h.name.as_str())).min((width / 4).max(6)),
+            roles: if width >= 40 { most(&|h| text::width(&roles(h, words))) } else { 0 },
+            words,
+            phase: if width >= 60 { most(&|h| text::width(&h.last.0)).min(16) } else { 0 },
+            steps: most(&|h| steps(h).len()),
+        }
+    }
+
+    fn line(&self, host: &HostView, now: Duration) -> Line {
+        let (sign, tone) = match host.phase {
+            HostPhase::Failed => ("✗", Tone::Bad),
+            HostPhase::Running => ("▸", Tone::Notice),
+            HostPhase::Waiting | HostPhase::Skipped => ("·", Tone::Dim),
+            HostPhase::Done => ("✓", Tone::Good),
+        };
+        let mut line = Line::of(format!("{sign} "), tone);
+        let column = |text: &str, columns| format!("{}  ", pad(&text::truncate(text, columns), columns));
+        line.push(column(host.name.as_str(), self.name), Tone::Normal);
+        if self.roles > 0 {
+            line.push(column(&roles(host, self.words), self.roles), Tone::Dim);
+        }
+        if self.phase > 0 {
+            line.push(column(&phase(host), self.phase), Tone::Normal);
+        }
+        if self.steps > 0 {
+            line.push(column(&steps(host), self.steps), Tone::Dim);
+        }
+        let right = right(host, now);
+        // below this there is no room for both, and what is done says more than for how long
+        let room = if self.width >= 40 { self.width.saturating_sub(line.width() + text::width(&right) + 2) } else { 0 };
+        let (what, tone) = doing(host);
+        if room >= 8 && !right.is_empty() {
+            line.push(pad(&text::truncate(&what, room), room), tone);
+            line.push(format!("  {right}"), Tone::Dim);
+        } else {
+            line.push(what, tone);
+        }
+        line
+    }
+}
+
+fn roles(host: &HostView, words: bool) -> String {
+    let of = |r: &Role| if words { r.to_string() } else { r.as_str()[..1].to_uppercase() };
+    host.roles.iter().map(of).collect::<Vec<_>>().join(if words { "+" } else { "" })
+}
+
+fn phase(host: &HostView) -> String {
+    match host.phase {
+        HostPhase::Running => host.running.last().map_or_else(String::new, |r| r.phase.clone()),
+        HostPhase::Failed => host.last.0.clone(),
+        _ => String::new(),
+    }
+}
+
+fn steps(host: &HostView) -> String {
+    let Some(planned) = host.planned.filter(|n| *n > 0) else { return String::new() };
+    let n = planned.max(host.done);
+    let k = if host.phase == HostPhase::Running { (host.done + 1).min(n) } else { host.done };
+    format!("{k} of {n}")
+}
+
+fn doing(host: &HostView) -> (String, Tone) {
+    match (host.phase, host.running.as_slice()) {
+        (HostPhase::Running, [.., last]) if host.running.len() > 1 => {
+            (format!("{} (+{})", last.step, host.running.len() - 1), Tone::Normal)
+        }
+        (HostPhase::Running, [.., last]) => (last.step.clone(), Tone::Normal),
+        (HostPhase::Failed, _) => (host.last.1.clone(), Tone::Bad),
+        (HostPhase::Done, _) if host.changed == 0 => ("ok".into(), Tone::Good),
+        (HostPhase::Done, _) => (format!("done, {}", count(host.changed, "change")), Tone::Good),
+        (HostPhase::Skipped, _) => ("skipped".into(), Tone::Dim),
+        _ => ("waiting".into(), Tone::Dim),
+    }
+}
+
+fn right(host: &HostView, now: Duration) -> String {
+    let pulled = host.progress.map(|(done, total)| bytes(done, total));
+    let time = match (host.phase, host.running.last()) {
+        (HostPhase::Running, Some(step)) => Some(now.saturating_sub(step.since)),
+        (HostPhase::Done | HostPhase::Failed, _) => host.began.zip(host.ended).map(|(b, e)| e.saturating_sub(b)),
+        _ => None,
+    };
+    // the time is padded, so that it stands still while it grows
+    [pulled, time.map(|t| format!("{:>5}", duration(t)))].into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// What stays on the screen above the view: warnings, passed and failed gates, failed hosts with cause and hints.
+#[must_use]
+pub fn permanent(event: &Event, width: usize, colour: bool) -> Vec<String> {
+    let one = |sign: &str, tone: Tone, words: String| {
+        let mut lines = wrap(&format!("{sign} {words}"), width, "", "  ");
+        if let Some(rest) = lines.first().and_then(|l| l.strip_prefix(sign)) {
+            lines[0] = format!("{}{rest}", tone.paint(sign, colour));
+        }
+        lines
+    };
+    match event {
+        Event::Warning { host: Some(host), text } => one("!", Tone::Notice, format!("{host}: {}", clean(text))),
+        Event::Warning { host: None, text } => one("!", Tone::Notice, clean(text)),
+        Event::GatePassed { service, proof, elapsed_ms } => {
+            one("✓", Tone::Good, format!("{}: {} ({})", clean(service), clean(proof), millis(*elapsed_ms)))
+        }
+        Event::GateFailed { service, faults } => {
+            let mut lines = one("✗", Tone::Bad, format!("{} is not proven", clean(service)));
+            lines.extend(faults.iter().flat_map(|f| wrap(&clean(f), width, "    ", "    ")));
+            lines
+        }
+        Event::HostFailed { host, outcome, failure } => failure_block(&[host], *outcome, failure, width, colour),
+        _ => Vec::new(),
+    }
+}

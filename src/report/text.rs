@@ -1,0 +1,164 @@
+//! Columns, wrapping and numbers of text that is shown.
+
+use std::time::Duration;
+
+use unicode_width::UnicodeWidthChar;
+
+use crate::event::escape;
+
+/// One line of harmless text: control characters escaped, newlines and runs of blanks made one blank.
+pub(super) fn clean(text: &str) -> String {
+    let escaped = escape(text);
+    let words: Vec<_> = escaped.split(['\n', ' ']).filter(|w| !w.is_empty()).collect();
+    words.join(" ")
+}
+
+/// Harmless lines of text that may have several; blanks stay.
+pub(super) fn lines(text: &str) -> Vec<String> {
+    escape(text).trim_end_matches('\n').split('\n').map(str::to_owned).collect()
+}
+
+/// Columns of a character. A sum of these is never less than what a terminal uses for the text.
+pub(super) fn columns(c: char) -> usize {
+    c.width().unwrap_or(1)
+}
+
+/// Columns of a text.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// The text cut to so many columns, the last one an ellipsis when something was cut.
+pub(super) fn truncate(text: &str, max: usize) -> String {
+    if width(text) <= max {
+        return text.to_owned();
+    }
+    match max {
+        0 => String::new(),
+        _ => format!("{}…", truncate_plain(text, max - 1)),
+    }
+}
+
+/// The text cut to so many columns.
+pub(super) fn truncate_plain(text: &str, max: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += columns(*c);
+        used <= max
+    };
+    text.chars().take_while(fits).collect()
+}
+
+/// The text filled with blanks to so many columns.
+pub(super) fn pad(text: &str, to: usize) -> String {
+    let mut out = text.to_owned();
+    out.extend(std::iter::repeat_n(' ', to.saturating_sub(width(text))));
+    out
+}
+
+/// Wraps one line at blanks, and inside a word that is longer than a line, after `first` on the first line and `rest` on the others.
+pub(super) fn wrap(text: &str, max: usize, first: &str, rest: &str) -> Vec<String> {
+    let max = max.max(1);
+    let fit = |prefix: &str| if width(prefix) + 8 <= max { prefix.to_owned() } else { String::new() };
+    let (first, rest) = (fit(first), fit(rest));
+    let mut out = Vec::new();
+    let mut line = first.clone();
+    let mut used = width(&line);
+    let mut empty = true;
+    for word in text.split(' ') {
+        let blank = usize::from(!empty);
+        if !empty && used + blank + width(word) > max {
+            out.push(std::mem::replace(&mut line, rest.clone()));
+            used = width(&line);
+        } else if !empty {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let (c, w) = if columns(c) > max { ('?', 1) } else { (c, columns(c)) };
+            if used + w > max {
+                out.push(std::mem::replace(&mut line, rest.clone()));
+                used = width(&line);
+            }
+            line.push(c);
+            used += w;
+        }
+        empty = false;
+    }
+    out.push(line);
+    out
+}
+
+/// `0.8 s`, `41 s`, `2 min 05 s`, `1 h 02 min`.
+pub(super) fn duration(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0..=9 => format!("{}.{} s", s, d.subsec_millis() / 100),
+        10..=59 => format!("{s} s"),
+        60..=3599 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// Milliseconds as [`duration`].
+pub(super) fn millis(ms: u64) -> String {
+    duration(Duration::from_millis(ms))
+}
+
+/// `34.2 of 120.0 MB`, `34.2 MB`.
+pub(super) fn bytes(done: u64, total: Option<u64>) -> String {
+    let mb = |b: u64| format!("{}.{}", b / 1_000_000, b % 1_000_000 / 100_000);
+    match total {
+        Some(total) => format!("{} of {} MB", mb(done), mb(total)),
+        None => format!("{} MB", mb(done)),
+    }
+}
+
+/// `1 host`, `2 hosts`.
+pub(super) fn count(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+/// `m1, m2, m3 and 5 more`.
+pub(super) fn names<'a>(all: impl IntoIterator<Item = &'a str>, shown: usize) -> String {
+    let all: Vec<_> = all.into_iter().collect();
+    match all.len().saturating_sub(shown) {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..shown].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_by_columns_not_by_characters() {
+        assert_eq!(truncate("ab", 2), "ab");
+        assert_eq!(truncate("abc", 2), "a…");
+        assert_eq!(truncate("日本語", 5), "日本…");
+        assert_eq!(truncate("日本語", 4), "日…");
+        assert_eq!(truncate("abc", 0), "");
+        assert_eq!(pad("日", 4), "日  ");
+    }
+
+    #[test]
+    fn wraps_at_blanks_and_inside_long_words() {
+        assert_eq!(wrap("one two three", 9, "", "  "), ["one two", "three"]);
+        assert_eq!(wrap("one two three", 12, "- ", "  "), ["- one two", "  three"]);
+        assert_eq!(wrap("abcdefghij", 4, "", ""), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("", 4, "", ""), [""]);
+        assert_eq!(wrap("日本", 1, "", ""), ["?", "?"]);
+    }
+
+    #[test]
+    fn numbers_as_people_read_them() {
+        let of = |s: f64| duration(Duration::from_secs_f64(s));
+        assert_eq!([of(0.85), of(41.9), of(125.0), of(3725.0)], ["0.8 s", "41 s", "2 min 05 s", "1 h 02 min"]);
+        assert_eq!(bytes(34_250_000, Some(120_000_000)), "34.2 of 120.0 MB");
+        assert_eq!(names(["a", "b", "c"], 2), "a, b and 1 more");
+        assert_eq!(names(["a", "b"], 2), "a, b");
+        assert_eq!(clean("a\n  b\x1b[m"), "a b\\x1b[m");
+    }
+}
