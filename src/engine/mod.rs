@@ -1,1 +1,22 @@
-//! x
+//! Carries a plan out: connects, observes, applies phases with their gates, and says everything as events.
+//!
+//! Owns: [`up`], [`status`] and the failure policy. May import: `plan`, `probe`, `guard`, `event` and the rooms below them.
+//! It does not know that terminals exist. To add a kind of change: a variant of `plan::Step` and its arm in `apply.rs`.
+
+mod apply;
+mod components;
+mod connect;
+mod context;
+mod failure;
+mod gates;
+mod images;
+mod ledger;
+mod place;
+mod prepare;
+mod status;
+mod summary;
+mod up;
+
+pub use context::{Cancel, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
+pub use status::{ComponentState, StatusView, status};
+pub use up::{Planned, observe_and_plan, up};

@@ -1,0 +1,190 @@
+//! Carries one step out on one host.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::connect::{HostRun, finished};
+use super::context::Context;
+use super::ledger::Ledger;
+use super::{failure, place};
+use crate::docker::{DockerError, RegistryAuth};
+use crate::event::{Event, Failure, Outcome};
+use crate::plan::Step;
+use crate::spec::{ContainerSpec, ImageRef};
+use crate::transport::Exec;
+
+/// Runs steps one after another; the first failure takes the host out of the run. Returns whether all were done.
+pub(super) async fn all(cx: &Context, ledger: &Ledger, host: &HostRun, phase: &str, steps: &[Step]) -> bool {
+    for step in steps {
+        if cx.cancel.is_cancelled() || !ledger.alive(&host.info.name) {
+            return false;
+        }
+        if !one(cx, ledger, host, phase, step).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Runs one step with its events.
+pub(super) async fn one(cx: &Context, ledger: &Ledger, host: &HostRun, phase: &str, step: &Step) -> bool {
+    let name = &host.info.name;
+    let title = step.title();
+    let started = Instant::now();
+    cx.events.send(Event::StepStarted { host: name.clone(), phase: phase.to_owned(), step: title.clone() });
+    tracing::info!(host = %name, phase, step = %title, "step begins");
+    match run(cx, host, phase, step).await {
+        Ok(()) => {
+            tracing::info!(host = %name, phase, step = %title, "step done");
+            ledger.changed(name, &title, step.changes());
+            cx.events.send(finished(name, &title, true, started));
+            true
+        }
+        Err(failure) => {
+            tracing::error!(host = %name, phase, step = %title, ?failure, "step failed");
+            ledger.fail(name, Outcome::Failed, *failure);
+            false
+        }
+    }
+}
+
+async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) -> Result<(), Box<Failure>> {
+    let title = step.title();
+    let fail = |error: &(dyn std::error::Error + 'static)| Box::new(failure::of(phase, &title, error));
+    let engine = &host.engine;
+    match step {
+        Step::InstallDocker { manager } => install(cx, host, phase, &title, manager).await,
+        Step::Place { dirs, files, hosts_entries } => {
+            let dirs: Vec<_> = dirs.iter().map(|(dir, _)| dir).collect();
+            let files: Vec<_> = files.iter().map(|change| &change.file).collect();
+            let exec = place::command(&dirs, &files, hosts_entries.as_deref(), cx.timeouts.exec)
+                .map_err(|why| Box::new(failure::words(phase, &title, why, Vec::new())))?;
+            checked(host, phase, &title, exec).await
+        }
+        Step::Pull { image, digest } => pull(cx, host, phase, image, digest.as_deref()).await,
+        Step::Create { spec } => create(cx, host, phase, &title, spec).await,
+        Step::Replace { spec, .. } => replace(cx, host, phase, &title, spec).await,
+        Step::Start { container, .. } => engine.start(container).await.map_err(|error| fail(&error)),
+        Step::Signal { container, signal, .. } => engine.kill(container, signal).await.map_err(|error| fail(&error)),
+        Step::Remove { container, .. } => {
+            engine.stop(container, 30).await.or_else(gone).map_err(|error| fail(&error))?;
+            engine.remove(container, true).await.or_else(gone).map_err(|error| fail(&error))
+        }
+    }
+}
+
+fn gone(error: DockerError) -> Result<(), DockerError> {
+    if error.is_not_found() { Ok(()) } else { Err(error) }
+}
+
+/// Runs a command whose status must be 0; its last lines are in the failure.
+async fn checked(host: &HostRun, phase: &str, title: &str, exec: Exec) -> Result<(), Box<Failure>> {
+    let output = host.session.exec(exec).await.map_err(|error| Box::new(failure::transport(phase, title, &error)))?;
+    if output.status == 0 {
+        return Ok(());
+    }
+    let mut failure = failure::words(phase, title, format!("the command ended with status {}", output.status), Vec::new());
+    failure.log = failure::tail(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    Err(Box::new(failure))
+}
+
+async fn create(cx: &Context, host: &HostRun, phase: &str, title: &str, spec: &ContainerSpec) -> Result<(), Box<Failure>> {
+    let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
+    host.engine.create(spec, &cx.cluster).await.map_err(fail)?;
+    if let Err(error) = host.engine.start(&spec.name()).await {
+        let failure = with_log(host, &spec.name(), failure::of(phase, title, &error)).await;
+        // A container that never ran holds nothing; without it the next run begins this step anew.
+        if let Err(error) = host.engine.remove(&spec.name(), true).await {
+            tracing::warn!(%error, "the container that did not start could not be removed");
+        }
+        return Err(Box::new(failure));
+    }
+    Ok(())
+}
+
+/// The former container is set aside, not removed, until the new one has started: a new one that cannot be created or started is taken
+/// back and the former one runs again.
+async fn replace(cx: &Context, host: &HostRun, phase: &str, title: &str, spec: &ContainerSpec) -> Result<(), Box<Failure>> {
+    let name = spec.name();
+    let old = format!("{name}.old");
+    let engine = &host.engine;
+    let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
+    engine.remove(&old, true).await.or_else(gone).map_err(fail)?;
+    engine.stop(&name, spec.stop_timeout_s).await.map_err(fail)?;
+    engine.rename(&name, &old).await.map_err(fail)?;
+    if let Err(mut failure) = create(cx, host, phase, title, spec).await {
+        let back = async {
+            engine.rename(&old, &name).await?;
+            engine.start(&name).await
+        };
+        failure.left = Some(match back.await {
+            Ok(()) => "the former container runs again".into(),
+            Err(error) => format!("the former container could not be started again: {}", crate::event::escape(&error.to_string())),
+        });
+        return Err(failure);
+    }
+    engine.remove(&old, true).await.or_else(gone).map_err(fail)
+}
+
+/// Adds the container's last lines.
+pub(super) async fn with_log(host: &HostRun, container: &str, mut failure: Failure) -> Failure {
+    if let Ok(log) = host.engine.logs_tail(container, 20).await {
+        failure.log = failure::tail(log.as_bytes());
+    }
+    failure
+}
+
+async fn pull(cx: &Context, host: &HostRun, phase: &str, image: &ImageRef, digest: Option<&str>) -> Result<(), Box<Failure>> {
+    let title = format!("pull {image}");
+    let reference = digest.map_or_else(|| image.0.clone(), |digest| image.pinned(digest));
+    let name = &host.info.name;
+    let progress = |bytes, total| cx.events.send(Event::StepProgress { host: name.clone(), bytes, total });
+    host.engine.pull(&reference, login(cx, image).as_ref(), cx.timeouts.pull_idle, progress).await.map_err(|error| {
+        let mut failure = failure::of(phase, &title, &error);
+        failure.hints = pull_hints(image);
+        Box::new(failure)
+    })
+}
+
+fn pull_hints(image: &ImageRef) -> Vec<String> {
+    match image.registry() {
+        Some(registry) => {
+            vec![format!("check that the hosts reach {registry}, and [registry] ca, username and password_file in the inventory")]
+        }
+        None => vec!["check that the hosts reach the public registry, or name another image in [images]".into()],
+    }
+}
+
+/// The login for an image, when it comes from the registry of the inventory.
+pub(super) fn login(cx: &Context, image: &ImageRef) -> Option<RegistryAuth> {
+    let login = cx.registry.as_ref().filter(|login| image.registry() == Some(&login.server))?;
+    Some(RegistryAuth { username: login.username.clone(), password: login.password.clone(), server: login.server.clone() })
+}
+
+async fn install(cx: &Context, host: &HostRun, phase: &str, title: &str, manager: &str) -> Result<(), Box<Failure>> {
+    // Each waits for a package manager that is already at work (a fresh cloud machine upgrades itself) instead of failing.
+    let install = match manager {
+        "apt-get" => {
+            "export DEBIAN_FRONTEND=noninteractive; apt-get -o DPkg::Lock::Timeout=300 update -q && apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends docker.io"
+        }
+        "dnf" => "dnf install -qy moby-engine || dnf install -qy docker",
+        "zypper" => "zypper --non-interactive install docker",
+        "apk" => "apk add docker && rc-update add docker default && rc-service docker start",
+        _ => {
+            let why = "no known package manager is on the host";
+            return Err(Box::new(failure::words(phase, title, why, vec!["install Docker by hand".into()])));
+        }
+    };
+    let enable = "if [ -d /run/systemd/system ]; then systemctl enable --now docker; fi";
+    let wait = "i=0; until docker version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 60 ] || { docker version; exit 1; }; sleep 0.5; done";
+    let script = format!("set -e\n{{ {install}; }} >&2\n{enable}\n{wait}\n");
+    let exec = Exec {
+        command: "sh -s".into(),
+        stdin: Bytes::from(script),
+        privileged: true,
+        deadline: cx.timeouts.install,
+        max_output: 1024 * 1024,
+    };
+    checked(host, phase, title, exec).await
+}

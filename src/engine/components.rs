@@ -1,0 +1,171 @@
+//! Brings components up in the order that they name themselves: each begins when everything it comes `after` has passed its gate, and
+//! components with no path between them go on together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+
+use super::apply;
+use super::connect::{HostRun, ms};
+use super::failure;
+use super::gates::Gates;
+use crate::event::{Event, Outcome};
+use crate::guard;
+use crate::plan::{Plan, Step};
+use crate::probe::{Proof, Verdict};
+use crate::spec::{ComponentName, HostName};
+
+/// How the components ended.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// Verdicts of the gates that passed.
+    pub verdicts: BTreeMap<ComponentName, Verdict>,
+    /// Gates that did not pass, with what was answered.
+    pub failed: BTreeMap<ComponentName, Vec<String>>,
+    /// Components that were not tried, since one before them failed.
+    pub skipped: BTreeSet<ComponentName>,
+    /// How long each took, milliseconds.
+    pub took: BTreeMap<ComponentName, u64>,
+    /// The guard refused to stop a member.
+    pub refused: bool,
+}
+
+enum End {
+    Passed(Option<Verdict>),
+    Failed(Vec<String>),
+    Refused,
+}
+
+/// Runs all components to their end. `writing`: prove by writing even where nothing changed.
+pub(super) async fn run(gates: &Gates<'_>, plan: &Plan, writing: bool) -> Ended {
+    let mut waiting = graph(gates);
+    let mut passed: BTreeSet<ComponentName> = BTreeSet::new();
+    let mut ended = Ended::default();
+    let mut running = FuturesUnordered::new();
+    let idle = plan.changes() == 0;
+    loop {
+        let ready: Vec<ComponentName> = waiting
+            .iter()
+            // A run that changes nothing only asks, and questions need no order.
+            .filter(|(_, after)| idle || after.iter().all(|name| passed.contains(name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ready {
+            waiting.remove(&name);
+            running.push(async move {
+                let started = Instant::now();
+                let end = one(gates, plan, &name, writing).await;
+                (name, end, ms(started))
+            });
+        }
+        let Some((name, end, took)) = running.next().await else { break };
+        ended.took.insert(name.clone(), took);
+        match end {
+            End::Passed(verdict) => {
+                ended.verdicts.extend(verdict.map(|verdict| (name.clone(), verdict)));
+                passed.insert(name);
+            }
+            End::Failed(faults) => {
+                ended.failed.insert(name, faults);
+            }
+            End::Refused => {
+                ended.refused = true;
+                ended.skipped.insert(name);
+            }
+        }
+    }
+    ended.skipped.extend(waiting.into_keys());
+    ended
+}
+
+/// Every component that a contacted host holds, with what it comes after.
+fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> {
+    let mut graph: BTreeMap<ComponentName, BTreeSet<ComponentName>> = BTreeMap::new();
+    for host in gates.desired.hosts.iter().filter(|host| gates.cx.host(&host.name).is_some()) {
+        for component in &host.components {
+            graph.entry(component.name.clone()).or_default().extend(component.after.iter().cloned());
+        }
+    }
+    let present: BTreeSet<ComponentName> = graph.keys().cloned().collect();
+    for after in graph.values_mut() {
+        after.retain(|name| present.contains(name));
+    }
+    graph
+}
+
+async fn one(gates: &Gates<'_>, plan: &Plan, name: &ComponentName, writing: bool) -> End {
+    let cx = gates.cx;
+    let steps: Vec<(&HostRun, &[Step])> = super::prepare::in_scope(cx, gates.hosts, plan)
+        .filter(|(host, _)| gates.ledger.alive(&host.info.name))
+        .filter_map(|(host, plan)| plan.components.get(name).map(|steps| (host, steps.as_slice())))
+        .collect();
+    let changes = !steps.is_empty();
+    let started = Instant::now();
+    if changes {
+        cx.events.send(Event::PhaseStarted { phase: name.to_string() });
+    }
+    let (rolling, parallel): (Vec<_>, Vec<_>) = steps.into_iter().partition(|(_, steps)| steps.iter().any(Step::interrupts));
+    join_all(parallel.into_iter().map(|(host, steps)| apply::all(cx, gates.ledger, host, name.as_str(), steps))).await;
+    if !rolling.is_empty()
+        && let Some(end) = roll(gates, name, rolling).await
+    {
+        return end;
+    }
+    let everyone_failed = {
+        let holders = gates.holders(name);
+        !holders.is_empty() && holders.iter().all(|(host, _)| !gates.ledger.alive(host))
+    };
+    if everyone_failed {
+        return End::Failed(vec![format!("{name} runs on no host")]);
+    }
+    let proof = if changes || writing { Proof::Write } else { Proof::Read };
+    let end = match gates.wait(name, proof, changes).await {
+        Ok(verdict) => End::Passed(verdict),
+        Err(faults) => End::Failed(faults),
+    };
+    if changes {
+        cx.events.send(Event::PhaseFinished { phase: name.to_string(), elapsed_ms: ms(started) });
+    }
+    end
+}
+
+/// Replaces running containers one host at a time, the service proven after each. `Some` when it had to stop.
+async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &[Step])>) -> Option<End> {
+    let quorum = gates.holders(name).iter().any(|(_, component)| component.quorum);
+    let mut left: BTreeMap<HostName, (&HostRun, &[Step])> =
+        rolling.into_iter().map(|(host, steps)| (host.info.name.clone(), (host, steps))).collect();
+    let mut first = true;
+    while !left.is_empty() {
+        if gates.cx.cancel.is_cancelled() {
+            return Some(End::Failed(vec!["interrupted".into()]));
+        }
+        if !first && let Err(faults) = gates.wait(name, Proof::Read, true).await {
+            return Some(End::Failed(faults));
+        }
+        first = false;
+        let views = if quorum { quorum_views(gates).await } else { gates.ask(name, Proof::Read, false).await.into_iter().collect() };
+        let candidates: Vec<HostName> = left.keys().cloned().collect();
+        let next = guard::order(&candidates, &views).into_iter().next()?;
+        let (host, steps) = left.remove(&next)?;
+        if quorum && let Err(refusal) = guard::may_stop(&next, &views) {
+            let hints = vec!["bring the missing member back first: toots cluster status shows it".into()];
+            let failure = failure::words(name.as_str(), "replace a member", refusal.to_string(), hints);
+            gates.ledger.fail(&next, Outcome::Failed, failure);
+            return Some(End::Refused);
+        }
+        if !apply::all(gates.cx, gates.ledger, host, name.as_str(), steps).await {
+            return Some(End::Failed(vec![format!("{next}: the replacement failed; no other member was touched")]));
+        }
+    }
+    None
+}
+
+/// How every service with a quorum stands right now.
+async fn quorum_views(gates: &Gates<'_>) -> Vec<Verdict> {
+    let names: BTreeSet<ComponentName> =
+        gates.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum).map(|c| c.name.clone()).collect();
+    join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await.into_iter().flatten().collect()
+}

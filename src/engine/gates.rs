@@ -1,0 +1,112 @@
+//! Asks for what proves a service, and waits until it is proven or its deadline has passed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::connect::{Hosts, ms};
+use super::context::Context;
+use super::ledger::Ledger;
+use crate::desired::{ComponentDesired, Desired};
+use crate::event::Event;
+use crate::probe::{self, Groups, Member, Proof, Verdict};
+use crate::spec::{ComponentName, HostName};
+
+/// First pause between two questions; it doubles up to [`SLOWEST`], since a service that needs long is not helped by being asked often.
+const FIRST: Duration = Duration::from_millis(250);
+/// Longest pause between two questions.
+const SLOWEST: Duration = Duration::from_secs(2);
+/// A gate that is being waited for is heard of this often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The view of a run that gates need.
+pub(super) struct Gates<'a> {
+    pub cx: &'a Context,
+    pub ledger: &'a Ledger,
+    pub hosts: &'a Hosts,
+    pub desired: &'a Desired,
+}
+
+impl Gates<'_> {
+    /// The hosts that hold a component, with the component as each must have it.
+    pub fn holders(&self, component: &ComponentName) -> Vec<(HostName, &ComponentDesired)> {
+        let hosts = self.desired.hosts.iter().filter(|host| self.cx.host(&host.name).is_some());
+        hosts.filter_map(|host| host.components.iter().find(|c| c.name == *component).map(|c| (host.name.clone(), c))).collect()
+    }
+
+    /// The hosts of every component, with the way to each. A host whose step failed is still asked: it may hold a healthy member.
+    fn groups(&self) -> Groups {
+        let mut members: BTreeMap<ComponentName, Vec<Member>> = BTreeMap::new();
+        for host in self.desired.hosts.iter().filter(|host| self.cx.host(&host.name).is_some()) {
+            let member = Member {
+                host: host.name.clone(),
+                address: host.address,
+                member: host.node.member,
+                session: self.hosts.get(&host.name).map(|run| Arc::clone(&run.session)),
+            };
+            for component in &host.components {
+                members.entry(component.name.clone()).or_default().push(member.clone());
+            }
+        }
+        Groups { members, settings: self.cx.settings.clone() }
+    }
+
+    /// Asks once.
+    pub async fn ask(&self, component: &ComponentName, proof: Proof, after_change: bool) -> Option<Verdict> {
+        let gate = self.holders(component).iter().find_map(|(_, c)| c.gate.clone())?;
+        Some(probe::gate(&gate, &self.groups(), proof, after_change).await)
+    }
+
+    /// Waits until the component's service and its ordinary probes hold. `None` when the component has neither.
+    pub async fn wait(&self, component: &ComponentName, proof: Proof, after_change: bool) -> Result<Option<Verdict>, Vec<String>> {
+        let started = Instant::now();
+        let (mut pause, mut said) = (FIRST, started);
+        loop {
+            let (verdict, ordinary) = futures::join!(self.ask(component, proof, after_change), self.ordinary(component));
+            let mut faults = ordinary;
+            if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
+                faults.extend(verdict.faults.iter().cloned());
+                if faults.is_empty() {
+                    faults.push(format!("{} is not healthy", verdict.service));
+                }
+            }
+            if faults.is_empty() {
+                if let Some(verdict) = &verdict {
+                    let proof = verdict.proof.clone();
+                    self.cx.events.send(Event::GatePassed { service: component.to_string(), proof, elapsed_ms: ms(started) });
+                }
+                return Ok(verdict);
+            }
+            if started.elapsed() >= self.cx.timeouts.gate || self.cx.cancel.is_cancelled() {
+                self.cx.events.send(Event::GateFailed { service: component.to_string(), faults: faults.clone() });
+                return Err(faults);
+            }
+            if said.elapsed() >= HEARTBEAT || said == started {
+                said = Instant::now();
+                let missing = faults.first().cloned().unwrap_or_default();
+                self.cx.events.send(Event::GateWaiting { service: component.to_string(), missing, elapsed_ms: ms(started) });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST);
+        }
+    }
+
+    /// The faults that ordinary probes show on the component's hosts that still take part.
+    async fn ordinary(&self, component: &ComponentName) -> Vec<String> {
+        let asked = self.holders(component).into_iter().filter(|(host, _)| self.ledger.alive(host)).filter_map(|(host, wanted)| {
+            let run = self.hosts.get(&host)?;
+            Some(async move {
+                let mut faults = Vec::new();
+                for spec in &wanted.probes {
+                    if let Err(why) = probe::ordinary(&run.session, &run.engine, &wanted.container.name(), run.info.address, spec).await {
+                        faults.push(format!("{host}: {why}"));
+                    }
+                }
+                faults
+            })
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+}

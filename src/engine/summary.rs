@@ -1,0 +1,72 @@
+//! The ending: what was proven, not only that nothing failed.
+
+use std::time::Instant;
+
+use super::components::Ended;
+use super::connect::ms;
+use super::gates::Gates;
+use crate::event::{Event, ServiceRow, Totals, WebAddress};
+use crate::spec::Role;
+
+/// Says the cluster's table.
+pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
+    let desired = gates.desired;
+    let totals = Totals {
+        hosts: desired.hosts.len(),
+        containers: desired.hosts.iter().map(|host| host.components.len()).sum(),
+        elapsed_ms: ms(started),
+        longest: ended.took.iter().max_by_key(|(_, took)| **took).map(|(name, took)| (name.to_string(), *took)),
+    };
+    gates.cx.events.send(Event::Summary { cluster: desired.cluster.clone(), services: rows(ended), web: web(gates, ended), totals });
+}
+
+/// One row for each service with a gate of its own.
+pub(super) fn rows(ended: &Ended) -> Vec<ServiceRow> {
+    let passed = ended.verdicts.iter().map(|(name, verdict)| ServiceRow {
+        service: name.to_string(),
+        healthy: verdict.healthy,
+        leader: verdict.leader.as_ref().map(ToString::to_string),
+        members: verdict.membership.clone(),
+        proof: verdict.proof.clone(),
+        faults: verdict.faults.clone(),
+    });
+    let failed = ended.failed.iter().map(|(name, faults)| ServiceRow {
+        service: name.to_string(),
+        healthy: false,
+        leader: None,
+        members: String::new(),
+        proof: "not proven".into(),
+        faults: faults.clone(),
+    });
+    let skipped = ended.skipped.iter().map(|name| ServiceRow {
+        service: name.to_string(),
+        healthy: false,
+        leader: None,
+        members: String::new(),
+        proof: "not tried, since a service before it is not proven".into(),
+        faults: Vec::new(),
+    });
+    passed.chain(failed).chain(skipped).collect()
+}
+
+/// One address for each web interface: on the leader where there is one, else on the first host.
+pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
+    let mut out: Vec<WebAddress> = Vec::new();
+    for host in &gates.desired.hosts {
+        for component in &host.components {
+            let Some(web) = &component.web else { continue };
+            let leader = ended.verdicts.get(&component.name).and_then(|verdict| verdict.leader.as_ref());
+            if leader.is_some_and(|leader| *leader != host.name) || out.iter().any(|seen| seen.service == component.name.as_str()) {
+                continue;
+            }
+            let address = if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() };
+            let reach = if host.roles.contains(&Role::Edge) { "everyone who reaches the edge" } else { "hosts of the cluster's network" };
+            out.push(WebAddress {
+                service: component.name.to_string(),
+                url: format!("http://{address}:{}{}", web.port, if web.path == "/" { "" } else { &web.path }),
+                reach: reach.into(),
+            });
+        }
+    }
+    out
+}
