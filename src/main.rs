@@ -1,3 +1,5 @@
 //! The `toots` binary: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    toots::cli::main().into()
+}

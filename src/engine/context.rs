@@ -62,8 +62,11 @@ impl Default for Timeouts {
     }
 }
 
+/// Asks whether these changes, which interrupt running containers, may be made.
+pub type Confirm = Box<dyn Fn(&[String]) -> bool + Send + Sync>;
+
 /// What this run is asked to do besides bringing hosts to their desired state.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct Mode {
     /// Prove by writing even when nothing changed.
     pub prove: bool,
@@ -71,6 +74,8 @@ pub struct Mode {
     pub saved: Option<SavedPlan>,
     /// The inventory's text, which a kept plan is bound to.
     pub inventory_text: String,
+    /// Asked before running containers are replaced or removed.
+    pub confirm: Option<Confirm>,
 }
 
 /// Login to the registry from which images come.

@@ -17,6 +17,6 @@ mod status;
 mod summary;
 mod up;
 
-pub use context::{Cancel, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
+pub use context::{Cancel, Confirm, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
 pub use status::{ComponentState, StatusView, status};
 pub use up::{Planned, observe_and_plan, up};

@@ -1,7 +1,7 @@
 //! `cluster status`: how every component on every host stands right now. Changes nothing, waits for nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
 
@@ -12,7 +12,7 @@ use super::gates::Gates;
 use super::ledger::Ledger;
 use super::summary;
 use crate::desired::HostDesired;
-use crate::event::{Outcome, ServiceRow, WebAddress};
+use crate::event::{Event, EventSink, ServiceRow, WebAddress};
 use crate::observe::{DockerStatus, HostStatus};
 use crate::plan;
 use crate::probe::{Proof, Verdict};
@@ -43,14 +43,15 @@ pub struct StatusView {
     /// Hosts and their components; hosts that could not be read have none.
     pub hosts: BTreeMap<HostName, BTreeMap<ComponentName, ComponentState>>,
     /// Hosts that could not be read.
-    pub unread: BTreeMap<HostName, Outcome>,
+    pub unread: BTreeMap<HostName, String>,
     /// Web addresses.
     pub web: Vec<WebAddress>,
 }
 
 /// Reads the cluster once.
 pub async fn status(cx: &Context) -> StatusView {
-    let ledger = Ledger::new(cx.hosts.iter().map(|host| host.name.clone()), Arc::clone(&cx.events));
+    let failures = Arc::new(Failures { passed_on: Arc::clone(&cx.events), seen: Mutex::default() });
+    let ledger = Ledger::new(cx.hosts.iter().map(|host| host.name.clone()), Arc::clone(&failures) as Arc<dyn EventSink>);
     let hosts = connect::connect(cx, &ledger).await;
     let observed = connect::observe(cx, &ledger, &hosts).await;
     let recorded = plan::recorded(&cx.cluster, &observed, &cx.offline).unwrap_or_default();
@@ -65,7 +66,6 @@ pub async fn status(cx: &Context) -> StatusView {
     let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
     let verdicts: BTreeMap<ComponentName, Verdict> =
         names.into_iter().zip(verdicts).filter_map(|(name, verdict)| verdict.map(|verdict| (name, verdict))).collect();
-    let result = ledger.result(0);
     let mut view = StatusView { healthy: true, ..StatusView::default() };
     for host in &desired.hosts {
         match observed.get(&host.name) {
@@ -74,7 +74,7 @@ pub async fn status(cx: &Context) -> StatusView {
             }
             None => {
                 view.healthy = false;
-                view.unread.insert(host.name.clone(), result.hosts.get(&host.name).map_or(Outcome::Skipped, |r| r.outcome));
+                view.unread.insert(host.name.clone(), failures.why(&host.name));
             }
         }
     }
@@ -85,6 +85,27 @@ pub async fn status(cx: &Context) -> StatusView {
     view.services = summary::rows(&ended).into_iter().zip(ended.verdicts.into_values()).collect();
     join_all(hosts.values().map(|host| host.session.close())).await;
     view
+}
+
+/// Remembers why hosts could not be read, for the table.
+struct Failures {
+    passed_on: Arc<dyn EventSink>,
+    seen: Mutex<BTreeMap<HostName, String>>,
+}
+
+impl EventSink for Failures {
+    fn send(&self, event: Event) {
+        if let Event::HostFailed { host, failure, .. } = &event {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), failure.cause.join(": "));
+        }
+        self.passed_on.send(event);
+    }
+}
+
+impl Failures {
+    fn why(&self, host: &HostName) -> String {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned().unwrap_or_else(|| "not read".into())
+    }
 }
 
 fn components(

@@ -13,7 +13,7 @@ use super::ledger::{Ledger, code};
 use super::prepare::{self, NotLocked};
 use super::{apply, images, summary};
 use crate::desired::{Desired, Recorded};
-use crate::event::{Event, Outcome, RunResult};
+use crate::event::{Event, HostResult, Outcome, RunResult};
 use crate::observe::DockerStatus;
 use crate::plan::{self, FileChange, Observed, Plan, SavedPlan, Step};
 use crate::spec::{ComponentName, FileSpec, Place, Role};
@@ -28,6 +28,15 @@ pub struct Planned {
     pub plan: Plan,
     /// What was recorded on the hosts.
     recorded: Recorded,
+}
+
+impl Planned {
+    /// The result of a run that only planned.
+    #[must_use]
+    pub fn result(&self, exit_code: u8) -> RunResult {
+        let end = |host: &plan::HostPlan| (host.host.clone(), HostResult { outcome: Outcome::Ok, changed: 0, failed_step: None });
+        RunResult { exit_code, changed: 0, hosts: self.plan.hosts.iter().map(end).collect() }
+    }
 }
 
 /// A run that ended before its plan: with which exit code.
@@ -176,6 +185,7 @@ async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant)
     majority(cx, ledger, hosts, code::UNREACHED)?;
     planned = self::planned(cx, observed, planned.recorded)?;
     agrees(cx, &planned)?;
+    confirmed(cx, &planned.plan)?;
     for host in planned.plan.hosts.iter().filter(|host| cx.scope.contains(&host.host)) {
         cx.events.send(Event::HostPlanned { host: host.host.clone(), steps: host.steps().count() });
     }
@@ -196,6 +206,22 @@ async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant)
     stopped(cx)?;
     summary::say(&gates, &ended, started);
     Ok(verdict(cx, ledger, &ended))
+}
+
+/// Running containers are interrupted only with the operator's consent.
+fn confirmed(cx: &Context, plan: &Plan) -> Result<(), Stop> {
+    let Some(confirm) = &cx.mode.confirm else { return Ok(()) };
+    let hosts = plan.hosts.iter().filter(|host| cx.scope.contains(&host.host));
+    let interrupting = hosts.flat_map(|host| {
+        let steps = host.steps().filter(|step| matches!(step, Step::Replace { .. } | Step::Remove { .. }));
+        steps.map(move |step| format!("{}: {}", host.host, step.title()))
+    });
+    let interrupting: Vec<String> = interrupting.collect();
+    if interrupting.is_empty() || confirm(&interrupting) {
+        return Ok(());
+    }
+    cx.events.send(Event::Warning { host: None, text: "not confirmed: nothing was changed on any host".into() });
+    Err(Stop(code::REFUSED))
 }
 
 fn stopped(cx: &Context) -> Result<(), Stop> {

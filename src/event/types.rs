@@ -131,6 +131,11 @@ pub enum Event {
         /// Wall time, milliseconds.
         elapsed_ms: u64,
     },
+    /// What `plan` found: host and change, in order.
+    Planned {
+        /// Every change by name.
+        changes: Vec<(HostName, String)>,
+    },
     /// A host has this many steps before it in this run.
     HostPlanned {
         /// Host.

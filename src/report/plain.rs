@@ -54,7 +54,8 @@ impl Plain {
             }
             Event::Warning { host, text } => one(host.as_ref().map_or(cluster, |h| h.as_str()), format!("warning: {}", clean(text))),
             Event::Result(result) => results(result, at),
-            Event::PhaseFinished { .. }
+            Event::Planned { .. }
+            | Event::PhaseFinished { .. }
             | Event::HostPlanned { .. }
             | Event::StepStarted { .. }
             | Event::StepProgress { .. }

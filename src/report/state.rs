@@ -138,6 +138,7 @@ impl ViewState {
                 self.summary = Some(Summary { services: services.clone(), web: web.clone(), totals: totals.clone() });
             }
             Event::Result(result) => self.finish(result, at),
+            Event::Planned { .. } => {}
             Event::HostPlanned { .. }
             | Event::StepStarted { .. }
             | Event::StepProgress { .. }

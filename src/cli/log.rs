@@ -1,0 +1,40 @@
+//! The run's log: everything, in a private file whose path is printed when the run fails.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+
+/// Logs of former runs that are kept.
+const KEPT: usize = 50;
+
+/// Begins the log. `None` when no file can be written: a run is not refused for that.
+pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+    let dir = state.join("toots");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).ok()?;
+    prune(&dir);
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
+    let path = dir.join(format!("{stamp}-{run_id}.log"));
+    let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).ok()?;
+    let filter = EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=debug,warn"));
+    tracing_subscriber::fmt().with_writer(Mutex::new(file)).with_ansi(false).with_env_filter(filter).try_init().ok()?;
+    Some(path)
+}
+
+fn prune(dir: &std::path::Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let mut logs: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "log")).collect();
+    // The names begin with the time, so their order is the order of the runs.
+    logs.sort();
+    for old in logs.iter().take(logs.len().saturating_sub(KEPT)) {
+        // Another toots may prune at the same time.
+        drop(std::fs::remove_file(old));
+    }
+}
