@@ -65,10 +65,9 @@ impl Plain {
 
     /// A gate says the same again and again: only what is new is told at once, and that at most once a second.
     fn waiting(&mut self, cluster: &str, service: &str, missing: String, at: Duration) -> Vec<String> {
-        if let Some((last, told)) = self.gates.get(service) {
-            if *last == missing || at.saturating_sub(*told) < Duration::from_secs(1) {
-                return Vec::new();
-            }
+        let stale = |(last, told): &(String, Duration)| *last == missing || at.saturating_sub(*told) < Duration::from_secs(1);
+        if self.gates.get(service).is_some_and(stale) {
+            return Vec::new();
         }
         let text = format!("waiting for {service}: {missing}");
         self.gates.insert(service.to_owned(), (missing, at));

@@ -214,10 +214,9 @@ impl Worker {
     }
 
     fn data(&mut self, text: &str) {
-        if let Some(out) = &mut self.out {
-            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-                self.out = None;
-            }
+        let gone = |out: &mut Box<dyn Write + Send>| out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+        if self.out.as_mut().is_some_and(gone) {
+            self.out = None;
         }
     }
 }
