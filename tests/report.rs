@@ -1,4 +1,5 @@
 //! What a person or a program reads of a run, from one stream of events.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which clippy does not take for tests
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,7 @@ fn live_view_in_colour_is_the_same_text() {
     let state = state_at(&run(), 2_700);
     let coloured = render(&state, 100, 24, ms(3_000), true);
     assert!(coloured.contains("\x1b["));
-    assert_eq!(console::strip_ansi_codes(&coloured), render(&state, 100, 24, ms(3_000), false));
+    assert_eq!(without_colour(&coloured), render(&state, 100, 24, ms(3_000), false));
 }
 
 #[test]
@@ -74,6 +75,7 @@ fn plain_lines_with_heartbeats() {
 fn a_silent_step_of_many_hosts_is_one_line() {
     let mut state = two_hundred();
     let mut plain = Plain::default();
+    assert_eq!(plain.lines(&events::phase("images"), &state, ms(3_000)).len(), 1);
     assert_eq!(plain.heartbeat(&state, ms(12_900)), Vec::<String>::new());
     let said = plain.heartbeat(&state, ms(13_000));
     assert_eq!(said, ["[    13.0s] dc1: still on s2, s3, s4, s10 and 71 more: pull image mesos-slave:1.11 (10 s)"]);
@@ -83,6 +85,18 @@ fn a_silent_step_of_many_hosts_is_one_line() {
     let ends: Vec<_> = ends.iter().map(|n| (n.as_str(), Outcome::Changed, 2)).collect();
     state.apply(&result(0, &ends), ms(24_000));
     assert_eq!(plain.heartbeat(&state, ms(60_000)), Vec::<String>::new());
+}
+
+#[test]
+fn a_phase_without_steps_is_not_silent() {
+    let events = [(0, five()), (100, events::phase("connect"))];
+    let (state, mut plain) = (state_at(&events, 100), Plain::default());
+    for (at, event) in &events {
+        plain.lines(event, &state, ms(*at));
+    }
+    assert_eq!(plain.heartbeat(&state, ms(10_099)), Vec::<String>::new());
+    assert_eq!(plain.heartbeat(&state, ms(10_100)), ["[    10.1s] dc1: still: connect (10 s)"]);
+    assert_eq!(plain.heartbeat(&state, ms(20_000)), Vec::<String>::new());
 }
 
 #[test]
@@ -175,7 +189,13 @@ fn plan_as_text() {
     assert_eq!(plan_text(&hosts[1..2], false), "Nothing to change on 1 host.\n");
     let coloured = plan_text(&hosts, true);
     assert!(coloured.contains("\x1b[32m+syncLimit=5"));
-    assert_eq!(console::strip_ansi_codes(&coloured), plan_text(&hosts, false));
+    assert_eq!(without_colour(&coloured), plan_text(&hosts, false));
+}
+
+fn without_colour(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('m').unwrap().1)
 }
 
 /// A writer whose bytes can be read.

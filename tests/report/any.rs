@@ -71,15 +71,22 @@ fn any_host_event() -> impl Strategy<Value = Event> {
 pub fn any_event() -> impl Strategy<Value = Event> {
     let roles = prop::sample::subsequence(Role::ALL.to_vec(), 0..=3);
     prop_oneof![
-        (any_text(), prop::collection::vec((any_host(), roles), 0..4))
-            .prop_map(|(command, hosts)| Event::RunStarted { command, cluster: cluster(), hosts }),
+        (any_text(), prop::collection::vec((any_host(), roles), 0..4)).prop_map(|(command, hosts)| Event::RunStarted {
+            command,
+            cluster: cluster(),
+            hosts
+        }),
         any_text().prop_map(|phase| Event::PhaseStarted { phase }),
         (any_text(), any::<u64>()).prop_map(|(phase, elapsed_ms)| Event::PhaseFinished { phase, elapsed_ms }),
-        (any_text(), any_text(), any::<u64>())
-            .prop_map(|(service, missing, elapsed_ms)| Event::GateWaiting { service, missing, elapsed_ms }),
+        (any_text(), any_text(), any::<u64>()).prop_map(|(service, missing, elapsed_ms)| Event::GateWaiting {
+            service,
+            missing,
+            elapsed_ms
+        }),
         (any_text(), any_text(), any::<u64>()).prop_map(|(service, proof, elapsed_ms)| Event::GatePassed { service, proof, elapsed_ms }),
         (any_text(), texts()).prop_map(|(service, faults)| Event::GateFailed { service, faults }),
-        5 => any_host_event(),
+        any_host_event(),
+        any_host_event(),
         any_summary(),
         any_result(),
     ]
