@@ -174,6 +174,8 @@ impl Worker {
 
     fn tick(&mut self, now: Duration) {
         match &mut self.form {
+            // before the first event there is nothing to show, and a command that only prints wants no empty frame
+            Form::Live { above, .. } if self.state.command.is_empty() && self.state.hosts.is_empty() && above.is_empty() => {}
             Form::Live { screen, above } => {
                 let (columns, rows) = (self.size)();
                 // the last row holds the cursor
