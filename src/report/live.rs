@@ -30,16 +30,16 @@ pub fn render(state: &ViewState, width: usize, height: usize, now: Duration, col
 fn header(state: &ViewState, now: Duration) -> Line {
     let mut line = Line::of(if state.cluster.is_empty() { "toots" } else { &state.cluster }, Tone::Strong);
     line.push(format!("  {}", duration(now)), Tone::Dim);
+    let (failed, done) = state.ended();
+    line.push(format!("  {done} of {} done", count(state.hosts.len(), "host")), Tone::Normal);
+    if failed > 0 {
+        line.push(format!(", {failed} failed"), Tone::Bad);
+    }
     if state.phases.is_empty() {
         line.push(format!("  {}", state.command), Tone::Normal);
     } else {
         let of = |(p, since): &(String, Duration)| format!("{p} {}", duration(now.saturating_sub(*since)));
         line.push(format!("  {}", state.phases.iter().map(of).collect::<Vec<_>>().join(", ")), Tone::Normal);
-    }
-    let (failed, done) = state.ended();
-    line.push(format!("  {done} of {} done", count(state.hosts.len(), "host")), Tone::Dim);
-    if failed > 0 {
-        line.push(format!("  {failed} failed"), Tone::Bad);
     }
     line
 }
@@ -97,8 +97,8 @@ impl Layout {
             name: most(&|h| text::width(h.name.as_str())).min((width / 4).max(6)),
             roles: if width >= 40 { most(&|h| text::width(&roles(h, words))) } else { 0 },
             words,
-            phase: if width >= 60 { most(&|h| text::width(&h.last.0)).min(16) } else { 0 },
-            steps: most(&|h| steps(h).len()),
+            phase: if width >= 60 { most(&|h| text::width(&phase(h))).min(16) } else { 0 },
+            steps: most(&|h| steps(h, width).len()),
         }
     }
 
@@ -119,7 +119,7 @@ impl Layout {
             line.push(column(&phase(host), self.phase), Tone::Normal);
         }
         if self.steps > 0 {
-            line.push(column(&steps(host), self.steps), Tone::Dim);
+            line.push(column(&steps(host, self.width), self.steps), Tone::Dim);
         }
         let right = right(host, now);
         // below this there is no room for both, and what is done says more than for how long
@@ -148,11 +148,11 @@ fn phase(host: &HostView) -> String {
     }
 }
 
-fn steps(host: &HostView) -> String {
+fn steps(host: &HostView, width: usize) -> String {
     let Some(planned) = host.planned.filter(|n| *n > 0) else { return String::new() };
     let n = planned.max(host.done);
     let k = if host.phase == HostPhase::Running { (host.done + 1).min(n) } else { host.done };
-    format!("{k} of {n}")
+    if width < 60 { format!("{k}/{n}") } else { format!("{k} of {n}") }
 }
 
 fn doing(host: &HostView) -> (String, Tone) {

@@ -21,11 +21,21 @@ const NAMES: usize = 4;
 pub struct Plain {
     gates: BTreeMap<String, (String, Duration)>,
     hosts: BTreeMap<HostName, Duration>,
+    /// When anything was said.
+    said: Duration,
 }
 
 impl Plain {
     /// The lines of one event; `state` has taken it already.
     pub fn lines(&mut self, event: &Event, state: &ViewState, at: Duration) -> Vec<String> {
+        let lines = self.of_event(event, state, at);
+        if !lines.is_empty() {
+            self.said = at;
+        }
+        lines
+    }
+
+    fn of_event(&mut self, event: &Event, state: &ViewState, at: Duration) -> Vec<String> {
         let cluster = if state.cluster.is_empty() { "toots" } else { &state.cluster };
         let one = |who: &str, text: String| vec![line(at, who, &text)];
         if let Event::StepStarted { host, .. } | Event::StepFinished { host, .. } | Event::HostFailed { host, .. } = event {
@@ -39,7 +49,8 @@ impl Plain {
             }
             Event::HostFailed { host, outcome, failure } => {
                 let block = failure_block(&[host], *outcome, failure, usize::MAX, false);
-                block.iter().map(|l| line(at, host.as_str(), l)).collect()
+                let named = format!("✗ {host} ");
+                block.iter().map(|l| line(at, host.as_str(), l.strip_prefix(&named).unwrap_or(l))).collect()
             }
             Event::GateWaiting { service, missing, .. } => self.waiting(cluster, &clean(service), clean(missing), at),
             Event::GatePassed { service, proof, elapsed_ms } => {
@@ -66,10 +77,9 @@ impl Plain {
 
     /// A gate says the same again and again: only what is new is told at once, and that at most once a second.
     fn waiting(&mut self, cluster: &str, service: &str, missing: String, at: Duration) -> Vec<String> {
-        if let Some((last, told)) = self.gates.get(service) {
-            if *last == missing || at.saturating_sub(*told) < Duration::from_secs(1) {
-                return Vec::new();
-            }
+        let stale = |(last, told): &(String, Duration)| *last == missing || at.saturating_sub(*told) < Duration::from_secs(1);
+        if self.gates.get(service).is_some_and(stale) {
+            return Vec::new();
         }
         let text = format!("waiting for {service}: {missing}");
         self.gates.insert(service.to_owned(), (missing, at));
@@ -78,6 +88,22 @@ impl Plain {
 
     /// What goes on and was not mentioned for ten seconds.
     pub fn heartbeat(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
+        let mut out = self.silent_gates(state, at);
+        out.extend(self.silent_steps(state, at));
+        // connecting and observing have neither steps nor gates
+        if out.is_empty() && at.saturating_sub(self.said) >= SILENCE && state.result.is_none() {
+            let of = |(phase, since): &(String, Duration)| {
+                line(at, &state.cluster, &format!("still: {phase} ({})", duration(at.saturating_sub(*since))))
+            };
+            out.extend(state.phases.iter().map(of));
+        }
+        if !out.is_empty() {
+            self.said = at;
+        }
+        out
+    }
+
+    fn silent_gates(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut out = Vec::new();
         for gate in &state.gates {
             let (missing, told) = self.gates.entry(gate.service.clone()).or_insert_with(|| (gate.missing.clone(), gate.since));
@@ -87,6 +113,10 @@ impl Plain {
                 out.push(line(at, &state.cluster, &format!("still waiting for {}: {} ({time})", gate.service, gate.missing)));
             }
         }
+        out
+    }
+
+    fn silent_steps(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut silent: Vec<(&str, Vec<&HostView>)> = Vec::new();
         for host in state.hosts.iter().filter(|h| h.phase == HostPhase::Running) {
             let Some(step) = host.running.last() else { continue };
@@ -100,8 +130,7 @@ impl Plain {
                 None => silent.push((&step.step, vec![host])),
             }
         }
-        out.extend(silent.iter().map(|(step, hosts)| still(state, step, hosts, at)));
-        out
+        silent.iter().map(|(step, hosts)| still(state, step, hosts, at)).collect()
     }
 }
 

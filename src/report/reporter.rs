@@ -174,6 +174,8 @@ impl Worker {
 
     fn tick(&mut self, now: Duration) {
         match &mut self.form {
+            // before the first event there is nothing to show, and a command that only prints wants no empty frame
+            Form::Live { above, .. } if self.state.command.is_empty() && self.state.hosts.is_empty() && above.is_empty() => {}
             Form::Live { screen, above } => {
                 let (columns, rows) = (self.size)();
                 // the last row holds the cursor
@@ -214,10 +216,9 @@ impl Worker {
     }
 
     fn data(&mut self, text: &str) {
-        if let Some(out) = &mut self.out {
-            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-                self.out = None;
-            }
+        let gone = |out: &mut Box<dyn Write + Send>| out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+        if self.out.as_mut().is_some_and(gone) {
+            self.out = None;
         }
     }
 }

@@ -138,6 +138,7 @@ pub fn status_table(report: &StatusReport, width: usize, colour: bool) -> String
     let mut blocks = vec![
         wrap(&title, width, "", "  ").into_iter().map(|l| tone.paint(&l, colour)).collect(),
         host_table(&report.hosts, width, colour),
+        report.hosts.iter().flat_map(|h| unreachable(h, width)).collect(),
         service_table(&services, width, colour),
     ];
     blocks.extend(services.iter().filter_map(|s| service_faults(&s.service, s.healthy, &s.faults, width, colour)));
@@ -146,15 +147,19 @@ pub fn status_table(report: &StatusReport, width: usize, colour: bool) -> String
     blocks.join("\n\n") + "\n"
 }
 
+fn unreachable(host: &HostStatusView, width: usize) -> Vec<String> {
+    let why = host.error.as_ref().map(|e| format!("{} is unreachable: {}", host.host, clean(e)));
+    why.iter().flat_map(|w| wrap(w, width, "  ", "    ")).collect()
+}
+
 fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<String> {
     let or = |text: &Option<String>| text.as_deref().map_or_else(|| "–".into(), clean);
     let mut rows: Vec<Row> = Vec::new();
     for host in hosts {
         let name = host.host.to_string();
         let dash = || "–".to_owned();
-        if let Some(error) = &host.error {
-            let what = format!("unreachable: {}", clean(error));
-            rows.push((vec![name.clone(), dash(), dash(), dash(), dash(), what], Tone::Bad));
+        if host.error.is_some() {
+            rows.push((vec![name.clone(), dash(), "unreachable".into(), dash(), dash(), dash()], Tone::Bad));
         }
         for c in &host.components {
             let ill = c.state != "running" || c.health.as_deref().is_some_and(|h| h != "healthy");

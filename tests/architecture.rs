@@ -1,0 +1,195 @@
+//! The rooms and what they may import: a lower room never names a higher one, and a library with one owner is named only there.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which clippy does not take for tests
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room → rooms that it may name, from low to high. All may name `spec`, and of `event` the one function `escape`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("spec", &[]),
+    ("event", &[]),
+    ("inventory", &[]),
+    ("playbook", &["inventory"]),
+    ("desired", &["inventory", "playbook"]),
+    ("transport", &["inventory"]),
+    ("docker", &["transport"]),
+    ("observe", &["transport", "docker"]),
+    ("plan", &["desired", "observe"]),
+    ("probe", &["transport", "docker"]),
+    ("guard", &["probe"]),
+    ("engine", &["plan", "probe", "guard", "event"]),
+    ("report", &["event"]),
+    ("cli", ALL),
+];
+
+/// The rooms whose types a room meets in those that it may import: a plan holds what was desired and observed of an Engine, a step runs
+/// on a session. Named here one by one, so that a new one is seen.
+const THROUGH: &[(&str, &[&str])] =
+    &[("plan", &["docker"]), ("guard", &["transport"]), ("engine", &["desired", "observe", "docker", "transport"])];
+
+const ALL: &[&str] =
+    &["event", "inventory", "playbook", "desired", "transport", "docker", "observe", "plan", "probe", "guard", "engine", "report"];
+
+/// Library → the rooms that may name it.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("russh", &["transport"]),
+    ("bollard", &["docker"]),
+    ("minijinja", &["playbook"]),
+    ("zookeeper_client", &["probe"]),
+    ("indicatif", &[]),
+    ("console", &["report"]),
+    ("clap", &["cli"]),
+    ("color_eyre", &["cli"]),
+    // the inventory's file, and the components' own
+    ("toml", &["inventory", "playbook"]),
+    ("toml_edit", &["inventory"]),
+];
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            out.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+    out
+}
+
+/// The code without comments (a doc may name any room); text in quotes stays, as no path is written in one.
+fn without_comments(text: &str) -> String {
+    text.lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
+}
+
+/// Splits `a, b::{c, d}` at its outermost commas.
+fn outer_commas(text: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut out) = (0, 0, Vec::new());
+    for (i, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                out.push(&text[from..i]);
+                from = i + 1;
+            }
+            _ => {}
+        }
+    }
+    out.push(&text[from..]);
+    out.into_iter().map(str::trim).filter(|p| !p.is_empty()).collect()
+}
+
+/// The inside of the group that begins right after this text's first brace.
+fn group(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('{')?;
+    let mut depth = 1;
+    let end = inner.char_indices().find(|(_, c)| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    })?;
+    Some(&inner[..end.0])
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// What stands after each `crate::`: the room, and its first item where one is named.
+fn paths(code: &str) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for (i, found) in code.match_indices("crate::") {
+        if code[..i].ends_with(|c: char| is_word(c) || c == '$') {
+            continue;
+        }
+        let rest = &code[i + found.len()..];
+        let all = group(rest).map_or_else(|| vec![rest], outer_commas);
+        out.extend(all.iter().flat_map(|p| items(p)));
+    }
+    out
+}
+
+fn items(path: &str) -> Vec<(String, String)> {
+    let word = |t: &str| t.chars().take_while(|c| is_word(*c)).collect::<String>();
+    let room = word(path);
+    match path[room.len()..].strip_prefix("::") {
+        None => vec![(room, String::new())],
+        Some(rest) => match group(rest) {
+            None => vec![(room, word(rest))],
+            Some(inner) => outer_commas(inner).into_iter().map(|p| (room.clone(), word(p))).collect(),
+        },
+    }
+}
+
+fn allowed(room: &str) -> BTreeSet<&'static str> {
+    let direct = MAY_IMPORT.iter().filter(|(r, _)| *r == room);
+    direct.chain(THROUGH.iter().filter(|(r, _)| *r == room)).flat_map(|(_, to)| to.iter().copied()).collect()
+}
+
+fn offences(room: &str, code: &str) -> Vec<String> {
+    let allowed = allowed(room);
+    let fine = |to: &str, item: &str| {
+        to == room || allowed.contains(to) || (room != "spec" && (to == "spec" || (to == "event" && item == "escape")))
+    };
+    paths(code).into_iter().filter(|(to, item)| !fine(to, item)).map(|(to, item)| format!("{room} names crate::{to}::{item}")).collect()
+}
+
+fn names(code: &str, library: &str) -> bool {
+    let path = format!("{library}::");
+    let used = code.match_indices(&path).any(|(i, _)| !code[..i].ends_with(|c: char| is_word(c) || c == ':'));
+    used || code.contains(&format!("use {library};"))
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeSet::new();
+    let mut bad = Vec::new();
+    for room in fs::read_dir(&src).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
+        let name = room.file_name().unwrap().to_str().unwrap().to_owned();
+        for file in sources(&room) {
+            let shown = file.strip_prefix(&src).unwrap().display().to_string();
+            let text = without_comments(&fs::read_to_string(&file).unwrap());
+            bad.extend(offences(&name, &text).into_iter().map(|o| format!("{shown}: {o}")));
+            let foreign = OWNERS.iter().filter(|(lib, owners)| names(&text, lib) && !owners.contains(&name.as_str()));
+            bad.extend(foreign.map(|(lib, owners)| format!("{shown}: only {owners:?} may name {lib}")));
+        }
+        found.insert(name);
+    }
+    let known: BTreeSet<_> = MAY_IMPORT.iter().map(|(r, _)| (*r).to_owned()).collect();
+    assert_eq!(found, known, "rooms of src/ and rooms of the table");
+    assert!(bad.is_empty(), "\n{}\n", bad.join("\n"));
+}
+
+#[test]
+fn the_table_goes_only_downwards() {
+    let at = |room: &str| MAY_IMPORT.iter().position(|(r, _)| *r == room).unwrap();
+    for (room, to) in MAY_IMPORT.iter().chain(THROUGH) {
+        for lower in *to {
+            assert!(at(lower) < at(room), "{room} → {lower}");
+        }
+    }
+}
+
+#[test]
+fn the_scan_sees_every_form_of_an_import() {
+    let bad = |room, code: &str| offences(room, &without_comments(code));
+    assert_eq!(bad("report", "use crate::event::Event;\nuse crate::spec::{HostName, Role};"), Vec::<String>::new());
+    assert_eq!(bad("report", "fn f() { crate::engine::run() }"), ["report names crate::engine::run"]);
+    assert_eq!(
+        bad("plan", "use crate::{\n    spec::Role,\n    cli::{a, b},\n};"),
+        ["plan names crate::cli::a", "plan names crate::cli::b"]
+    );
+    assert_eq!(bad("probe", "use crate::event::escape;"), Vec::<String>::new());
+    assert_eq!(bad("probe", "use crate::event::{Event, escape};"), ["probe names crate::event::Event"]);
+    assert_eq!(bad("spec", "use crate::event::escape;").len(), 1);
+    assert_eq!(bad("spec", "/// as crate::engine::run does\nuse super::digest;"), Vec::<String>::new());
+    assert!(names("use toml::Value;", "toml") && names("let a = toml::from_str(b);", "toml"));
+    assert!(!names("use toml_edit::Item;", "toml") && !names("use crate::inventory::toml::x;", "toml"));
+}
