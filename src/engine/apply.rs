@@ -60,6 +60,7 @@ async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) -> Result<(
             let files: Vec<_> = files.iter().map(|change| &change.file).collect();
             let exec = place::command(&dirs, &files, hosts_entries.as_deref(), cx.timeouts.exec)
                 .map_err(|why| Box::new(failure::words(phase, &title, why, Vec::new())))?;
+            let _turn = host.placing.lock().await;
             checked(host, phase, &title, exec).await
         }
         Step::Pull { image, digest } => pull(cx, host, phase, image, digest.as_deref()).await,

@@ -24,6 +24,8 @@ pub(super) struct HostRun {
     pub session: Arc<dyn Session>,
     /// Its Engine.
     pub engine: Engine,
+    /// Held while files are put on it: components go on together, and their files are staged in one place.
+    pub placing: tokio::sync::Mutex<()>,
 }
 
 /// The connected hosts.
@@ -46,7 +48,7 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
             cx.events.send(finished(&info.name, "connect", false, started));
             ledger.touch(&info.name);
             let engine = Engine::over(Arc::clone(&session));
-            Some(HostRun { info: info.clone(), session, engine })
+            Some(HostRun { info: info.clone(), session, engine, placing: tokio::sync::Mutex::new(()) })
         }
         Err(error) => {
             ledger.fail(&info.name, Outcome::Unreachable, failure::transport("connect", "connect", &error));
