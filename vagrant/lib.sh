@@ -128,6 +128,16 @@ stale() {
   done
 }
 
+# Throws the hosts away; the registry stays.
+discard() {
+  local name
+  for name in m1 m2 m3 s1 e1 s2 e2 bare; do
+    ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || docker rm -fv "toots-lab-$name" > /dev/null
+    rm -rf "$here/.vagrant/machines/$name"
+  done
+}
+
+# machines [FURTHER]: those that always run, and one more.
 machines() {
   stale
   local name wanted=()

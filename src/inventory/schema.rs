@@ -228,7 +228,7 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
     let mut reader = Reader::new(table, "[nfs]", problems);
     let export = reader.text("export");
     if let Some(at) = &export
-        && !at.value.split_once(":/").is_some_and(|(host, _)| !host.is_empty())
+        && at.value.split_once(":/").is_none_or(|(host, _)| host.is_empty())
     {
         reader.problem(at.span.clone(), format!("export = {:?} is not host:/path", at.value), None);
     }

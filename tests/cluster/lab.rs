@@ -1,0 +1,213 @@
+//! The lab as tests use it: toots as a process, and the machines by means that are not toots'.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const MASTERS: [&str; 3] = ["m1", "m2", "m3"];
+
+pub struct Lab {
+    pub inventory: PathBuf,
+}
+
+/// One run of toots.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Run {
+    /// The run's code is this; else both outputs are shown.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The events of `--output json`.
+    pub fn events(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
+    /// The final result.
+    pub fn result(&self) -> Value {
+        self.events().pop().expect("a result")
+    }
+}
+
+impl Lab {
+    pub fn find() -> Option<Self> {
+        std::env::var_os("TOOTS_LAB").map(|path| Self { inventory: PathBuf::from(path) })
+    }
+
+    pub fn command(&self, inventory: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toots"));
+        command.args(args).arg("-i").arg(inventory).stdin(Stdio::null());
+        command
+    }
+
+    pub fn toots_with(&self, inventory: &Path, args: &[&str]) -> Run {
+        let began = Instant::now();
+        let output = self.command(inventory, args).output().expect("toots runs");
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: began.elapsed(),
+        }
+    }
+
+    pub fn toots(&self, args: &[&str]) -> Run {
+        self.toots_with(&self.inventory, args)
+    }
+
+    /// A copy of the inventory beside it (its relative paths stay right), changed.
+    pub fn changed(&self, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
+        let text = std::fs::read_to_string(&self.inventory).expect("the inventory");
+        let path = self.inventory.with_file_name(format!(".lab/{name}.toml"));
+        let text = change(&text).replace("\".lab/", "\"");
+        std::fs::write(&path, text).expect("a changed inventory");
+        path
+    }
+
+    /// `vagrant/demo WORDS`
+    #[track_caller]
+    pub fn demo(&self, words: &[&str]) {
+        let demo = self.inventory.with_file_name("demo");
+        let output = Command::new(demo).args(words).stdin(Stdio::null()).output().expect("vagrant/demo runs");
+        assert!(output.status.success(), "vagrant/demo {words:?}: {}", text(&output));
+    }
+}
+
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs a command on the operator's machine.
+#[track_caller]
+pub fn local(words: &[&str]) -> String {
+    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().expect("the command runs");
+    assert!(output.status.success(), "{words:?}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command on a machine, past SSH.
+#[track_caller]
+pub fn on(machine: &str, command: &str) -> String {
+    local(&["docker", "exec", &format!("toots-lab-{machine}"), "sh", "-c", command])
+}
+
+/// Container name → (id, started at) on a machine.
+pub fn containers(machine: &str) -> BTreeMap<String, (String, String)> {
+    let listing = on(machine, "docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}' $(docker ps -q) 2>/dev/null || true");
+    listing
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?.trim_start_matches('/').to_owned(), (words.next()?.to_owned(), words.next()?.to_owned())))
+        })
+        .collect()
+}
+
+/// Asks until it holds.
+#[track_caller]
+pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < limit, "after {limit:?} still not: {what}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// An HTTP request with curl; status and body.
+pub fn http(arguments: &[&str]) -> (u16, String) {
+    let output = Command::new("curl").args(["-s", "-m", "10", "-w", "\n%{http_code}"]).args(arguments).output().expect("curl runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
+    (status.trim().parse().unwrap_or(0), body.to_owned())
+}
+
+/// Proxies before every host's SSH port that hold each byte to the host back for a fixed time.
+pub struct Proxies {
+    pub inventory: PathBuf,
+    counts: BTreeMap<String, std::sync::Arc<std::sync::atomic::AtomicUsize>>,
+}
+
+impl Proxies {
+    pub fn connections(&self) -> Vec<(String, usize)> {
+        self.counts.iter().map(|(host, n)| (host.clone(), n.load(std::sync::atomic::Ordering::SeqCst))).collect()
+    }
+}
+
+/// One proxy for each host, and an inventory and known_hosts that lead through them.
+pub fn proxies(lab: &Lab, delay: Duration) -> Proxies {
+    let folder = lab.inventory.with_file_name(".lab");
+    let known = std::fs::read_to_string(folder.join("known_hosts")).expect("known_hosts");
+    let (mut lines, mut counts, mut ports) = (String::new(), BTreeMap::new(), BTreeMap::new());
+    for (host, n) in [("m1", 11), ("m2", 12), ("m3", 13), ("s1", 21), ("e1", 31)] {
+        let address = format!("10.42.7.{n}");
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let port = proxy(format!("{address}:22"), delay, std::sync::Arc::clone(&count));
+        for line in known.lines().filter(|line| line.starts_with(&format!("{address} "))) {
+            lines.push_str(&line.replacen(&address, &format!("[127.0.0.1]:{port}"), 1));
+            lines.push('\n');
+        }
+        counts.insert(host.to_owned(), count);
+        ports.insert(host, port);
+    }
+    std::fs::write(folder.join("known_hosts.proxied"), lines).expect("known_hosts");
+    let inventory = lab.changed("proxied", |text| {
+        let mut text = text.replace(".lab/known_hosts", ".lab/known_hosts.proxied");
+        for (host, port) in &ports {
+            text = text.replace(&format!("[hosts.{host}]\n"), &format!("[hosts.{host}]\nssh = \"127.0.0.1\"\nport = {port}\n"));
+        }
+        text
+    });
+    Proxies { inventory, counts }
+}
+
+fn proxy(target: String, delay: Duration, count: std::sync::Arc<std::sync::atomic::AtomicUsize>) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let server = std::net::TcpStream::connect(&target).expect("the host");
+            for stream in [&client, &server] {
+                stream.set_nodelay(true).expect("nodelay");
+            }
+            let (c, s) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+            std::thread::spawn(move || held_back(c, s, delay));
+            std::thread::spawn(move || held_back(server, client, Duration::ZERO));
+        }
+    });
+    port
+}
+
+/// Copies; each piece is passed on a fixed time after it came, however many are under way.
+fn held_back(mut from: std::net::TcpStream, mut to: std::net::TcpStream, delay: Duration) {
+    use std::io::{Read as _, Write as _};
+    let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+    let writer = std::thread::spawn(move || {
+        for (due, bytes) in receiver {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        drop(to.shutdown(std::net::Shutdown::Write));
+    });
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(n @ 1..) = from.read(&mut buffer) {
+        if sender.send((Instant::now() + delay, buffer[..n].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    drop(writer.join());
+}

@@ -1,0 +1,30 @@
+//! The scenarios, in their order.
+
+mod change;
+mod first;
+mod grow;
+mod proof;
+mod trouble;
+
+use crate::lab::Lab;
+
+type Scenario = (&'static str, fn(&Lab));
+
+pub const ALL: &[Scenario] = &[
+    ("a_host_that_is_not_trusted_is_not_spoken_to", first::untrusted),
+    ("plan_of_fresh_machines_changes_nothing", first::plan_fresh),
+    ("killed_in_the_middle_then_up", first::killed_then_up),
+    ("quorum_and_leaders_by_other_means", proof::other_means),
+    ("second_up_changes_nothing", proof::second_up),
+    ("an_idle_run_costs_few_round_trips", proof::cost),
+    ("status_names_leaders_and_versions", proof::status),
+    ("an_app_is_reached_through_the_edge", proof::app),
+    ("a_changed_parameter_rolls_one_component", change::parameter),
+    ("a_kept_plan_is_done_or_refused", change::kept_plan),
+    ("two_runs_at_once_exclude_each_other", change::locked),
+    ("add_slave_contacts_it_and_the_masters", grow::add_slave),
+    ("add_edge", grow::add_edge),
+    ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),
+    ("a_dead_member_is_not_made_two", trouble::dead_member),
+    ("two_dead_masters_change_nothing", trouble::two_dead_masters),
+];

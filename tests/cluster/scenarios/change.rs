@@ -1,0 +1,60 @@
+//! Changes of a running cluster.
+
+use std::time::Duration;
+
+use crate::lab::{Lab, MASTERS, containers};
+
+/// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
+pub fn parameter(lab: &Lab) {
+    let inventory = lab.changed("parameter", |text| format!("{text}\n[consul]\nraft_multiplier = 2\n"));
+    let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
+    let leader = crate::lab::http(&["http://10.42.7.11:8500/v1/status/leader"]).1;
+    let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    let steps: Vec<String> = run
+        .events()
+        .iter()
+        .filter(|event| event["type"] == "step-finished" && event["step"].as_str().is_some_and(|step| step.starts_with("replace ")))
+        .map(|event| event["host"].as_str().unwrap_or("").to_owned())
+        .collect();
+    assert_eq!(steps.len(), 3, "three servers are replaced: {steps:?}");
+    let last = ["10.42.7.11", "10.42.7.12", "10.42.7.13"].iter().position(|ip| leader.contains(ip)).map(|n| MASTERS[n]);
+    assert_eq!(steps.last().map(String::as_str), last, "the leader is the last: {steps:?}, {leader}");
+    for (machine, before) in MASTERS.iter().zip(before) {
+        let after = containers(machine);
+        for (name, id) in &before {
+            let same = after.get(name).map(|now| &now.0) == Some(&id.0);
+            assert_eq!(same, name != "toots-consul-server", "{machine}: {name}");
+        }
+    }
+    lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0);
+}
+
+pub fn kept_plan(lab: &Lab) {
+    let plan = lab.inventory.with_file_name(".lab/kept.plan");
+    let plan = plan.to_str().expect("a path");
+    lab.toots(&["cluster", "plan", "--out", plan, "--output", "plain"]).expect(0);
+    // The inventory changed since: refused. Then as it was: done.
+    let other = lab.changed("other", |text| format!("{text}\n[consul]\nraft_multiplier = 3\n"));
+    lab.toots_with(&other, &["cluster", "up", "--plan", plan, "--output", "plain"]).expect(4);
+    let run = lab.toots(&["cluster", "up", "--plan", plan, "--output", "json"]).expect(0);
+    assert!(run.result()["changed"].as_u64().is_some_and(|n| n > 0), "the multiplier is back to what the inventory says");
+    lab.toots(&["cluster", "up", "--plan", plan, "--output", "plain"]).expect(4);
+}
+
+pub fn locked(lab: &Lab) {
+    let slow = lab.changed("slow", |text| format!("{text}\n[consul]\nraft_multiplier = 2\n"));
+    let mut first = lab
+        .command(&slow, &["cluster", "up", "--yes", "--output", "plain"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("toots runs");
+    std::thread::sleep(Duration::from_secs(4));
+    let other = lab.changed("second", |text| format!("{text}\n[consul]\nraft_multiplier = 3\n"));
+    let second = lab.toots_with(&other, &["cluster", "up", "--yes", "--output", "plain"]);
+    let code = first.wait().expect("it ends").code();
+    assert_eq!(code, Some(0));
+    let second = second.expect(7);
+    assert!(second.stderr.contains("held by"), "{}", second.stderr);
+    lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
+}

@@ -1,0 +1,102 @@
+//! What a cluster that is up must show, asked by other means.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::lab::{Lab, MASTERS, containers, http, local, on, until};
+
+pub fn other_means(_lab: &Lab) {
+    let modes: Vec<String> = MASTERS
+        .iter()
+        .map(|m| on(m, "address=$(grep -o '10\\.42\\.7\\.1[123]' /etc/toots/zookeeper/zoo.cfg | head -n 1); echo srvr | nc -q 2 $address 2181 | grep Mode"))
+        .collect();
+    assert_eq!(modes.iter().filter(|mode| mode.contains("leader")).count(), 1, "{modes:?}");
+    assert_eq!(modes.iter().filter(|mode| mode.contains("follower")).count(), 2, "{modes:?}");
+    let peers = on("m1", "docker exec toots-consul-server consul operator raft list-peers -http-addr=http://10.42.7.11:8500");
+    assert_eq!(peers.matches("leader").count(), 1, "{peers}");
+    assert_eq!(peers.matches("true").count(), 3, "three voters: {peers}");
+    let members = on("m1", "docker exec toots-consul-server consul members -http-addr=http://10.42.7.11:8500");
+    assert_eq!(members.matches("alive").count(), 5, "{members}");
+    let elected: Vec<String> = ["11", "12", "13"]
+        .iter()
+        .filter(|n| {
+            let (_, body) = http(&[&format!("http://10.42.7.{n}:5050/metrics/snapshot")]);
+            serde_json::from_str::<Value>(&body).ok().and_then(|m| m["master/elected"].as_f64()) == Some(1.0)
+        })
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(elected.len(), 1, "{elected:?}");
+}
+
+pub fn second_up(lab: &Lab) {
+    let machines = ["m1", "m2", "m3", "s1", "e1"];
+    let before: Vec<_> = machines.iter().map(|m| containers(m)).collect();
+    let since = local(&["date", "+%s"]);
+    let run = lab.toots(&["cluster", "up", "--output", "json"]).expect(0);
+    assert_eq!(run.result()["changed"], 0);
+    assert!(run.events().iter().all(|event| event["type"] != "step-finished" || event["changed"] == false));
+    let after: Vec<_> = machines.iter().map(|m| containers(m)).collect();
+    assert_eq!(before, after, "ids and start times are the same");
+    for machine in machines {
+        let events = on(machine, &format!("docker events --since {} --until $(date +%s) --filter type=container", since.trim()));
+        // A program that ends and is started again by the Engine is no doing of toots.
+        let ours: Vec<&str> = events
+            .lines()
+            .filter(|line| [" create ", " destroy ", " kill ", " rename ", " stop "].iter().any(|w| line.contains(w)))
+            .collect();
+        assert!(ours.is_empty(), "{machine}: {ours:?}");
+    }
+    println!("  second up of five hosts: {:.2} s", run.took.as_secs_f32());
+    lab.toots(&["cluster", "plan", "--exit-code", "--output", "plain"]).expect(0);
+}
+
+/// Every byte to the hosts is held back for a fixed time, so that the difference in time is a number of round trips, whatever the machine's
+/// speed: the longest chain of questions that wait for answers.
+pub fn cost(lab: &Lab) {
+    const TRIP: Duration = Duration::from_millis(500);
+    let timed = |delay: Duration| {
+        let proxies = crate::lab::proxies(lab, delay);
+        let run = lab.toots_with(&proxies.inventory, &["cluster", "up", "--output", "json"]).expect(0);
+        assert_eq!(run.result()["changed"], 0);
+        for (host, connections) in proxies.connections() {
+            assert_eq!(connections, 1, "{host}: one connection");
+        }
+        run.took
+    };
+    let (near, far) = (timed(Duration::ZERO), timed(TRIP));
+    let trips = (far.saturating_sub(near)).as_secs_f64() / TRIP.as_secs_f64();
+    println!("  {:.2} s near, {:.2} s at {TRIP:?}: {trips:.1} round trips", near.as_secs_f32(), far.as_secs_f32());
+    assert!(trips <= 15.5, "{trips:.1} round trips, 15 are allowed");
+}
+
+pub fn status(lab: &Lab) {
+    let run = lab.toots(&["cluster", "status", "--output", "json"]).expect(0);
+    let status: Value = serde_json::from_str(&run.stdout).expect("one object");
+    assert_eq!((&status["v"], &status["type"], &status["healthy"]), (&1.into(), &"status".into(), &true.into()), "{status:#}");
+    let zookeeper = &status["hosts"]["m1"]["components"]["zookeeper"];
+    assert_eq!(zookeeper["state"], "running", "{zookeeper}");
+    assert!(["leader", "follower"].contains(&zookeeper["role"].as_str().unwrap_or("")), "{zookeeper}");
+    lab.toots(&["cluster", "status"]).expect(0);
+}
+
+/// Marathon → Docker → Registrator → Consul → consul-template → HAProxy → client.
+pub fn app(_lab: &Lab) {
+    let app = r#"{"id":"/hello","instances":2,"cpus":0.1,"mem":32,"args":["-listen=:5678","-text=hello from an app"],
+      "container":{"type":"DOCKER","docker":{"image":"registry.toots.test:5000/lab/http-echo:1.0.0","network":"BRIDGE",
+      "portMappings":[{"containerPort":5678,"hostPort":0,"protocol":"tcp"}]}},
+      "env":{"SERVICE_NAME":"hello","SERVICE_TAGS":"haproxy,haproxy_route=/hi,weight=50"}}"#;
+    let (status, body) = http(&["-X", "POST", "-H", "Content-Type: application/json", "-d", app, "http://10.42.7.11:8080/v2/apps"]);
+    assert_eq!(status, 201, "{body}");
+    let through = |arguments: &[&str]| {
+        let (status, body) = http(arguments);
+        status == 200 && body.contains("hello from an app")
+    };
+    until("the app answers by name", Duration::from_secs(60), || through(&["-H", "Host: hello.service.consul", "http://10.42.7.31/"]));
+    assert!(through(&["-H", "Host: HELLO.service.lab.consul.:80", "http://10.42.7.31/"]), "by datacenter, in any case, with port and dot");
+    assert!(through(&["http://10.42.7.31/hi/there"]) && through(&["http://10.42.7.31/hi"]), "by its route");
+    assert_eq!(http(&["http://10.42.7.31/hithere"]).0, 503, "a longer segment is not the route");
+    let (status, _) = http(&["-X", "DELETE", "http://10.42.7.12:8080/v2/apps/hello"]);
+    assert_eq!(status, 200);
+    until("the app is gone", Duration::from_secs(60), || http(&["-H", "Host: hello.service.consul", "http://10.42.7.31/"]).0 == 503);
+}

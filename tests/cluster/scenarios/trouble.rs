@@ -1,0 +1,79 @@
+//! Machines that are gone.
+
+use std::time::Duration;
+
+use crate::lab::{Lab, MASTERS, containers, local, until};
+
+/// A machine's processes are frozen: it answers nothing, and comes back as it was.
+struct Frozen(&'static str);
+
+impl Frozen {
+    fn new(machine: &'static str) -> Self {
+        local(&["docker", "pause", &format!("toots-lab-{machine}")]);
+        Self(machine)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        local(&["docker", "unpause", &format!("toots-lab-{}", self.0)]);
+    }
+}
+
+fn healthy_again(lab: &Lab) {
+    until("the cluster is healthy again", Duration::from_secs(120), || lab.toots(&["cluster", "status", "--output", "json"]).code == 0);
+}
+
+pub fn dead_slave(lab: &Lab) {
+    // With the second slave of an earlier scenario, one of two is gone.
+    let grown = lab.changed("two-slaves", |text| {
+        text.replace("slaves = [\"s1\"]", "slaves = [\"s1\", \"s2\"]")
+            .replace("[network]", "[hosts.s2]\naddress = \"10.42.7.22\"\n\n[network]")
+    });
+    lab.toots_with(&grown, &["cluster", "up", "--output", "json"]).expect(0);
+    {
+        let _gone = Frozen::new("s1");
+        let run = lab.toots_with(&grown, &["cluster", "up", "--output", "json", "--connect-timeout", "5s"]).expect(5);
+        assert_eq!(run.result()["hosts"]["s1"]["outcome"], "unreachable");
+        assert_eq!(run.result()["hosts"]["s2"]["outcome"], "ok");
+    }
+    until("the slave is back", Duration::from_secs(120), || lab.toots_with(&grown, &["cluster", "status", "--output", "json"]).code == 0);
+}
+
+/// With one master gone, no other member may be stopped.
+pub fn dead_member(lab: &Lab) {
+    let inventory = lab.changed("dead-member", |text| format!("{text}\n[consul]\nraft_multiplier = 4\n"));
+    {
+        let _gone = Frozen::new("m3");
+        let before: Vec<_> = ["m1", "m2"].iter().map(|m| containers(m)).collect();
+        let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json", "--connect-timeout", "5s"]);
+        assert!([4, 5, 6].contains(&run.code), "code {}\n{}\n{}", run.code, run.stdout, run.stderr);
+        let after: Vec<_> = ["m1", "m2"].iter().map(|m| containers(m)).collect();
+        for (before, after) in before.iter().zip(&after) {
+            for name in ["toots-consul-server", "toots-zookeeper", "toots-mesos-master"] {
+                assert_eq!(before.get(name), after.get(name), "{name} was not touched");
+            }
+        }
+        assert!(run.stdout.contains("would leave 1 of 3"), "the arithmetic is shown: {}", run.stdout);
+    }
+    healthy_again(lab);
+    lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
+}
+
+pub fn two_dead_masters(lab: &Lab) {
+    let inventory = lab.changed("two-dead", |text| format!("{text}\n[consul]\nraft_multiplier = 5\n"));
+    let before: Vec<_> = ["m1", "s1", "e1"].iter().map(|m| containers(m)).collect();
+    {
+        let _gone = (Frozen::new("m2"), Frozen::new("m3"));
+        let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json", "--connect-timeout", "5s"]).expect(3);
+        assert_eq!(run.result()["changed"], 0);
+        assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
+    }
+    let steady = |list: &[std::collections::BTreeMap<String, (String, String)>]| -> Vec<Option<String>> {
+        list.iter().map(|c| c.get("toots-consul-server").or(c.get("toots-consul-client")).map(|ids| ids.0.clone())).collect()
+    };
+    let after: Vec<_> = ["m1", "s1", "e1"].iter().map(|m| containers(m)).collect();
+    assert_eq!(steady(&before), steady(&after));
+    healthy_again(lab);
+    assert_eq!(MASTERS.len(), 3);
+}
