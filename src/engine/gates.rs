@@ -100,7 +100,9 @@ impl Gates<'_> {
             Some(async move {
                 let mut faults = Vec::new();
                 for spec in &wanted.probes {
-                    if let Err(why) = probe::ordinary(&run.session, &run.engine, &wanted.container.name(), run.info.address, spec).await {
+                    if let Err(why) =
+                        probe::ordinary(&host, &run.session, &run.engine, &wanted.container.name(), run.info.address, spec).await
+                    {
                         faults.push(format!("{host}: {why}"));
                     }
                 }

@@ -1,0 +1,114 @@
+//! Chronos: asked rarely, one instance after the other, and standbys only when the leader has just answered.
+//!
+//! A request to a standby at the moment when the leader's node vanishes ends that standby (measured with Chronos 3.0.2). Therefore
+//! Mesos is asked first: where it holds an active Chronos framework, and on which host its leader runs. That one is asked next, and
+//! only when it names itself are the others asked for the same.
+
+use std::sync::Arc;
+
+use super::answer::{Answer, ProbeError, show, split_authority};
+use super::framework::{self, Framework, runs_on};
+use super::http::{Http, Reply};
+use super::tally::Tally;
+use super::{Context, Member, Verdict, marathon};
+
+/// What was asked and answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Mesos's frameworks.
+    pub frameworks: Answer<Vec<Framework>>,
+    /// Each instance's word on the leader; `None` for one that is down.
+    pub leaders: Vec<Option<Answer<String>>>,
+}
+
+/// The frameworks of Chronos that Mesos holds active.
+fn active(frameworks: &[Framework]) -> Vec<&Framework> {
+    // The name is `chronos` or `chronos-<version>` unless `--mesos_framework_name` says otherwise.
+    frameworks.iter().filter(|f| f.active && f.connected && f.name.to_lowercase().starts_with("chronos")).collect()
+}
+
+/// Asks Mesos, then the leader, then the others.
+pub async fn read(members: &[Member], context: &Context) -> Reading {
+    let frameworks = framework::read(context).await;
+    let not_asked = |why: &str| members.iter().map(|m| m.session.as_ref().map(|_| Err(ProbeError::NotAsked(why.to_owned())))).collect();
+    let first = match &frameworks {
+        Ok(list) => match active(list).as_slice() {
+            [one] => runs_on(members, &one.hostname).map_or(0, |m| members.iter().position(|o| o.host == m.host).unwrap_or(0)),
+            _ => {
+                return Reading {
+                    leaders: not_asked("Mesos holds no active framework of it, and a question could end a standby"),
+                    frameworks,
+                };
+            }
+        },
+        Err(_) => return Reading { leaders: not_asked("Mesos cannot say where it leads, and a question could end a standby"), frameworks },
+    };
+    let mut leaders: Vec<Option<Answer<String>>> = not_asked("the leader did not answer, and a question could end a standby");
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by_key(|i| *i != first);
+    for index in order {
+        let member = &members[index];
+        let Some(session) = &member.session else { continue };
+        let mut http = Http::new(Arc::clone(session), member.address.to_string(), context.ports.chronos, context.deadline);
+        let answer = ask_instance(&mut http).await;
+        let goes_on = answer.is_ok();
+        leaders[index] = Some(answer);
+        if !goes_on {
+            break;
+        }
+    }
+    Reading { frameworks, leaders }
+}
+
+async fn ask_instance(http: &mut Http) -> Answer<String> {
+    // 3.x answers under /v1, 2.x without it; the other prefix is 404 and harmless.
+    const PATHS: [&str; 2] = ["/v1/scheduler/leader", "/scheduler/leader"];
+    let mut reply: Reply = http.get(PATHS[0]).await?;
+    if reply.status == 404 {
+        reply = http.get(PATHS[1]).await?;
+    }
+    marathon::parse_leader(&reply, PATHS[0])
+}
+
+/// Judges what was answered.
+#[must_use]
+pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
+    let mut tally = Tally::new("chronos", members);
+    let mut host = None;
+    match &reading.frameworks {
+        Ok(list) => match active(list).as_slice() {
+            [one] => host = Some(one.hostname.clone()),
+            [] => tally.general("Mesos holds no active framework of it"),
+            several => tally.general(format!("Mesos holds {} active frameworks of it", several.len())),
+        },
+        Err(error) => tally.general(format!("Mesos cannot say whether its framework is active: {error}")),
+    }
+    let named: Vec<(&Member, &Answer<String>)> = members.iter().zip(&reading.leaders).filter_map(|(m, a)| Some((m, a.as_ref()?))).collect();
+    let leader = marathon::agree(&mut tally, members, &named);
+    for (member, answer) in &named {
+        let leads = leader.as_ref() == Some(&member.host);
+        tally.role(
+            &member.host,
+            if leads {
+                "leader"
+            } else if answer.is_ok() {
+                "standby"
+            } else {
+                "unknown"
+            },
+        );
+    }
+    if let (Some(leader), Some(runs)) = (&leader, host.as_deref().and_then(|h| runs_on(members, h)))
+        && &runs.host != leader
+    {
+        let said = named.iter().find_map(|(_, a)| a.as_ref().ok()).and_then(|l| split_authority(l)).map_or("", |(h, _)| h);
+        tally.general(format!("it names {} as leader, Mesos has its framework on {}", show(said.as_bytes()), runs.host));
+    }
+    tally.leader(leader);
+    tally.finish(|_| String::new(), "active framework")
+}
+
+/// Reads and judges.
+pub async fn ask(members: &[Member], context: &Context) -> Verdict {
+    judge(members, &read(members, context).await)
+}

@@ -1,0 +1,137 @@
+//! Consul: voters, tolerance and leader as each server itself sees them, and a read that only a real leader can answer.
+//!
+//! Autopilot and `status/leader` are some seconds late (a dead leader is named for 5 to 12 s, a server that left shows as 200
+//! Healthy with two voters), so every server must answer a consistent read, and after a change everything is read twice, 10 s apart.
+
+mod judge;
+mod parse;
+mod write;
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::answer::Answer;
+use super::http::Http;
+use super::{Context, Member, Proof, Verdict};
+use crate::transport::Session;
+
+pub use judge::judge;
+pub use parse::{
+    Agent, Health, HealthServer, Instance, RaftServer, SerfMember, parse_agent, parse_health, parse_instances, parse_members, parse_raft,
+};
+
+/// What one server answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answers {
+    /// `/v1/agent/self`.
+    pub agent: Answer<Agent>,
+    /// `/v1/status/leader`.
+    pub leader: Answer<String>,
+    /// `/v1/operator/raft/configuration?stale`: its own view.
+    pub raft: Answer<Vec<RaftServer>>,
+    /// `/v1/operator/autopilot/health`.
+    pub health: Answer<Health>,
+    /// `/v1/kv/toots/proof?consistent`.
+    pub consistent: Answer<()>,
+    /// `/v1/agent/members`.
+    pub members: Answer<Vec<SerfMember>>,
+}
+
+/// What all servers and clients answered.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reading {
+    /// One per server, in the order of the members; `None` for one that is down.
+    pub servers: Vec<Option<Answers>>,
+    /// `/v1/agent/self` of each client, in the order of the context; `None` for one that is down.
+    pub clients: Vec<Option<Answer<Agent>>>,
+}
+
+/// Asks every server and every client at once.
+pub async fn read(members: &[Member], context: &Context) -> Reading {
+    let servers = join_all(members.iter().map(|member| async move {
+        let session = member.session.as_ref()?;
+        Some(ask_server(session, member, context).await)
+    }));
+    let clients = join_all(context.consul_clients.iter().map(|client| async move {
+        let session = client.session.as_ref()?;
+        Some(agent(&mut http(session, client, context)).await)
+    }));
+    let (servers, clients) = tokio::join!(servers, clients);
+    Reading { servers, clients }
+}
+
+fn http(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Http {
+    Http::new(Arc::clone(session), member.address.to_string(), context.ports.consul, context.deadline)
+}
+
+async fn agent(http: &mut Http) -> Answer<Agent> {
+    const PATH: &str = "/v1/agent/self";
+    parse_agent(&http.get(PATH).await?.ok(PATH)?.body)
+}
+
+async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
+    let mut http = http(session, member, context);
+    let agent = agent(&mut http).await;
+    if let Err(error) = agent {
+        // A server that does not even answer about itself would only add its limit five times more.
+        let why = || error.clone();
+        return Answers {
+            leader: Err(why()),
+            raft: Err(why()),
+            health: Err(why()),
+            consistent: Err(why()),
+            members: Err(why()),
+            agent: Err(error),
+        };
+    }
+    let leader = http.get_json("/v1/status/leader").await;
+    let raft = async {
+        const PATH: &str = "/v1/operator/raft/configuration?stale";
+        parse_raft(&http.get(PATH).await?.ok(PATH)?.body)
+    }
+    .await;
+    let health = async {
+        const PATH: &str = "/v1/operator/autopilot/health";
+        let reply = http.get(PATH).await?;
+        // 429 is the answer of an unhealthy cluster, with the same body.
+        if reply.status == 200 || reply.status == 429 { parse_health(reply.status, &reply.body) } else { Err(reply.unwanted(PATH)) }
+    }
+    .await;
+    let consistent = async {
+        const PATH: &str = "/v1/kv/toots/proof?consistent";
+        let reply = http.get(PATH).await?;
+        // 404 is the answer of a leader that has made sure of its followers and holds no such key.
+        if reply.status == 200 || (reply.status == 404 && reply.header("x-consul-index").is_some()) {
+            Ok(())
+        } else {
+            Err(reply.unwanted(PATH))
+        }
+    }
+    .await;
+    let members = async {
+        const PATH: &str = "/v1/agent/members";
+        parse_members(&http.get(PATH).await?.ok(PATH)?.body)
+    }
+    .await;
+    Answers { agent, leader, raft, health, consistent, members }
+}
+
+/// Reads, judges, after a change once more `settle` later, and writes when that is asked for.
+pub async fn ask(members: &[Member], proof: Proof, context: &Context) -> Verdict {
+    let started = Instant::now();
+    let mut verdict = judge(members, &read(members, context).await, context);
+    if context.after_change && verdict.healthy {
+        let since = context.healthy_since.unwrap_or(started);
+        sleep(context.settle.saturating_sub(since.elapsed())).await;
+        verdict = judge(members, &read(members, context).await, context);
+        if verdict.healthy {
+            verdict.proof = format!("{}, twice", verdict.proof);
+        }
+    }
+    if proof == Proof::Write && verdict.healthy {
+        return write::prove(verdict, members, context).await;
+    }
+    verdict
+}

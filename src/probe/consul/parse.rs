@@ -1,0 +1,241 @@
+//! Consul's JSON as types.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::probe::answer::{Answer, ProbeError};
+
+/// What an agent says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Agent {
+    /// Node name.
+    pub name: String,
+    /// Node id.
+    pub id: String,
+    /// Whether it is a server.
+    pub server: bool,
+    /// Version.
+    pub version: String,
+    /// Address that it gives to others, where the answer holds it.
+    pub address: Option<String>,
+    /// Servers that a client knows.
+    pub known_servers: Option<usize>,
+    /// Index up to which a server has applied the log.
+    pub applied: Option<u64>,
+    /// `Leader`, `Follower`, `Candidate` of a server.
+    pub raft_state: Option<String>,
+}
+
+/// A server in raft's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RaftServer {
+    /// Node name.
+    pub node: String,
+    /// Node id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Address and raft port.
+    pub address: String,
+    /// Whether its vote counts.
+    pub voter: bool,
+    /// Whether it leads.
+    pub leader: bool,
+}
+
+/// Autopilot's view.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// HTTP status: 200, or 429 when not healthy.
+    #[serde(skip)]
+    pub status: u16,
+    /// Whether autopilot finds all servers healthy.
+    pub healthy: bool,
+    /// Servers that may fail.
+    pub failure_tolerance: i64,
+    /// The servers.
+    #[serde(default)]
+    pub servers: Vec<HealthServer>,
+}
+
+/// A server as autopilot sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthServer {
+    /// Node name.
+    pub name: String,
+    /// Node id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Address and raft port.
+    pub address: String,
+    /// `alive`, `failed`, `left`.
+    #[serde(default)]
+    pub serf_status: String,
+    /// Whether autopilot finds it healthy.
+    pub healthy: bool,
+    /// Whether its vote counts.
+    pub voter: bool,
+    /// Time since the leader heard of it, as Go writes durations.
+    #[serde(default)]
+    pub last_contact: String,
+}
+
+/// A member of the gossip pool.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SerfMember {
+    /// Node name.
+    pub name: String,
+    /// Address.
+    pub addr: String,
+    /// 1 is alive, 2 leaving, 3 left, 4 failed.
+    pub status: u8,
+}
+
+/// An instance of a service in the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Service id.
+    pub id: String,
+    /// Node name.
+    pub node: String,
+    /// Address of the service, else of its node.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// Tags, trimmed.
+    pub tags: Vec<String>,
+    /// Whether all its checks pass.
+    pub passing: bool,
+}
+
+fn json<T: DeserializeOwned>(question: &str, bytes: &[u8]) -> Answer<T> {
+    serde_json::from_slice(bytes).map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
+}
+
+/// Reads `/v1/agent/self`.
+///
+/// # Errors
+/// When it is of another form.
+pub fn parse_agent(bytes: &[u8]) -> Answer<Agent> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Config {
+        node_name: String,
+        #[serde(rename = "NodeID")]
+        node_id: String,
+        server: bool,
+        #[serde(default)]
+        version: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Member {
+        addr: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Reply {
+        config: Config,
+        #[serde(default)]
+        member: Option<Member>,
+        #[serde(default)]
+        stats: serde_json::Value,
+    }
+    let reply: Reply = json("agent/self", bytes)?;
+    let stat = |group: &str, key: &str| reply.stats.get(group)?.get(key)?.as_str().map(str::to_owned);
+    Ok(Agent {
+        known_servers: stat("consul", "known_servers").and_then(|n| n.parse().ok()),
+        applied: stat("raft", "applied_index").and_then(|n| n.parse().ok()),
+        raft_state: stat("raft", "state"),
+        name: reply.config.node_name,
+        id: reply.config.node_id,
+        server: reply.config.server,
+        version: reply.config.version,
+        address: reply.member.map(|m| m.addr),
+    })
+}
+
+/// Reads `/v1/operator/raft/configuration`; sorted, so that views of several servers can be compared.
+///
+/// # Errors
+/// When it is of another form.
+pub fn parse_raft(bytes: &[u8]) -> Answer<Vec<RaftServer>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Reply {
+        servers: Vec<RaftServer>,
+    }
+    let mut servers = json::<Reply>("raft/configuration", bytes)?.servers;
+    servers.sort();
+    Ok(servers)
+}
+
+/// Reads `/v1/operator/autopilot/health`.
+///
+/// # Errors
+/// When it is of another form.
+pub fn parse_health(status: u16, bytes: &[u8]) -> Answer<Health> {
+    let mut health: Health = json("autopilot/health", bytes)?;
+    health.status = status;
+    Ok(health)
+}
+
+/// Reads `/v1/agent/members`.
+///
+/// # Errors
+/// When it is of another form.
+pub fn parse_members(bytes: &[u8]) -> Answer<Vec<SerfMember>> {
+    json("agent/members", bytes)
+}
+
+/// Reads `/v1/health/service/…`.
+///
+/// # Errors
+/// When it is of another form.
+pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Node {
+        node: String,
+        address: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Service {
+        #[serde(rename = "ID")]
+        id: String,
+        address: String,
+        port: u16,
+        #[serde(default)]
+        tags: Option<Vec<String>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Check {
+        status: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Entry {
+        node: Node,
+        service: Service,
+        #[serde(default)]
+        checks: Vec<Check>,
+    }
+    let entries: Vec<Entry> = json("health/service", bytes)?;
+    Ok(entries
+        .into_iter()
+        .map(|e| Instance {
+            id: e.service.id,
+            node: e.node.node,
+            address: if e.service.address.is_empty() { e.node.address } else { e.service.address },
+            port: e.service.port,
+            // Registrator keeps the spaces around commas.
+            tags: e.service.tags.unwrap_or_default().iter().map(|t| t.trim().to_owned()).collect(),
+            passing: e.checks.iter().all(|c| c.status == "passing"),
+        })
+        .collect())
+}

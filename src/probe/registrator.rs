@@ -1,0 +1,46 @@
+//! Registrator has no interface of its own: what it does shows in Consul. The engine starts and removes the canary's container;
+//! here is the question whether its service is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::consul::{Instance, parse_instances};
+use super::http::Http;
+use super::{Member, Verdict};
+use crate::transport::Session;
+
+/// The instances of a service in Consul's catalogue, read through one agent; none is an empty list.
+///
+/// # Errors
+/// When the agent does not answer rightly.
+pub async fn consul_service_instances(session: &Arc<dyn Session>, address: &str, port: u16, name: &str) -> Answer<Vec<Instance>> {
+    let mut http = Http::new(Arc::clone(session), address, port, Duration::from_secs(5));
+    // A service name is a label of DNS; anything else would be another path.
+    let safe: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    let path = format!("/v1/health/service/{safe}");
+    parse_instances(&http.get(&path).await?.ok(&path)?.body)
+}
+
+/// Judges whether the canary is registered by every host where it runs (`there`), or by none of them any more.
+#[must_use]
+pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> Verdict {
+    let mut tally = super::tally::Tally::leaderless("registrator", slaves);
+    match found {
+        Ok(instances) => {
+            for slave in slaves.iter().filter(|s| s.session.is_some()) {
+                let own = instances
+                    .iter()
+                    .filter(|i| super::answer::is_member(slave, &i.address) || super::answer::is_member(slave, &i.node))
+                    .count();
+                match (there, own) {
+                    (true, 0) => tally.fault(&slave.host, "its canary is not in Consul"),
+                    (false, 1..) => tally.fault(&slave.host, "its canary is still in Consul"),
+                    _ => tally.role(&slave.host, "registrar"),
+                }
+            }
+        }
+        Err(error) => tally.general(error.to_string()),
+    }
+    tally.finish(|_| String::new(), if there { "canary appeared in Consul" } else { "canary is gone from Consul" })
+}

@@ -1,0 +1,72 @@
+//! A line out, an answer in: ZooKeeper's four-letter words and ordinary TCP probes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::answer::{Answer, ProbeError, show};
+use crate::transport::{BoxStream, Session, Target};
+
+/// More than the longest answer (`mntr` of a large ensemble is some 30 KiB).
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Sends a text and reads until the other side ends, or until `enough` bytes have come.
+///
+/// # Errors
+/// When nothing listens there, or when it does not end in time.
+pub async fn line(
+    session: &Arc<dyn Session>,
+    address: &str,
+    port: u16,
+    send: &str,
+    enough: Option<usize>,
+    limit: Duration,
+) -> Answer<Vec<u8>> {
+    let target = Target::Tcp { address: address.to_owned(), port };
+    exchange(session, target, send, enough, limit).await
+}
+
+/// The same over any target.
+pub(super) async fn exchange(
+    session: &Arc<dyn Session>,
+    target: Target,
+    send: &str,
+    enough: Option<usize>,
+    limit: Duration,
+) -> Answer<Vec<u8>> {
+    let question = match (send.trim(), &target) {
+        ("", Target::Tcp { port, .. }) => format!("connection to port {port}"),
+        (word, _) => word.to_owned(),
+    };
+    let dialogue = async {
+        let stream = session.open(target).await.map_err(|e| ProbeError::transport(&question, &e))?;
+        converse(stream, send, enough)
+            .await
+            .map_err(|e| ProbeError::Unreachable { question: question.clone(), why: show(e.to_string().as_bytes()) })
+    };
+    match tokio::time::timeout(limit, dialogue).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ProbeError::Silent { question, limit }),
+    }
+}
+
+async fn converse(mut stream: BoxStream, send: &str, enough: Option<usize>) -> std::io::Result<Vec<u8>> {
+    stream.write_all(send.as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    let enough = enough.unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
+    while answer.len() < enough {
+        let mut part = [0u8; 8192];
+        let read = match stream.read(&mut part).await {
+            Ok(0) => break,
+            Ok(read) => read,
+            // ZooKeeper may reset the connection after its answer.
+            Err(_) if !answer.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        answer.extend_from_slice(&part[..read]);
+    }
+    answer.truncate(MAX_ANSWER);
+    Ok(answer)
+}
