@@ -125,6 +125,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
     let settings = desired::settings(&playbook);
     let cluster = inventory.cluster.clone();
     let masters = inventory.with_role(Role::Master).count();
+    let domain = inventory.network.in_domain.clone();
     let build = move |recorded: &Recorded| desired::build(&inventory, &playbook, recorded, &random).map_err(|error| error.to_string());
     let mode = Mode { inventory_text: text, ..wanted.mode };
     Ok(Context {
@@ -144,6 +145,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         owner: owner(),
         run_id: wanted.run_id,
         cancel: wanted.cancel,
+        domain,
         settings,
     })
 }

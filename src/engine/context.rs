@@ -126,6 +126,8 @@ pub struct Context {
     pub run_id: String,
     /// Set by the first Ctrl-C.
     pub cancel: Cancel,
+    /// Domain of Consul's DNS.
+    pub domain: String,
     /// Service-specific numbers of the inventory that gates need, by name (`zookeeper.admin_port`).
     pub settings: BTreeMap<String, String>,
 }

@@ -50,7 +50,16 @@ impl Gates<'_> {
                 members.entry(component.name.clone()).or_default().push(member.clone());
             }
         }
-        Groups { members, settings: self.cx.settings.clone() }
+        let components = self.desired.hosts.iter().flat_map(|host| &host.components);
+        let images = components.map(|component| (component.name.clone(), component.extra_images.clone())).collect();
+        Groups {
+            members,
+            images,
+            settings: self.cx.settings.clone(),
+            secrets: self.desired.secrets.clone(),
+            cluster: Some(self.desired.cluster.clone()),
+            domain: self.cx.domain.clone(),
+        }
     }
 
     /// Asks once.

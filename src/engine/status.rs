@@ -82,7 +82,13 @@ pub async fn status(cx: &Context) -> StatusView {
     view.healthy &= verdicts.values().all(|verdict| verdict.healthy);
     let ended = Ended { verdicts, ..Ended::default() };
     view.web = summary::web(&gates, &ended);
-    view.services = summary::rows(&ended).into_iter().zip(ended.verdicts.into_values()).collect();
+    view.services = summary::rows(&ended)
+        .into_iter()
+        .filter_map(|row| {
+            let verdict = ended.verdicts.values().find(|verdict| verdict.service == row.service)?.clone();
+            Some((row, verdict))
+        })
+        .collect();
     join_all(hosts.values().map(|host| host.session.close())).await;
     view
 }

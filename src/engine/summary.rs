@@ -6,7 +6,8 @@ use super::components::Ended;
 use super::connect::ms;
 use super::gates::Gates;
 use crate::event::{Event, ServiceRow, Totals, WebAddress};
-use crate::spec::Role;
+use crate::probe::Verdict;
+use crate::spec::{ComponentName, Role};
 
 /// Says the cluster's table.
 pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
@@ -20,33 +21,52 @@ pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
     gates.cx.events.send(Event::Summary { cluster: desired.cluster.clone(), services: rows(ended), web: web(gates, ended), totals });
 }
 
-/// One row for each service with a gate of its own.
+/// One row for each service. Gates of one service (its servers, its clients) share a row: what is wrong with any of them, the widest
+/// membership, and the strongest proof.
 pub(super) fn rows(ended: &Ended) -> Vec<ServiceRow> {
-    let passed = ended.verdicts.iter().map(|(name, verdict)| ServiceRow {
-        service: name.to_string(),
+    let mut rows: Vec<ServiceRow> = Vec::new();
+    for verdict in ended.verdicts.values() {
+        let row = row(verdict);
+        match rows.iter_mut().find(|known| known.service == row.service) {
+            Some(known) => join(known, row),
+            None => rows.push(row),
+        }
+    }
+    for (name, faults) in &ended.failed {
+        rows.push(unproven(name, "not proven", faults.clone()));
+    }
+    for name in &ended.skipped {
+        rows.push(unproven(name, "not tried, since a service before it is not proven", Vec::new()));
+    }
+    rows
+}
+
+fn row(verdict: &Verdict) -> ServiceRow {
+    ServiceRow {
+        service: verdict.service.clone(),
         healthy: verdict.healthy,
         leader: verdict.leader.as_ref().map(ToString::to_string),
         members: verdict.membership.clone(),
         proof: verdict.proof.clone(),
         faults: verdict.faults.clone(),
-    });
-    let failed = ended.failed.iter().map(|(name, faults)| ServiceRow {
-        service: name.to_string(),
-        healthy: false,
-        leader: None,
-        members: String::new(),
-        proof: "not proven".into(),
-        faults: faults.clone(),
-    });
-    let skipped = ended.skipped.iter().map(|name| ServiceRow {
-        service: name.to_string(),
-        healthy: false,
-        leader: None,
-        members: String::new(),
-        proof: "not tried, since a service before it is not proven".into(),
-        faults: Vec::new(),
-    });
-    passed.chain(failed).chain(skipped).collect()
+    }
+}
+
+fn join(known: &mut ServiceRow, other: ServiceRow) {
+    known.healthy &= other.healthy;
+    if other.members.len() > known.members.len() {
+        known.members = other.members;
+    }
+    if other.proof.len() > known.proof.len() {
+        known.proof = other.proof;
+    }
+    known.leader = known.leader.take().or(other.leader);
+    known.faults.extend(other.faults);
+    known.faults.dedup();
+}
+
+fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRow {
+    ServiceRow { service: name.to_string(), healthy: false, leader: None, members: String::new(), proof: proof.into(), faults }
 }
 
 /// One address for each web interface: on the leader where there is one, else on the first host.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Member;
-use crate::spec::HostName;
+use crate::spec::{HostName, Secret};
 
 /// Where the services listen. The addresses are the members' own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Context {
     pub mesos_masters: Vec<Member>,
     /// The canary's route through HAProxy.
     pub route: Option<Route>,
+    /// Login of HAProxy's statistics page.
+    pub haproxy_login: Option<(String, Secret)>,
     /// HAProxy's runtime socket on the host, when it is to be asked for its version and age.
     pub haproxy_socket: Option<String>,
 }
@@ -95,6 +97,7 @@ impl Default for Context {
             slaves: Vec::new(),
             mesos_masters: Vec::new(),
             route: None,
+            haproxy_login: None,
             haproxy_socket: None,
         }
     }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::canary::{self, CanaryImage};
 use super::{ContainerState, Context, Member, Proof, Verdict, ask, ask_ordinary};
 use crate::docker::Engine;
-use crate::spec::{ComponentName, HostName, ProbeSpec};
+use crate::spec::{ClusterName, ComponentName, HostName, ImageRef, ProbeSpec, Secret};
 use crate::transport::Session;
 
 /// Limit of one ordinary probe.
@@ -20,11 +21,25 @@ pub struct Groups {
     pub members: BTreeMap<ComponentName, Vec<Member>>,
     /// Values that components give to their gates, by `component.key`.
     pub settings: BTreeMap<String, String>,
+    /// Generated secrets, for interfaces behind a login.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The cluster's name.
+    pub cluster: Option<ClusterName>,
+    /// Domain of Consul's DNS.
+    pub domain: String,
+    /// Further images of components, by component.
+    pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<String>)>>,
 }
 
 impl Groups {
     fn of(&self, component: &str) -> Vec<Member> {
         self.members.get(component).cloned().unwrap_or_default()
+    }
+
+    fn canary(&self) -> Option<CanaryImage> {
+        let (image, digest) = self.images.get("registrator")?.first()?.clone();
+        let port = self.settings.get("registrator.canary_port")?.parse().ok()?;
+        Some(CanaryImage { cluster: self.cluster.clone()?, image, digest, port })
     }
 
     /// What every gate may need. Consul's node names are the hosts' names without dots and colons, which its DNS could not answer.
@@ -35,6 +50,7 @@ impl Groups {
             after_change,
             consul_nodes: hosts.map(|member| (member.host.clone(), node(&member.host))).collect(),
             mesos_masters: self.of("mesos-master"),
+            haproxy_login: self.secrets.get("haproxy_stats").map(|password| ("admin".to_owned(), password.clone())),
             ..Context::default()
         }
     }
@@ -43,22 +59,39 @@ impl Groups {
 /// Asks a gate once. A gate of clients asks the servers, and wants the clients in their answers.
 pub async fn gate(name: &str, groups: &Groups, proof: Proof, after_change: bool) -> Verdict {
     let mut context = groups.context(after_change);
-    let (service, members) = match name {
-        "consul" => ("consul", groups.of("consul-server")),
+    match name {
+        "consul" => ask("consul", &groups.of("consul-server"), proof, &context).await,
         "consul-client" => {
             context.consul_clients = groups.of("consul-client");
-            ("consul", groups.of("consul-server"))
+            // The servers' own gate has waited for what lags after a change.
+            context.after_change = false;
+            ask("consul", &groups.of("consul-server"), Proof::Read, &context).await
         }
-        "mesos" => ("mesos", groups.of("mesos-master")),
+        "mesos" => ask("mesos", &groups.of("mesos-master"), proof, &context).await,
         "mesos-slave" => {
             context.slaves = groups.of("mesos-slave");
-            ("mesos", groups.of("mesos-master"))
+            ask("mesos", &groups.of("mesos-master"), proof, &context).await
         }
-        other => (other, groups.of(other)),
-    };
-    let mut verdict = ask(service, &members, proof, &context).await;
-    name.clone_into(&mut verdict.service);
-    verdict
+        "registrator" => registrators(groups, proof, &context).await,
+        "haproxy" if proof == Proof::Write => canary::edges(&groups.of("haproxy"), &context, &groups.domain).await,
+        other => ask(other, &groups.of(other), proof, &context).await,
+    }
+}
+
+/// Registrator has no interface: without a canary only its containers can be looked at, which the plan has done.
+async fn registrators(groups: &Groups, proof: Proof, context: &Context) -> Verdict {
+    let members = groups.of("registrator");
+    match groups.canary() {
+        Some(canary) if proof == Proof::Write => canary::registrator(&members, &groups.of("consul-server"), context, &canary).await,
+        _ => Verdict {
+            service: "registrator".into(),
+            healthy: members.iter().any(|member| member.session.is_some()),
+            members: members.len(),
+            membership: members.len().to_string(),
+            proof: "its containers run".into(),
+            ..Verdict::default()
+        },
+    }
 }
 
 /// Asks an ordinary probe once.

@@ -70,7 +70,8 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context
     };
     let stats = async {
         const PATH: &str = "/;csv";
-        let mut http = Http::new(Arc::clone(session), address.clone(), context.ports.haproxy_stats, context.deadline);
+        let mut http = Http::new(Arc::clone(session), address.clone(), context.ports.haproxy_stats, context.deadline)
+            .with_login(context.haproxy_login.as_ref());
         parse_stats(&http.get(PATH).await?.ok(PATH)?.body)
     };
     let version = async {

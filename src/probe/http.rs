@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
 use super::answer::{Answer, ProbeError, authority, show};
+use crate::spec::Secret;
 use crate::transport::{Session, Target};
 
 /// More than any answer that a probe asks for; beyond it the answer is refused.
@@ -77,6 +80,7 @@ pub struct Http {
     address: String,
     port: u16,
     deadline: Duration,
+    login: Option<HeaderValue>,
     connection: Option<Connection>,
 }
 
@@ -84,7 +88,19 @@ impl Http {
     /// Prepares questions to an address as the host sees it; nothing is sent yet.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, address: impl Into<String>, port: u16, deadline: Duration) -> Self {
-        Self { session, address: address.into(), port, deadline, connection: None }
+        Self { session, address: address.into(), port, deadline, login: None, connection: None }
+    }
+
+    /// Sends a login with every question.
+    #[must_use]
+    pub fn with_login(mut self, login: Option<&(String, Secret)>) -> Self {
+        self.login = login.and_then(|(user, password)| {
+            let encoded = STANDARD.encode(format!("{user}:{}", password.expose()));
+            let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        self
     }
 
     /// Asks with GET.
@@ -185,6 +201,9 @@ impl Http {
         let own = authority(&self.address, self.port);
         let mut request =
             Request::builder().method(method).uri(path).header(HOST, host.unwrap_or(&own)).header(ACCEPT, "application/json, */*;q=0.1");
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, login);
+        }
         if method == Method::POST {
             // Mesos answers 415 to any parameter behind it.
             request = request.header(CONTENT_TYPE, "application/json");

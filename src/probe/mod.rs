@@ -11,6 +11,7 @@
 
 mod answer;
 mod ask;
+mod canary;
 pub mod chronos;
 pub mod consul;
 mod context;
