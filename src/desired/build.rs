@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::component;
 use super::host;
+use super::names;
 use super::types::{Desired, HostDesired, Recorded};
 use super::values;
 use crate::inventory::{Host, Inventory};
@@ -16,6 +17,12 @@ pub trait Draw {
     fn cluster_id(&self) -> String;
     /// A new secret.
     fn secret(&self, kind: SecretKind) -> Secret;
+
+    /// A new secret of its own for each name, so that knowing one (the login of a page) tells nothing of another.
+    fn named(&self, name: &str, kind: SecretKind) -> Secret {
+        let root = self.secret(kind);
+        if root.expose() == Secret::MASK { root } else { super::secret::derived(&root, name, kind) }
+    }
 }
 
 /// Builds the desired state.
@@ -23,6 +30,7 @@ pub trait Draw {
 /// # Errors
 /// When the playbook does not fit the inventory (a template refers to something undefined).
 pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, draw: &dyn Draw) -> Result<Desired, PlaybookError> {
+    names::check(inventory, playbook)?;
     let renderer = Renderer::new(playbook)?;
     let cluster_id = recorded.nodes.values().next().map_or_else(|| draw.cluster_id(), |node| node.cluster_id.clone());
     let members = members(inventory, recorded);
@@ -32,7 +40,7 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
     let mut secrets = BTreeMap::new();
     for component in playbook.components.values().filter(|component| used.contains(&component.name)) {
         for (name, kind) in &component.secrets {
-            secrets.insert(name.clone(), recorded.secrets.get(name).cloned().unwrap_or_else(|| draw.secret(*kind)));
+            secrets.insert(name.clone(), recorded.secrets.get(name).cloned().unwrap_or_else(|| draw.named(name, *kind)));
         }
     }
     let mut hosts: Vec<HostDesired> = Vec::new();
@@ -76,11 +84,7 @@ fn members(inventory: &Inventory, recorded: &Recorded) -> BTreeMap<HostName, u8>
 }
 
 fn components_of<'a>(playbook: &'a Playbook, inventory: &Inventory, host: &Host) -> Vec<&'a Component> {
-    let on = |option: &str| match option {
-        "registrator_on_masters" => inventory.options.registrator_on_masters,
-        "balancer_on_slaves" => inventory.options.balancer_on_slaves,
-        _ => false,
-    };
+    let on = |switch: &str| inventory.switches.contains(switch);
     let here = |component: &&Component| {
         let rule = &component.on;
         let wanted = rule.roles.iter().any(|role| host.roles.contains(role))

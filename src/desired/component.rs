@@ -21,6 +21,7 @@ pub(super) fn desired(
     let values = &{
         let mut values = values.clone();
         values.insert("image".to_owned(), serde_json::json!(extra));
+        values.insert("params".to_owned(), serde_json::json!(params(component, inventory)));
         values
     };
     let text = |text: &String| renderer.text(&source, text, values);
@@ -79,6 +80,13 @@ pub(super) fn desired(
         web: component.web.clone(),
         data_dir: component.data_dir.clone(),
     })
+}
+
+/// The component's parameters: the inventory's values, which were checked, else the defaults.
+fn params<'a>(component: &'a Component, inventory: &'a Inventory) -> BTreeMap<&'a str, &'a str> {
+    let own = inventory.params.get(component.name.as_str());
+    let value = |name: &String| own.and_then(|own| own.get(name)).map(String::as_str);
+    component.params.iter().map(|(name, param)| (name.as_str(), value(name).unwrap_or(&param.default))).collect()
 }
 
 fn image(inventory: &Inventory, key: &str, default: &str) -> ImageRef {

@@ -94,6 +94,9 @@ pub struct Component {
     /// Where its data lies.
     #[serde(default)]
     pub data_dir: Option<String>,
+    /// What `[params.NAME]` of the inventory may change, as `params.KEY` in templates.
+    #[serde(default)]
+    pub params: BTreeMap<String, Param>,
     /// Values that gates need (`admin_port = "2182"`).
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
@@ -186,6 +189,55 @@ pub struct PortEntry {
 
 fn tcp() -> String {
     "tcp".into()
+}
+
+/// A parameter with its default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// Its value when the inventory says nothing.
+    pub default: String,
+    /// What values it takes.
+    pub kind: ParamKind,
+}
+
+/// What values a parameter takes. There is no free text: whatever passes here stands unquoted in command lines and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamKind {
+    /// Memory as a Java virtual machine takes it: `512m`.
+    Memory,
+    /// A whole number from 0 to 999999.
+    Number,
+    /// Letters, digits, `.`, `-`, `_`; not beginning with `-`.
+    Word,
+    /// IP addresses with spaces between, or none.
+    Addresses,
+}
+
+impl ParamKind {
+    /// Whether a value is of this kind.
+    #[must_use]
+    pub fn fits(self, text: &str) -> bool {
+        let digits = |text: &str| (1..=6).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+        match self {
+            Self::Memory => text.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']).is_some_and(digits),
+            Self::Number => digits(text),
+            Self::Word => crate::spec::ComponentName::new(text).is_ok(),
+            Self::Addresses => text.split_whitespace().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
+        }
+    }
+
+    /// What is needed, for a message.
+    #[must_use]
+    pub fn wanted(self) -> &'static str {
+        match self {
+            Self::Memory => "an amount of memory like \"512m\"",
+            Self::Number => "a whole number from 0 to 999999",
+            Self::Word => "a word of letters, digits, '.', '-' and '_'",
+            Self::Addresses => "a list of IP addresses with spaces between",
+        }
+    }
 }
 
 /// How a secret is drawn.
