@@ -17,6 +17,7 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
             // In URLs and address:port pairs an IPv6 address stands in brackets.
             "url_address": if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() },
             "listen_ip": host.listen_ip,
+            "listen_all": host.listen_ip.is_unspecified(),
             "nic": host.nic,
             "member": members.get(&host.name),
             "persistent": host.persistent,

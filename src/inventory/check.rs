@@ -169,11 +169,7 @@ fn vip_fits(vip: IpAddr, span: Span, hosts: &[(Host, Span)], problems: &mut Prob
     if let Some(why) = unusable(vip) {
         problems.add(span, format!("the vip cannot be {vip}: it {why}"), Some("write a free address of the edges' network".into()));
     } else if let Some((host, _)) = hosts.iter().find(|(host, _)| host.address == vip) {
-        problems.add(
-            span,
-            format!("the vip is the address of {}", host.name),
-            Some("write a free address of the edges' network".into()),
-        );
+        problems.add(span, format!("the vip is the address of {}", host.name), Some("write a free address of the edges' network".into()));
     }
 }
 
