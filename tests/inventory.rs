@@ -207,7 +207,7 @@ fn the_example_is_good_and_names_every_key() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the bytes are: an answer, in bounded time, without a control character.
     #[test]

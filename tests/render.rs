@@ -137,7 +137,7 @@ fn optional_components_are_snapshots_too() {
         .unwrap()
         .components
         .values()
-        .filter(|component| component.on.roles.is_empty())
+        .filter(|component| component.on.roles.is_empty() || component.on.when.is_some())
         .map(|component| component.name.to_string())
         .collect();
     let mut out = String::new();
@@ -210,6 +210,54 @@ fn secrets_are_only_in_files_that_their_owner_alone_reads() {
     assert!(!secrets.iter().any(|secret| shown.contains(*secret)));
 }
 
+/// What a program refuses would stop its container on every host at once.
+#[test]
+fn programs_accept_their_files() {
+    let inventory = parse(&everything(), "x", Path::new(".")).unwrap();
+    // A key of the length that Consul wants.
+    let draw = Fixed("any");
+    let desired = desired::build(&inventory, &Playbook::load(None).unwrap(), &Recorded::default(), &draw).unwrap();
+    let programs: [(&str, &str, &[&str]); 3] = [
+        ("dnsmasq.conf", "dnsmasq", &["--test", "-C"]),
+        ("keepalived.conf", "keepalived", &["--config-test", "--use-file"]),
+        ("consul.json", "consul", &["validate", "-config-format=json"]),
+    ];
+    // keepalived wants an interface that this machine has, and not the loopback.
+    let interfaces = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let nic = interfaces.filter(|name| name != "lo" && Path::new("/sys/class/net").join(name).join("address").exists()).min();
+    for (name, program, arguments) in programs {
+        let Some(nic) = nic.clone().or_else(|| (program != "keepalived").then(|| "eth0".to_owned())) else {
+            println!("skipped: {name} is not tried: this machine has no interface but the loopback");
+            continue;
+        };
+        if std::process::Command::new(program).arg("--version").output().is_err() {
+            println!("skipped: {name} is not tried: no {program} here");
+            continue;
+        }
+        for host in &desired.hosts {
+            for file in files(host).filter(|file| file.path.ends_with(name)) {
+                let folder = tempfile::tempdir().unwrap();
+                // Scripts that a file names must exist, root's alone; interfaces must be this machine's.
+                let text =
+                    String::from_utf8_lossy(&file.content).replace("/etc/toots-keepalived/check.sh", "/bin/true").replace("eth0", &nic);
+                let path = folder.path().join(name);
+                std::fs::write(&path, text).unwrap();
+                // The image's entrypoint names Consul's data directory.
+                let more = folder.path().join("data.json");
+                std::fs::write(&more, r#"{"data_dir":"/consul/data"}"#).unwrap();
+                let out = std::process::Command::new(program)
+                    .args(arguments)
+                    .arg(&path)
+                    .args((program == "consul").then_some(&more))
+                    .output()
+                    .unwrap();
+                let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+                assert!(out.status.success(), "{} of {}: {said}", file.path, host.name);
+            }
+        }
+    }
+}
+
 /// Building twice gives the same, or every run would change something.
 #[test]
 fn building_is_a_function() {
@@ -236,7 +284,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A value is refused, or stands in every file as itself: each file parses back to the same keys as with harmless values.
     #[test]

@@ -8,7 +8,7 @@ use super::names;
 use super::types::{Desired, HostDesired, Recorded};
 use super::values;
 use crate::inventory::{Host, Inventory};
-use crate::playbook::{Component, Playbook, PlaybookError, Renderer, SecretKind};
+use crate::playbook::{Component, Condition, Playbook, PlaybookError, Renderer, SecretKind};
 use crate::spec::{ComponentName, HostName, NodeRecord, Role, Secret};
 
 /// Where new ids and secrets come from; fixed in tests and offline.
@@ -89,7 +89,12 @@ fn components_of<'a>(playbook: &'a Playbook, inventory: &Inventory, host: &Host)
         let rule = &component.on;
         let wanted = rule.roles.iter().any(|role| host.roles.contains(role))
             || rule.options.iter().any(|(option, role)| on(option) && host.roles.contains(role));
-        wanted && !rule.except.iter().any(|role| host.roles.contains(role))
+        let met = match rule.when {
+            None => true,
+            Some(Condition::Vip) => inventory.network.vip.is_some(),
+            Some(Condition::Nfs) => inventory.nfs.is_some(),
+        };
+        wanted && met && !rule.except.iter().any(|role| host.roles.contains(role))
     };
     playbook.components.values().filter(here).collect()
 }

@@ -33,6 +33,13 @@ pub(super) fn desired(
         component.files.iter().filter_map(|file| Some((file.path.clone(), file.reload.clone()?))).collect();
     // A file that is taken up by a signal, or that is only ever put down once, does not call for a new container.
     let watched = files.iter().filter(|file| file.place == Place::Always && !reload.contains_key(&file.path));
+    let mut labels = BTreeMap::new();
+    for (key, value) in &component.labels {
+        let value = text(value)?;
+        if !value.is_empty() {
+            labels.insert(key.clone(), value);
+        }
+    }
     let container = ContainerSpec {
         component: component.name.clone(),
         digest: digest(&image),
@@ -50,7 +57,7 @@ pub(super) fn desired(
         stop_signal: component.stop_signal.clone(),
         stop_timeout_s: component.stop_timeout_s,
         nofile: component.nofile,
-        labels: BTreeMap::new(),
+        labels,
         files: watched.map(|file| (file.path.clone(), file.digest())).collect(),
         image,
     };

@@ -30,8 +30,8 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
         for (name, value) in values {
             let key = format!("{component}.{name}");
             match known.get(name) {
-                Some(param) if param.kind.fits(value) => {}
-                Some(param) => problems.add("params", &key, format!("{name} = {value:?} is not {}", param.kind.wanted()), None),
+                Some(param) if param.fits(value) => {}
+                Some(param) => problems.add("params", &key, format!("{name} = {value:?} is not {}", param.wanted()), None),
                 None => {
                     let hint = nearest(name, &names);
                     problems.add("params", &key, format!("{component} has no parameter {name:?}"), Some(hint));

@@ -34,6 +34,7 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
         ("cluster".to_owned(), json!(inventory.cluster)),
         ("in_domain".to_owned(), json!(inventory.network.in_domain)),
         ("ex_domain".to_owned(), json!(inventory.network.ex_domain)),
+        ("switches".to_owned(), json!(inventory.switches)),
         ("vip".to_owned(), json!(inventory.network.vip)),
         ("quorum".to_owned(), json!(masters.len() / 2 + 1)),
         ("zk".to_owned(), json!(zk.join(","))),

@@ -86,7 +86,6 @@ pub fn draft(answers: &Draft) -> String {
             ("registrator_on_masters", on("registrator_on_masters"), "true", "Registrator on masters too."),
             ("balancer_on_slaves", on("balancer_on_slaves"), "true", "consul-template and HAProxy on slaves too."),
             ("dnsmasq", on("dnsmasq"), "true", "DNS on slaves: Consul's names and all others."),
-            ("supervisord", on("supervisord"), "true", "A page on port 9000 of each host that shows its containers."),
         ],
     );
     out.push_str("\n# Everything else has a default; inventory.toml.example of the project shows it all.\n");

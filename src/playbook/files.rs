@@ -121,8 +121,8 @@ fn component(path: &str, text: &str) -> Result<Component, PlaybookError> {
         }
     }
     for (name, param) in &component.params {
-        if !param.kind.fits(&param.default) {
-            return Err(fail(format!("the default {:?} of {name} is not {}", param.default, param.kind.wanted())));
+        if !param.fits(&param.default) {
+            return Err(fail(format!("the default {:?} of {name} is not {}", param.default, param.wanted())));
         }
     }
     Ok(component)

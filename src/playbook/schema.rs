@@ -40,6 +40,9 @@ pub struct Component {
     /// Environment (templates).
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Labels of the container besides toots' own (templates); an empty result is left out.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// User.
     #[serde(default)]
     pub user: Option<String>,
@@ -116,9 +119,22 @@ pub struct RoleRule {
     /// When the switch of `[components]` is on, on hosts with the role: switch → role.
     #[serde(default)]
     pub options: BTreeMap<String, Role>,
+    /// Only when the inventory has this; it then needs no switch of its own.
+    #[serde(default)]
+    pub when: Option<Condition>,
     /// Never on hosts with one of these roles, which run another component in its place.
     #[serde(default)]
     pub except: Vec<Role>,
+}
+
+/// What of an inventory turns a component on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// `vip` in `[network]`.
+    Vip,
+    /// `export` in `[nfs]`.
+    Nfs,
 }
 
 /// A directory.
@@ -199,6 +215,36 @@ pub struct Param {
     pub default: String,
     /// What values it takes.
     pub kind: ParamKind,
+    /// The least number.
+    #[serde(default)]
+    pub min: u32,
+    /// The greatest number.
+    #[serde(default = "most")]
+    pub max: u32,
+}
+
+fn most() -> u32 {
+    999_999
+}
+
+impl Param {
+    /// Whether a value is one that it takes.
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        let in_range = || text.parse::<u32>().is_ok_and(|number| (self.min..=self.max).contains(&number));
+        self.kind.fits(text) && (self.kind != ParamKind::Number || in_range())
+    }
+
+    /// What is needed, for a message.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        match self.kind {
+            ParamKind::Memory => "an amount of memory like \"512m\"".into(),
+            ParamKind::Number => format!("a whole number from {} to {}", self.min, self.max),
+            ParamKind::Word => "a word of letters, digits, '.', '-' and '_'".into(),
+            ParamKind::Addresses => "a list of IP addresses with spaces between".into(),
+        }
+    }
 }
 
 /// What values a parameter takes. There is no free text: whatever passes here stands unquoted in command lines and files.
@@ -207,7 +253,7 @@ pub struct Param {
 pub enum ParamKind {
     /// Memory as a Java virtual machine takes it: `512m`.
     Memory,
-    /// A whole number from 0 to 999999.
+    /// A whole number, from `min` to `max`.
     Number,
     /// Letters, digits, `.`, `-`, `_`; not beginning with `-`.
     Word,
@@ -216,26 +262,13 @@ pub enum ParamKind {
 }
 
 impl ParamKind {
-    /// Whether a value is of this kind.
-    #[must_use]
-    pub fn fits(self, text: &str) -> bool {
+    fn fits(self, text: &str) -> bool {
         let digits = |text: &str| (1..=6).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
         match self {
             Self::Memory => text.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']).is_some_and(digits),
             Self::Number => digits(text),
             Self::Word => crate::spec::ComponentName::new(text).is_ok(),
             Self::Addresses => text.split_whitespace().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
-        }
-    }
-
-    /// What is needed, for a message.
-    #[must_use]
-    pub fn wanted(self) -> &'static str {
-        match self {
-            Self::Memory => "an amount of memory like \"512m\"",
-            Self::Number => "a whole number from 0 to 999999",
-            Self::Word => "a word of letters, digits, '.', '-' and '_'",
-            Self::Addresses => "a list of IP addresses with spaces between",
         }
     }
 }
