@@ -79,6 +79,7 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("21 an export", with("[nfs]\nexport = \"10.0.0.8:/a,exec\"\n")),
         ("21 privilege", with("[ssh]\nprivilege = \"su\"\n")),
         ("21 names that only the playbook knows", with("[components]\ndnsmask = true\n[images]\nzookeper = \"a\"\n[params.zookeeper]\nheep = \"1g\"\nheap = \"much\"\n[params.nobody]\nx = 1\n")),
+        ("21 a component without an image", with("slaves = [\"10.0.0.3\"]\n[components]\nsupervisord = true\n")),
         ("all at once", "masters = [\"10.0.0.1\", \"10.0.0.1\"]\nslavs = []\n[ssh]\nport = 0\n[network]\nnic = 7\n".into()),
     ]
 }

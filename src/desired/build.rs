@@ -37,6 +37,7 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
     let placed: BTreeMap<&HostName, Vec<&Component>> =
         inventory.hosts.iter().map(|host| (&host.name, components_of(playbook, inventory, host))).collect();
     let used: BTreeSet<ComponentName> = placed.values().flatten().map(|component| component.name.clone()).collect();
+    names::images(inventory, playbook, &used)?;
     let mut secrets = BTreeMap::new();
     for component in playbook.components.values().filter(|component| used.contains(&component.name)) {
         for (name, kind) in &component.secrets {
@@ -51,9 +52,11 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
             node: host.name.clone(),
             member: members.get(&host.name).copied(),
         };
-        let values = values::values(inventory, host, &members, &secrets);
+        let here: &[&Component] = placed.get(&host.name).map_or(&[], Vec::as_slice);
+        let mut values = values::values(inventory, host, &members, &secrets);
+        values.insert("components".to_owned(), values::components(here));
         let mut components = Vec::new();
-        for component in placed.get(&host.name).into_iter().flatten() {
+        for component in here {
             components.push(component::desired(component, inventory, &renderer, &values, recorded, &used)?);
         }
         hosts.push(host::desired(inventory, host, node, &secrets, sorted(components)));
@@ -88,7 +91,7 @@ fn components_of<'a>(playbook: &'a Playbook, inventory: &Inventory, host: &Host)
     let here = |component: &&Component| {
         let rule = &component.on;
         let wanted = rule.roles.iter().any(|role| host.roles.contains(role))
-            || rule.options.iter().any(|(option, role)| on(option) && host.roles.contains(role));
+            || rule.options.iter().any(|(option, roles)| on(option) && roles.iter().any(|role| host.roles.contains(role)));
         let met = match rule.when {
             None => true,
             Some(Condition::Vip) => inventory.network.vip.is_some(),

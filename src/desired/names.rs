@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::inventory::Inventory;
 use crate::playbook::{Playbook, PlaybookError};
-use crate::spec::shown;
+use crate::spec::{ComponentName, shown};
 
 /// Refuses a name that no component has, with the nearest one that exists.
 pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
@@ -37,6 +37,21 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
                     problems.add("params", &key, format!("{component} has no parameter {name:?}"), Some(hint));
                 }
             }
+        }
+    }
+    let problems = problems.found;
+    if problems.is_empty() { Ok(()) } else { Err(PlaybookError::Inventory { problems }) }
+}
+
+/// Refuses a component without a default image for which the inventory names none.
+pub(super) fn images(inventory: &Inventory, playbook: &Playbook, used: &BTreeSet<ComponentName>) -> Result<(), PlaybookError> {
+    let mut problems = Problems { inventory, found: Vec::new() };
+    for component in playbook.components.values().filter(|component| component.image.is_empty() && used.contains(&component.name)) {
+        let key = component.image_key.as_deref().unwrap_or(component.name.as_str());
+        if !inventory.images.contains_key(key) {
+            let switch = component.on.options.keys().find(|switch| inventory.switches.contains(*switch)).cloned().unwrap_or_default();
+            let hint = format!("add to [images]: {key} = \"registry.example.com:5000/{key}:1\"");
+            problems.add("components", &switch, format!("{} has no public image", component.name), Some(hint));
         }
     }
     let problems = problems.found;

@@ -5,8 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::inventory::{Host, Inventory};
-use crate::playbook::Values;
+use crate::playbook::{Component, Values};
 use crate::spec::{HostName, Role, Secret};
+
+/// The host's components in an order that respects `after`.
+pub(super) fn components(here: &[&Component]) -> Value {
+    let mut left: Vec<&Component> = here.to_vec();
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        let waits = |component: &&Component| component.after.iter().any(|after| left.iter().any(|other| other.name == *after));
+        // The playbook has no cycles, so one of the rest waits for none of the others.
+        let at = left.iter().position(|component| !waits(component)).unwrap_or(0);
+        let component = left.remove(at);
+        out.push(json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s }));
+    }
+    json!(out)
+}
 
 /// The values of one host: the cluster's, the same everywhere, and `host`.
 pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<HostName, u8>, secrets: &BTreeMap<String, Secret>) -> Values {

@@ -23,7 +23,7 @@ pub struct Component {
     /// The gate in `probe/` that proves its service.
     #[serde(default)]
     pub gate: Option<String>,
-    /// Default image reference.
+    /// Default image reference; empty when nobody publishes one that is kept up, so that the inventory must name it.
     pub image: String,
     /// The name under which `[images]` overrides it; the component's own when absent.
     #[serde(default)]
@@ -116,9 +116,9 @@ pub struct RoleRule {
     /// Always, on hosts with one of these roles.
     #[serde(default)]
     pub roles: Vec<Role>,
-    /// When the switch of `[components]` is on, on hosts with the role: switch → role.
+    /// When the switch of `[components]` is on, on hosts with one of these roles: switch → roles.
     #[serde(default)]
-    pub options: BTreeMap<String, Role>,
+    pub options: BTreeMap<String, Vec<Role>>,
     /// Only when the inventory has this; it then needs no switch of its own.
     #[serde(default)]
     pub when: Option<Condition>,
