@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::component;
 use super::host;
+use super::names;
 use super::types::{Desired, HostDesired, Recorded};
 use super::values;
 use crate::inventory::{Host, Inventory};
-use crate::playbook::{Component, Playbook, PlaybookError, Renderer, SecretKind};
+use crate::playbook::{Component, Condition, Playbook, PlaybookError, Renderer, SecretKind};
 use crate::spec::{ComponentName, HostName, NodeRecord, Role, Secret};
 
 /// Where new ids and secrets come from; fixed in tests and offline.
@@ -16,6 +17,12 @@ pub trait Draw {
     fn cluster_id(&self) -> String;
     /// A new secret.
     fn secret(&self, kind: SecretKind) -> Secret;
+
+    /// A new secret of its own for each name, so that knowing one (the login of a page) tells nothing of another.
+    fn named(&self, name: &str, kind: SecretKind) -> Secret {
+        let root = self.secret(kind);
+        if root.expose() == Secret::MASK { root } else { super::secret::derived(&root, name, kind) }
+    }
 }
 
 /// Builds the desired state.
@@ -23,16 +30,18 @@ pub trait Draw {
 /// # Errors
 /// When the playbook does not fit the inventory (a template refers to something undefined).
 pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, draw: &dyn Draw) -> Result<Desired, PlaybookError> {
+    names::check(inventory, playbook)?;
     let renderer = Renderer::new(playbook)?;
     let cluster_id = recorded.nodes.values().next().map_or_else(|| draw.cluster_id(), |node| node.cluster_id.clone());
     let members = members(inventory, recorded);
     let placed: BTreeMap<&HostName, Vec<&Component>> =
         inventory.hosts.iter().map(|host| (&host.name, components_of(playbook, inventory, host))).collect();
     let used: BTreeSet<ComponentName> = placed.values().flatten().map(|component| component.name.clone()).collect();
+    names::images(inventory, playbook, &used)?;
     let mut secrets = BTreeMap::new();
     for component in playbook.components.values().filter(|component| used.contains(&component.name)) {
         for (name, kind) in &component.secrets {
-            secrets.insert(name.clone(), recorded.secrets.get(name).cloned().unwrap_or_else(|| draw.secret(*kind)));
+            secrets.insert(name.clone(), recorded.secrets.get(name).cloned().unwrap_or_else(|| draw.named(name, *kind)));
         }
     }
     let mut hosts: Vec<HostDesired> = Vec::new();
@@ -43,9 +52,11 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
             node: host.name.clone(),
             member: members.get(&host.name).copied(),
         };
-        let values = values::values(inventory, host, &members, &secrets);
+        let here: &[&Component] = placed.get(&host.name).map_or(&[], Vec::as_slice);
+        let mut values = values::values(inventory, host, &members, &secrets);
+        values.insert("components".to_owned(), values::components(here));
         let mut components = Vec::new();
-        for component in placed.get(&host.name).into_iter().flatten() {
+        for component in here {
             components.push(component::desired(component, inventory, &renderer, &values, recorded, &used)?);
         }
         hosts.push(host::desired(inventory, host, node, &secrets, sorted(components)));
@@ -76,16 +87,17 @@ fn members(inventory: &Inventory, recorded: &Recorded) -> BTreeMap<HostName, u8>
 }
 
 fn components_of<'a>(playbook: &'a Playbook, inventory: &Inventory, host: &Host) -> Vec<&'a Component> {
-    let on = |option: &str| match option {
-        "registrator_on_masters" => inventory.options.registrator_on_masters,
-        "balancer_on_slaves" => inventory.options.balancer_on_slaves,
-        _ => false,
-    };
+    let on = |switch: &str| inventory.switches.contains(switch);
     let here = |component: &&Component| {
         let rule = &component.on;
         let wanted = rule.roles.iter().any(|role| host.roles.contains(role))
-            || rule.options.iter().any(|(option, role)| on(option) && host.roles.contains(role));
-        wanted && !rule.except.iter().any(|role| host.roles.contains(role))
+            || rule.options.iter().any(|(option, roles)| on(option) && roles.iter().any(|role| host.roles.contains(role)));
+        let met = match rule.when {
+            None => true,
+            Some(Condition::Vip) => inventory.network.vip.is_some(),
+            Some(Condition::Nfs) => inventory.nfs.is_some(),
+        };
+        wanted && met && !rule.except.iter().any(|role| host.roles.contains(role))
     };
     playbook.components.values().filter(here).collect()
 }

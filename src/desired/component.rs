@@ -21,6 +21,7 @@ pub(super) fn desired(
     let values = &{
         let mut values = values.clone();
         values.insert("image".to_owned(), serde_json::json!(extra));
+        values.insert("params".to_owned(), serde_json::json!(params(component, inventory)));
         values
     };
     let text = |text: &String| renderer.text(&source, text, values);
@@ -32,6 +33,13 @@ pub(super) fn desired(
         component.files.iter().filter_map(|file| Some((file.path.clone(), file.reload.clone()?))).collect();
     // A file that is taken up by a signal, or that is only ever put down once, does not call for a new container.
     let watched = files.iter().filter(|file| file.place == Place::Always && !reload.contains_key(&file.path));
+    let mut labels = BTreeMap::new();
+    for (key, value) in &component.labels {
+        let value = text(value)?;
+        if !value.is_empty() {
+            labels.insert(key.clone(), value);
+        }
+    }
     let container = ContainerSpec {
         component: component.name.clone(),
         digest: digest(&image),
@@ -49,7 +57,7 @@ pub(super) fn desired(
         stop_signal: component.stop_signal.clone(),
         stop_timeout_s: component.stop_timeout_s,
         nofile: component.nofile,
-        labels: BTreeMap::new(),
+        labels,
         files: watched.map(|file| (file.path.clone(), file.digest())).collect(),
         image,
     };
@@ -79,6 +87,13 @@ pub(super) fn desired(
         web: component.web.clone(),
         data_dir: component.data_dir.clone(),
     })
+}
+
+/// The component's parameters: the inventory's values, which were checked, else the defaults.
+fn params<'a>(component: &'a Component, inventory: &'a Inventory) -> BTreeMap<&'a str, &'a str> {
+    let own = inventory.params.get(component.name.as_str());
+    let value = |name: &String| own.and_then(|own| own.get(name)).map(String::as_str);
+    component.params.iter().map(|(name, param)| (name.as_str(), value(name).unwrap_or(&param.default))).collect()
 }
 
 fn image(inventory: &Inventory, key: &str, default: &str) -> ImageRef {

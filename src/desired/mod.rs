@@ -5,6 +5,8 @@
 mod build;
 mod component;
 mod host;
+mod names;
+mod secret;
 mod types;
 mod values;
 

@@ -5,8 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::inventory::{Host, Inventory};
-use crate::playbook::Values;
+use crate::playbook::{Component, Values};
 use crate::spec::{HostName, Role, Secret};
+
+/// The host's components in an order that respects `after`.
+pub(super) fn components(here: &[&Component]) -> Value {
+    let mut left: Vec<&Component> = here.to_vec();
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        let waits = |component: &&Component| component.after.iter().any(|after| left.iter().any(|other| other.name == *after));
+        // The playbook has no cycles, so one of the rest waits for none of the others.
+        let at = left.iter().position(|component| !waits(component)).unwrap_or(0);
+        let component = left.remove(at);
+        out.push(json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s }));
+    }
+    json!(out)
+}
 
 /// The values of one host: the cluster's, the same everywhere, and `host`.
 pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<HostName, u8>, secrets: &BTreeMap<String, Secret>) -> Values {
@@ -17,6 +31,7 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
             // In URLs and address:port pairs an IPv6 address stands in brackets.
             "url_address": if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() },
             "listen_ip": host.listen_ip,
+            "listen_all": host.listen_ip.is_unspecified(),
             "nic": host.nic,
             "member": members.get(&host.name),
             "persistent": host.persistent,
@@ -33,6 +48,7 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
         ("cluster".to_owned(), json!(inventory.cluster)),
         ("in_domain".to_owned(), json!(inventory.network.in_domain)),
         ("ex_domain".to_owned(), json!(inventory.network.ex_domain)),
+        ("switches".to_owned(), json!(inventory.switches)),
         ("vip".to_owned(), json!(inventory.network.vip)),
         ("quorum".to_owned(), json!(masters.len() / 2 + 1)),
         ("zk".to_owned(), json!(zk.join(","))),

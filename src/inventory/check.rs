@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::error::Problems;
+use super::error::{MOST, Problems};
 use super::reader::At;
 use super::schema::{Raw, RawHost};
 use super::types::{Host, Inventory};
@@ -11,62 +11,26 @@ use crate::spec::{HostName, Role};
 
 /// More hosts than this are a mistake in the file.
 const MOST_HOSTS: usize = 5000;
+const MANY: &str = "divide them into several clusters";
 
-/// Builds the inventory; everything that does not fit is a problem.
-pub(super) fn check(mut raw: Raw, problems: &mut Problems<'_>) -> Inventory {
+type Span = Option<std::ops::Range<usize>>;
+
+/// Builds the inventory; everything that does not fit is a problem. `file` is the name that places begin with.
+pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> Inventory {
     masters(&raw, problems);
-    let mut order: Vec<(HostName, BTreeSet<Role>, Option<std::ops::Range<usize>>)> = Vec::new();
-    for (role, list) in [(Role::Master, &raw.masters), (Role::Slave, &raw.slaves), (Role::Edge, &raw.edges)] {
-        let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
-        for at in list {
-            if seen.insert(&at.value, ()).is_some() {
-                problems.add(at.span.clone(), format!("{} is listed twice as {role}", at.value), None);
-                continue;
-            }
-            let Some(name) = name(at, problems) else { continue };
-            match order.iter_mut().find(|(known, _, _)| *known == name) {
-                Some((_, roles, _)) => drop(roles.insert(role)),
-                None => order.push((name, BTreeSet::from([role]), at.span.clone())),
-            }
-        }
-    }
-    if order.len() > MOST_HOSTS {
-        problems.add(raw.masters_span.clone(), format!("it lists {} hosts, at most {MOST_HOSTS} are possible", order.len()), None);
-        order.clear();
-    }
-    let mut hosts: Vec<Host> = Vec::new();
-    let mut by_address: BTreeMap<IpAddr, HostName> = BTreeMap::new();
-    for (name, roles, span) in order {
-        let table = raw.hosts.remove(name.as_str()).unwrap_or_default();
-        let Some(address) = address(&name, &table, span.clone(), problems) else { continue };
-        if let Some(other) = by_address.insert(address, name.clone()) {
-            problems.add(
-                span.clone(),
-                format!("{name} has the address of {other}: {address}"),
-                Some("one machine is one host; give it several roles by listing the same name".into()),
-            );
-        }
-        hosts.push(Host {
-            listen_ip: table.listen_ip.or(raw.listen_ip).unwrap_or(address),
-            nic: table.nic.unwrap_or_else(|| raw.nic.clone()),
-            name,
-            address,
-            roles,
-            ssh: table.ssh,
-            port: table.port,
-            user: table.user,
-            persistent: table.persistent,
-        });
-    }
-    for (name, table) in &raw.hosts {
-        let listed: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        let near = listed.iter().map(|known| (strsim::jaro_winkler(name, known), *known)).max_by(|a, b| a.0.total_cmp(&b.0));
-        let help = near.filter(|near| near.0 > 0.8).map(|near| format!("did you mean [hosts.{}]?", near.1));
-        problems.add(table.span.clone(), format!("[hosts.{name}] describes a host that no role lists"), help);
+    let hosts: Vec<(Host, Span)> = listed(&raw, problems)
+        .into_iter()
+        .filter_map(|(name, (roles, span))| Some((host(name, roles, span.clone(), &mut raw, problems)?, span)))
+        .collect();
+    one_each(&hosts, problems);
+    jump(&raw, &hosts, problems);
+    left_over(&raw, &hosts, problems);
+    if let (Some(vip), span) = (raw.network.vip, raw.vip_span.clone()) {
+        vip_fits(vip, span, &hosts, problems);
     }
     Inventory {
         cluster: raw.cluster,
-        hosts,
+        hosts: hosts.into_iter().map(|(host, _)| host).collect(),
         network: raw.network,
         ssh: raw.ssh,
         docker: raw.docker,
@@ -74,8 +38,138 @@ pub(super) fn check(mut raw: Raw, problems: &mut Problems<'_>) -> Inventory {
         nfs: raw.nfs,
         images: raw.images,
         consul: raw.consul,
-        options: raw.options,
+        switches: raw.switches,
+        params: raw.params,
+        places: raw.places.into_iter().map(|(key, (line, column))| (key, format!("{file}:{line}:{column}"))).collect(),
         timeouts: raw.timeouts,
+    }
+}
+
+/// The hosts of all lists in the order of their first mention.
+fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Role>, Span))> {
+    let entries = raw.masters.len() + raw.slaves.len() + raw.edges.len();
+    if entries > MOST_HOSTS * Role::ALL.len() {
+        problems.add(
+            raw.masters_span.clone().or(Some(0..0)),
+            format!("it lists {entries} hosts, at most {MOST_HOSTS} are possible"),
+            Some(MANY.into()),
+        );
+        return Vec::new();
+    }
+    let mut out: Vec<(HostName, (BTreeSet<Role>, Span))> = Vec::new();
+    let mut index: BTreeMap<HostName, usize> = BTreeMap::new();
+    for (role, list) in [(Role::Master, &raw.masters), (Role::Slave, &raw.slaves), (Role::Edge, &raw.edges)] {
+        for at in list {
+            let Some(name) = name(at, problems) else { continue };
+            if let Some((_, (roles, _))) = index.get(&name).and_then(|at: &usize| out.get_mut(*at)) {
+                if !roles.insert(role) {
+                    let help = Some(format!("leave one of the two out of {role}s"));
+                    problems.add(at.span.clone(), format!("{name} is listed twice as {role}"), help);
+                }
+                continue;
+            }
+            index.insert(name.clone(), out.len());
+            out.push((name, (BTreeSet::from([role]), at.span.clone())));
+        }
+    }
+    if out.len() > MOST_HOSTS {
+        problems.add(
+            raw.masters_span.clone().or(Some(0..0)),
+            format!("it lists {} hosts, at most {MOST_HOSTS} are possible", out.len()),
+            Some(MANY.into()),
+        );
+        out.clear();
+    }
+    out
+}
+
+fn host(name: HostName, roles: BTreeSet<Role>, span: Span, raw: &mut Raw, problems: &mut Problems<'_>) -> Option<Host> {
+    let table = raw.hosts.remove(name.as_str()).unwrap_or_default();
+    let address = address(&name, &table, span, problems)?;
+    let listen_ip = table.listen_ip.as_ref().or(raw.listen_ip.as_ref()).map(|at| at.value);
+    if let Some(listen) = listen_ip
+        && listen != address
+        && !listen.is_unspecified()
+    {
+        // The one of [network] is said once, not for every host.
+        let at = table.listen_ip.as_ref().map(|at| at.span.clone()).or_else(|| raw.listen_ip.take().map(|at| at.span)).flatten();
+        let help = format!("leave listen_ip out to listen on {address}, or write listen_ip = \"0.0.0.0\" to listen on every address");
+        problems.add(at, format!("{name} is reached at {address} and would listen on {listen} only"), Some(help));
+    }
+    if table.persistent && !roles.contains(&Role::Slave) {
+        let help = format!("add {name} to slaves, or leave persistent out");
+        problems.add(table.span.clone(), format!("{name} is persistent but no slave: only slaves hold applications' data"), Some(help));
+    }
+    Some(Host {
+        listen_ip: listen_ip.unwrap_or(address),
+        nic: table.nic.unwrap_or_else(|| raw.nic.clone()),
+        name,
+        address,
+        roles,
+        ssh: table.ssh,
+        port: table.port,
+        user: table.user,
+        persistent: table.persistent,
+    })
+}
+
+/// One address is one host, and so is one name in another spelling: Consul takes `A` and `a` for the same node.
+fn one_each(hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
+    let mut addresses: BTreeMap<IpAddr, &HostName> = BTreeMap::new();
+    let mut names: BTreeMap<String, &HostName> = BTreeMap::new();
+    for (host, span) in hosts {
+        let plain = host.name.as_str().trim_end_matches('.').to_lowercase().replace(['.', ':'], "-");
+        if let Some(other) = addresses.insert(host.address, &host.name) {
+            problems.add(
+                span.clone(),
+                format!("{} has the address of {other}: {}", host.name, host.address),
+                Some("one machine is one host; give it several roles by listing the same name".into()),
+            );
+        } else if let Some(other) = names.insert(plain, &host.name) {
+            problems.add(
+                span.clone(),
+                format!("{} and {other} are one name: letter case, '.' and '-' do not tell hosts apart in Consul", host.name),
+                Some("give one of them another name".into()),
+            );
+        }
+    }
+}
+
+/// A host that is reached through itself is never reached.
+fn jump(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
+    for hop in raw.ssh.proxy_jump.iter().flat_map(|jump| jump.split(',')) {
+        let hop = hop.rsplit_once('@').map_or(hop, |(_, host)| host);
+        let same = |host: &&(Host, Span)| {
+            let host = &host.0;
+            let dialled = host.ssh.clone().unwrap_or_else(|| host.address.to_string());
+            hop == dialled || hop.strip_prefix(&dialled).is_some_and(|rest| rest.starts_with(':'))
+        };
+        if let Some((host, _)) = hosts.iter().find(same) {
+            let help = "name a jump host that is not in the cluster, or set it for single hosts in your ssh_config".to_owned();
+            problems.add(raw.jump_span.clone(), format!("proxy_jump leads to {} through itself", host.name), Some(help));
+        }
+    }
+}
+
+/// Tables of hosts that no role lists.
+fn left_over(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
+    for (name, table) in raw.hosts.iter().take(MOST) {
+        let near =
+            hosts.iter().map(|(host, _)| (strsim::jaro_winkler(name, host.name.as_str()), &host.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let help = match near.filter(|near| near.0 > 0.8) {
+            Some((_, near)) => format!("did you mean [hosts.{near}]?"),
+            None => format!("add {name} to masters, slaves or edges"),
+        };
+        problems.add(table.span.clone(), format!("[hosts.{name}] describes a host that no role lists"), Some(help));
+    }
+}
+
+/// The address that one edge holds is nobody's own.
+fn vip_fits(vip: IpAddr, span: Span, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
+    if let Some(why) = unusable(vip) {
+        problems.add(span, format!("the vip cannot be {vip}: it {why}"), Some("write a free address of the edges' network".into()));
+    } else if let Some((host, _)) = hosts.iter().find(|(host, _)| host.address == vip) {
+        problems.add(span, format!("the vip is the address of {}", host.name), Some("write a free address of the edges' network".into()));
     }
 }
 
@@ -99,7 +193,7 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
             ),
             "list three masters: they go on when one fails".to_owned(),
         ),
-        n if n > 7 => {
+        n if n > 7 && n % 2 == 1 => {
             (format!("{n} masters make every write slower without need"), "list seven at most: they go on when three fail".to_owned())
         }
         n => (
@@ -110,7 +204,11 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
                 n - 1,
                 n / 2 + 1
             ),
-            format!("list {} or {}", n - 1, n + 1),
+            if n > 7 {
+                "list seven at most: every further one makes every write slower".to_owned()
+            } else {
+                format!("list {} or {}", n - 1, n + 1)
+            },
         ),
     };
     problems.add(span, what, Some(help));
@@ -120,25 +218,30 @@ fn name(at: &At<String>, problems: &mut Problems<'_>) -> Option<HostName> {
     match HostName::new(at.value.as_str()) {
         Ok(name) => Some(name),
         Err(error) => {
-            let help = at.value.contains(['@', '/']).then(|| "user and port belong in [ssh] or [hosts.NAME]".to_owned());
-            problems.add(at.span.clone(), error.to_string(), help);
+            let help = match at.value.contains(['@', '/']) {
+                true => "user and port belong in [ssh] or [hosts.NAME]",
+                false => "write a short name like \"m1\", or the address",
+            };
+            problems.add(at.span.clone(), error.to_string(), Some(help.to_owned()));
             None
         }
     }
 }
 
-fn address(name: &HostName, table: &RawHost, span: Option<std::ops::Range<usize>>, problems: &mut Problems<'_>) -> Option<IpAddr> {
-    let (address, span) = match (&table.address, name.as_str().parse::<IpAddr>()) {
-        (Some(at), Ok(own)) if at.value != own => {
-            problems.add(at.span.clone(), format!("{name} is an address itself, and its table names another: {}", at.value), None);
+fn address(name: &HostName, table: &RawHost, span: Span, problems: &mut Problems<'_>) -> Option<IpAddr> {
+    let own = name.as_str().parse::<IpAddr>().map(plain);
+    let (address, span) = match (&table.address, own) {
+        (Some(at), Ok(own)) if plain(at.value) != own => {
+            let help = format!("leave it out, or list the host by a name instead of {name}");
+            problems.add(at.span.clone(), format!("{name} is an address itself, and its table names another: {}", at.value), Some(help));
             return None;
         }
-        (Some(at), _) => (at.value, at.span.clone()),
+        (Some(at), _) => (plain(at.value), at.span.clone()),
         (None, Ok(own)) => (own, span),
         (None, Err(_)) => {
             let digits = name.as_str().chars().all(|c| c.is_ascii_digit() || c == '.');
             let help = if digits {
-                "write an IPv4 address with four numbers of 0 to 255".to_owned()
+                "write an IPv4 address with four numbers of 0 to 255, without leading zeros".to_owned()
             } else {
                 format!("add a table: [hosts.{name}] with address = \"10.0.0.11\"")
             };
@@ -146,17 +249,34 @@ fn address(name: &HostName, table: &RawHost, span: Option<std::ops::Range<usize>
             return None;
         }
     };
-    let plain = match address {
+    if let Some(why) = unusable(address) {
+        let help = "write the address at which the other hosts reach it".to_owned();
+        problems.add(span, format!("{name} cannot have the address {address}: it {why}"), Some(help));
+        return None;
+    }
+    if address.is_ipv6() {
+        let help = format!("write its IPv4 address; [hosts.NAME] ssh = \"{address}\" still dials it over IPv6");
+        problems.add(span, format!("{name} has the IPv6 address {address}, and Mesos listens on IPv4 only"), Some(help));
+        return None;
+    }
+    Some(address)
+}
+
+/// An IPv4 address that is written as an IPv6 one is the IPv4 address.
+fn plain(address: IpAddr) -> IpAddr {
+    match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
         IpAddr::V4(_) => address,
-    };
-    let why = match plain {
-        a if a.is_unspecified() => "means every address",
-        a if a.is_loopback() => "is the machine itself: no other host reaches it",
-        a if a.is_multicast() => "is a multicast address",
-        IpAddr::V4(Ipv4Addr::BROADCAST) => "is the broadcast address",
-        _ => return Some(plain),
-    };
-    problems.add(span, format!("{name} cannot have the address {address}: it {why}"), None);
-    None
+    }
+}
+
+fn unusable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        a if a.is_unspecified() => Some("means every address"),
+        a if a.is_loopback() => Some("is the machine itself: no other host reaches it"),
+        a if a.is_multicast() => Some("is a multicast address"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("is the broadcast address"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some("is reserved"),
+        _ => None,
+    }
 }

@@ -28,11 +28,7 @@ pub fn add_host(
     port: Option<u16>,
 ) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
-    let key = match role {
-        Role::Master => "masters",
-        Role::Slave => "slaves",
-        Role::Edge => "edges",
-    };
+    let key = list_of(role);
     if !document.contains_key(key) {
         insert_list(&mut document, key);
     }
@@ -62,6 +58,72 @@ pub fn add_host(
         hosts.insert(name.as_str(), Item::Table(table));
     }
     Ok(document.to_string())
+}
+
+/// Takes a host out of one role's list, or out of all of them; its own table goes with its last role. A host that is not there is no error.
+///
+/// # Errors
+/// When the text is not an inventory.
+pub fn remove_host(text: &str, role: Option<Role>, name: &HostName) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
+    let mut stays = false;
+    for known in Role::ALL {
+        let key = list_of(known);
+        let Some(item) = document.get_mut(key) else { continue };
+        let list = item.as_array_mut().ok_or(EditError::NotAList(key))?;
+        let at = list.iter().position(|entry| entry.as_str() == Some(name.as_str()));
+        match at {
+            Some(at) if role.is_none_or(|role| role == known) => take(list, at),
+            Some(_) => stays = true,
+            None => {}
+        }
+    }
+    if !stays && let Some(hosts) = document.get_mut("hosts").and_then(Item::as_table_like_mut) {
+        hosts.remove(name.as_str());
+    }
+    Ok(document.to_string())
+}
+
+fn list_of(role: Role) -> &'static str {
+    match role {
+        Role::Master => "masters",
+        Role::Slave => "slaves",
+        Role::Edge => "edges",
+    }
+}
+
+/// Takes an entry out and leaves the comments around it where they are: one behind the entry before it stands in front of this one.
+fn take(list: &mut Array, at: usize) {
+    let before = list.get(at).and_then(|entry| entry.decor().prefix()).and_then(|prefix| prefix.as_str()).map(str::to_owned);
+    list.remove(at);
+    let Some(kept) = before.filter(|before| before.contains('#')) else {
+        if at == 0
+            && let Some(first) = list.get_mut(0)
+        {
+            let prefix = first.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or("").to_owned();
+            if prefix == " " {
+                first.decor_mut().set_prefix("");
+            }
+        }
+        return;
+    };
+    match list.get_mut(at) {
+        // The comment of the one before, then what stood in front of the next one without the comment of the one that goes.
+        Some(next) => {
+            let own = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or("").to_owned();
+            let own = own
+                .split_once('\n')
+                .filter(|(first, _)| first.trim_start().starts_with('#'))
+                .map_or(own.clone(), |(_, rest)| format!("\n{rest}"));
+            let first = kept.split_once('\n').map_or("", |(first, _)| first);
+            next.decor_mut().set_prefix(format!("{first}{own}"));
+        }
+        None => {
+            let first = kept.split_once('\n').map_or("", |(first, _)| first).to_owned();
+            list.set_trailing(format!("{first}\n"));
+            list.set_trailing_comma(true);
+        }
+    }
 }
 
 /// An entry in the style of the one before it: on a line of its own when that one has one.
@@ -94,6 +156,31 @@ mod tests {
         let inventory = super::super::parse(&out, "x", std::path::Path::new(".")).unwrap();
         assert_eq!(inventory.with_role(Role::Slave).count(), 2);
         assert_eq!(add_host(&out, Role::Slave, &name, None, None, None).unwrap(), out, "twice is once");
+    }
+
+    #[test]
+    fn removes_a_host_and_no_comment_of_another() {
+        let text = "# ours\nmasters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"] # three\nslaves = [\n  \"s1\", # first\n  \"s2\", # second\n  \"s3\", # third\n]\nedges = [\"s2\"]\n\n# of s1\n[hosts.s1]\naddress = \"10.0.0.11\"\n\n[hosts.s2]\naddress = \"10.0.0.12\" # ours\n\n[hosts.s3]\naddress = \"10.0.0.13\"\n\n[network]\nnic = \"eth1\" # private\n";
+        let name = |name: &str| HostName::new(name).unwrap();
+        let hosts = |text: &str| {
+            let inventory = super::super::parse(text, "x", std::path::Path::new(".")).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+            inventory.with_role(Role::Slave).map(|host| host.name.to_string()).collect::<Vec<_>>()
+        };
+        for (gone, left, comments) in [
+            ("s1", ["s2", "s3"], ["# second", "# third"]),
+            ("s2", ["s1", "s3"], ["# first", "# third"]),
+            ("s3", ["s1", "s2"], ["# first", "# second"]),
+        ] {
+            let out = remove_host(text, None, &name(gone)).unwrap();
+            assert_eq!(hosts(&out), left, "{out}");
+            for comment in ["# ours", "# three", "# private"].iter().chain(&comments) {
+                assert!(out.contains(comment), "{gone} took {comment} along:\n{out}");
+            }
+            assert!(!out.contains(&format!("[hosts.{gone}]")), "{out}");
+        }
+        let out = remove_host(text, Some(Role::Slave), &name("s2")).unwrap();
+        assert!(out.contains("[hosts.s2]") && out.contains("edges = [\"s2\"]"), "it still is an edge:\n{out}");
+        assert_eq!(remove_host(text, None, &name("nobody")).unwrap(), text);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) struct Problems<'a> {
 }
 
 /// More problems than this say nothing new.
-const MOST: usize = 50;
+pub(super) const MOST: usize = 50;
 
 impl<'a> Problems<'a> {
     pub fn new(text: &'a str) -> Self {
@@ -59,9 +59,15 @@ impl<'a> Problems<'a> {
         if self.found.len() < MOST {
             let start = span.as_ref().map_or(0, |span| span.start);
             let at = span.map(|span| self.place(span.start));
-            self.found
-                .push((start, Problem { at, what: crate::spec::shown(&what.into()), help: help.map(|help| crate::spec::shown(&help)) }));
+            // A newline in a key or value must not begin a line that looks like a message of its own.
+            let line = |text: &str| crate::spec::shown(text).replace('\n', "\\n");
+            self.found.push((start, Problem { at, what: line(&what.into()), help: help.map(|help| line(&help)) }));
         }
+    }
+
+    /// Line and column of a span's beginning, for checks that are made later.
+    pub fn spot(&self, span: Option<&Range<usize>>) -> Option<(usize, usize)> {
+        span.map(|span| self.place(span.start))
     }
 
     /// Line and column of a byte, columns in characters.

@@ -56,7 +56,17 @@ fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
     };
     table("network", &[("nic", "NIC"), ("in_domain", "IN_DOMAIN"), ("ex_domain", "EX_DOMAIN"), ("vip", "VIP")]);
     table("nfs", &[("export", "NFS")]);
-    table("registry", &[("server", "REGISTRY_IP"), ("ca", "CA")]);
+    // The shell tool gave the registry a name of its own in /etc/hosts, and its images and certificate bear that name.
+    if let Some(address) = get("REGISTRY_IP") {
+        let ca = get("CA").map(|ca| format!("ca = {}\n", quoted(ca))).unwrap_or_default();
+        let _ = write!(out, "\n[registry]\nserver = \"registry.super.com\"\naddress = {}\n{ca}", quoted(address));
+    } else if let Some(ca) = get("CA") {
+        let _ = writeln!(
+            out,
+            "\n# Toots.conf named the CA {} but no REGISTRY_IP: without a registry it has no use.",
+            crate::spec::shown(ca).replace('\n', " ")
+        );
+    }
     out
 }
 
@@ -73,7 +83,17 @@ mod tests {
         assert_eq!(inventory.hosts[0].nic, "eth1");
         assert_eq!((inventory.network.in_domain.as_str(), inventory.network.ex_domain.as_deref()), ("a.example", Some("b.example")));
         assert_eq!(inventory.nfs.unwrap().export, "10.0.0.9:/store");
-        assert_eq!(inventory.registry.unwrap().ca.unwrap().display().to_string(), "/base/super.crt");
-        assert!(import("FOO=1\nMASTERS=a", "c").is_err());
+        let registry = inventory.registry.unwrap();
+        assert_eq!((registry.server.as_str(), registry.address.unwrap().to_string().as_str()), ("registry.super.com", "10.0.0.8"));
+        assert_eq!(registry.ca.unwrap().display().to_string(), "/base/super.crt");
+        assert_eq!(inventory.network.vip.unwrap().to_string(), "10.0.0.100");
+    }
+
+    #[test]
+    fn what_is_no_assignment_has_its_place() {
+        let errors = import("MASTERS=a\n\nFOO=1\nNIC eth0\n", "Toots.conf").unwrap_err().to_string();
+        assert!(errors.contains("Toots.conf:3:1: unknown key \"FOO\"") && errors.contains("Toots.conf:4:1: is no assignment"), "{errors}");
+        let hostile = import("MASTERS=10.0.0.1,10.0.0.2,10.0.0.3\nIN_DOMAIN=x\"\nCA=a\"b\n", "c").unwrap();
+        assert!(hostile.parse::<toml_edit::DocumentMut>().is_ok(), "{hostile}");
     }
 }

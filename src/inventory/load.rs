@@ -74,11 +74,12 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Inventory, Inventory
         Ok(document) => document,
         Err(error) => {
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
-            problems.add(error.span().or(Some(0..0)), what, None);
+            let help = what.contains("duplicate key").then(|| "it stands further up already: leave one of the two out".to_owned());
+            problems.add(error.span().or(Some(0..0)), what, help);
             return problems.finish(&name, None);
         }
     };
     let raw = schema::read(&document, base, &mut problems);
-    let inventory = check(raw, &mut problems);
+    let inventory = check(raw, &name, &mut problems);
     problems.finish(&name, Some(inventory))
 }

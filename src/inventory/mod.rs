@@ -4,16 +4,19 @@
 //! To add a key: a field in `types.rs`, its line in `schema.rs`, its place in inventory.toml.example.
 
 mod check;
+mod draft;
 mod edit;
 mod error;
 mod import;
 mod load;
+mod open;
 mod reader;
 mod schema;
 mod types;
 
-pub use edit::{EditError, add_host};
+pub use draft::{Draft, draft};
+pub use edit::{EditError, add_host, remove_host};
 pub use error::{InventoryErrors, Problem};
 pub use import::import;
 pub use load::{load, parse};
-pub use types::{ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, Options, PasswordSource, Registry, SshSettings, Timeouts};
+pub use types::{ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, PasswordSource, Registry, SshSettings, Timeouts};

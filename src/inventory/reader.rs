@@ -49,18 +49,21 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
 
     fn wrong(&mut self, key: &str, item: &Item, wanted: &str) {
         let what = format!("{key} is {}, {wanted} is needed", kind(item));
-        self.problems.add(item.span(), what, None);
+        let help = example(key).map(|example| format!("write {key} = {example}"));
+        self.problems.add(item.span(), what, help);
     }
 
     pub fn text(&mut self, key: &'static str) -> Option<At<String>> {
         let item = self.get(key)?;
         match item.as_str() {
             Some(text) if text.chars().any(char::is_control) => {
-                self.problems.add(item.span(), format!("{key} holds a control character"), None);
+                let help = "leave out line breaks and everything that cannot be seen".to_owned();
+                self.problems.add(item.span(), format!("{key} holds a control character"), Some(help));
                 None
             }
             Some(text) if text.starts_with('-') => {
-                self.problems.add(item.span(), format!("{key} begins with '-', which a command would take for an option"), None);
+                let help = example(key).map_or_else(|| "leave the '-' out".to_owned(), |example| format!("write {key} = {example}"));
+                self.problems.add(item.span(), format!("{key} begins with '-', which a command would take for an option"), Some(help));
                 None
             }
             Some(text) => Some(At { value: text.to_owned(), span: item.span() }),
@@ -71,12 +74,24 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         }
     }
 
+    /// A text of a restricted form; `wanted` says which.
+    pub fn word(&mut self, key: &'static str, wanted: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
+        let at = self.text(key)?;
+        if fits(&at.value) {
+            return Some(at.value);
+        }
+        let help = example(key).map(|example| format!("write {key} = {example}"));
+        self.problems.add(at.span, format!("{key} = {:?} is not {wanted}", at.value), help);
+        None
+    }
+
     pub fn parsed<T: std::str::FromStr>(&mut self, key: &'static str, wanted: &str) -> Option<At<T>> {
         let text = self.text(key)?;
         match text.value.parse() {
             Ok(value) => Some(At { value, span: text.span }),
             Err(_) => {
-                self.problems.add(text.span, format!("{key} = {:?} is not {wanted}", text.value), None);
+                let help = example(key).map(|example| format!("write {key} = {example}"));
+                self.problems.add(text.span, format!("{key} = {:?} is not {wanted}", text.value), help);
                 None
             }
         }
@@ -132,17 +147,21 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         for value in array {
             match value {
                 Value::String(text) => out.push(At { value: text.value().clone(), span: value.span() }),
-                other => self.problems.add(other.span(), format!("{key} holds {}, strings are needed", other.type_name()), None),
+                other => {
+                    let help = example(key).map(|example| format!("write {key} = {example}"));
+                    self.problems.add(other.span(), format!("{key} holds {}, strings are needed", kind_of(other.type_name())), help);
+                }
             }
         }
-        Some(out)
+        (out.len() == array.len()).then_some(out)
     }
 
     /// A table below this one.
     pub fn table(&mut self, key: &'static str) -> Option<&'a dyn TableLike> {
         let item = self.get(key)?;
         if item.as_table_like().is_none() {
-            self.wrong(key, item, "a table");
+            let help = format!("write [{key}] on a line of its own and its keys below");
+            self.problems.add(item.span(), format!("{key} is {}, a table is needed", kind(item)), Some(help));
         }
         item.as_table_like()
     }
@@ -153,17 +172,18 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
 
     /// Says what was never asked for.
     pub fn finish(self) {
-        for (key, item) in self.table.iter() {
-            if self.asked.contains(&key) {
-                continue;
-            }
+        let unknown = self.table.iter().filter(|(key, _)| !self.asked.contains(key));
+        // A file of a thousand unknown keys is shown its first ones, not compared a thousand times.
+        for (key, item) in unknown.take(super::error::MOST) {
             let span = self.table.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span());
-            let former = FORMER.iter().find(|(old, _)| old.eq_ignore_ascii_case(key) && key.chars().all(|c| !c.is_lowercase()));
+            let former = FORMER.iter().find(|(old, _)| *old == key);
             let secret = ["password", "passphrase", "secret", "token"].contains(&key);
             let help = if let Some((_, place)) = former {
                 Some(format!("that is a key of Toots.conf; write {place}, or run: toots inventory import Toots.conf"))
             } else if secret {
                 Some("secrets do not belong in this file: name a file (password_file) or a variable (password_env)".into())
+            } else if let Some(place) = elsewhere(key, &self.name) {
+                Some(format!("it belongs in {place}"))
             } else {
                 nearest(key, &self.asked)
                     .map(|near| format!("did you mean {near}?"))
@@ -174,6 +194,21 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
     }
 }
 
+/// Where a key belongs that stands in the wrong table.
+fn elsewhere(key: &str, here: &str) -> Option<&'static str> {
+    let place = match key {
+        "cluster" | "masters" | "slaves" | "edges" => "the top of the file, before the first [table]",
+        "in_domain" | "ex_domain" | "vip" | "nic" | "listen_ip" => "[network]",
+        "identity_files" | "known_hosts_files" | "proxy_jump" | "privilege" | "config_file" | "user" | "port" => "[ssh]",
+        "install" => "[docker]",
+        "server" | "ca" | "username" | "password_file" | "password_env" => "[registry]",
+        "export" => "[nfs]",
+        "raft_multiplier" => "[consul]",
+        _ => return None,
+    };
+    (place != here).then_some(place)
+}
+
 /// The known key nearest to a misspelt one.
 fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = key.to_lowercase();
@@ -181,8 +216,36 @@ fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     (best.0 > 0.8).then_some(best.1)
 }
 
+/// What a value of a key looks like.
+fn example(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "masters" => "[\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]",
+        "slaves" => "[\"10.0.0.21\"]",
+        "edges" => "[\"10.0.0.31\"]",
+        "identity_files" => "[\"~/.ssh/id_ed25519\"]",
+        "known_hosts_files" => "[\"known_hosts\"]",
+        "address" | "listen_ip" | "vip" => "\"10.0.0.11\"",
+        "port" => "22",
+        "cluster" => "\"dc1\"",
+        "nic" => "\"eth0\"",
+        "user" => "\"admin\"",
+        "ssh" => "\"m1.example.com\"",
+        "connect" | "exec" | "pull_idle" | "gate" => "\"90s\"",
+        "raft_multiplier" => "1",
+        "in_domain" | "ex_domain" => "\"example.com\"",
+        "export" => "\"192.168.2.91:/store\"",
+        "server" => "\"registry.example.com:5000\"",
+        "persistent" | "install" => "true",
+        _ => return None,
+    })
+}
+
 fn kind(item: &Item) -> &'static str {
-    match item.type_name() {
+    kind_of(item.type_name())
+}
+
+fn kind_of(name: &str) -> &'static str {
+    match name {
         "string" => "a string",
         "integer" => "a whole number",
         "float" => "a number with a fraction",

@@ -1,6 +1,6 @@
 //! The keys of each table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use toml_edit::{Document, TableLike};
 
 use super::error::Problems;
 use super::reader::{At, Reader};
-use super::types::{ConsulSettings, DockerSettings, Network, Nfs, Options, PasswordSource, Registry, SshSettings, Timeouts};
+use super::types::{ConsulSettings, DockerSettings, Network, Nfs, PasswordSource, Registry, SshSettings, Timeouts};
 use crate::spec::{ClusterName, ImageRef};
 
 /// The file with its types checked and nothing else.
@@ -20,15 +20,19 @@ pub(super) struct Raw {
     pub edges: Vec<At<String>>,
     pub hosts: BTreeMap<String, RawHost>,
     pub nic: String,
-    pub listen_ip: Option<IpAddr>,
+    pub listen_ip: Option<At<IpAddr>>,
+    pub vip_span: Option<std::ops::Range<usize>>,
     pub network: Network,
     pub ssh: SshSettings,
+    pub jump_span: Option<std::ops::Range<usize>>,
     pub docker: DockerSettings,
     pub registry: Option<Registry>,
     pub nfs: Option<Nfs>,
     pub images: BTreeMap<String, ImageRef>,
     pub consul: ConsulSettings,
-    pub options: Options,
+    pub switches: BTreeSet<String>,
+    pub params: BTreeMap<String, BTreeMap<String, String>>,
+    pub places: BTreeMap<String, (usize, usize)>,
     pub timeouts: Timeouts,
 }
 
@@ -41,32 +45,49 @@ pub(super) struct RawHost {
     pub port: Option<u16>,
     pub user: Option<String>,
     pub nic: Option<String>,
-    pub listen_ip: Option<IpAddr>,
+    pub listen_ip: Option<At<IpAddr>>,
     pub persistent: bool,
 }
 
 const ADDRESS: &str = "an IP address";
+const NIC: &str = "a network interface's name (at most 15 letters, digits, '.', '-', '_')";
+const USER: &str = "a login name (letters, digits, '.', '-', '_', '@')";
+
+fn is_nic(text: &str) -> bool {
+    (1..=15).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+fn is_user(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-@\\".contains(c))
+}
+
+fn is_host(text: &str) -> bool {
+    crate::spec::HostName::new(text).is_ok()
+}
 
 /// Reads all tables; `base` is the folder that relative paths start from.
 pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Problems<'_>) -> Raw {
     let mut top = Reader::new(document.as_table(), "the inventory", problems);
     let cluster = top.parsed::<ClusterName>("cluster", "a cluster name (letters, digits, '-', '_')").map(|at| at.value);
     let masters = top.texts("masters");
-    let masters_span = top.span("masters");
+    // A list of the wrong type was answered; its arithmetic would only confuse.
+    let masters_span = masters.as_ref().and_then(|_| top.span("masters"));
     let slaves = top.texts("slaves").unwrap_or_default();
     let edges = top.texts("edges").unwrap_or_default();
     let tables: Vec<Option<&dyn TableLike>> =
-        ["hosts", "network", "ssh", "docker", "registry", "nfs", "images", "consul", "components", "timeouts"]
+        ["hosts", "network", "ssh", "docker", "registry", "nfs", "images", "consul", "components", "params", "timeouts"]
             .map(|name| top.table(name))
             .into();
-    if masters.is_none() && masters_span.is_none() {
-        top.problem(None, "it names no masters", Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()));
+    if !document.as_table().contains_key("masters") && !document.as_table().contains_key("MASTERS") {
+        top.problem(Some(0..0), "it names no masters", Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()));
     }
     top.finish();
     let mut tables = tables.into_iter();
     let mut next = || tables.next().flatten();
     let hosts = next().map(|table| hosts(table, problems)).unwrap_or_default();
-    let (nic, listen_ip, network) = network(next(), problems);
+    let Net { nic, listen_ip, vip_span, network } = network(next(), problems);
+    let mut places = BTreeMap::new();
+    let (ssh, jump_span) = next().map(|table| ssh(table, base, problems)).unwrap_or_default();
     Raw {
         cluster: cluster.unwrap_or_else(default_cluster),
         masters: masters.unwrap_or_default(),
@@ -76,15 +97,19 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
         hosts,
         nic,
         listen_ip,
+        vip_span,
         network,
-        ssh: next().map(|table| ssh(table, base, problems)).unwrap_or_default(),
+        ssh,
+        jump_span,
         docker: docker(next(), problems),
         registry: next().and_then(|table| registry(table, base, problems)),
         nfs: next().and_then(|table| nfs(table, problems)),
-        images: next().map(|table| images(table, problems)).unwrap_or_default(),
+        images: next().map(|table| super::open::images(table, &mut places, problems)).unwrap_or_default(),
         consul: consul(next(), problems),
-        options: next().map(|table| options(table, problems)).unwrap_or_default(),
+        switches: next().map(|table| super::open::switches(table, &mut places, problems)).unwrap_or_default(),
+        params: next().map(|table| super::open::params(table, &mut places, problems)).unwrap_or_default(),
         timeouts: next().map(|table| timeouts(table, problems)).unwrap_or_default(),
+        places,
     }
 }
 
@@ -111,11 +136,11 @@ fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String,
         let raw = RawHost {
             span,
             address: reader.parsed("address", ADDRESS),
-            ssh: reader.text("ssh").map(|at| at.value),
+            ssh: reader.word("ssh", "a host name or an address", is_host),
             port: port(&mut reader),
-            user: reader.text("user").map(|at| at.value),
-            nic: reader.text("nic").map(|at| at.value),
-            listen_ip: reader.parsed("listen_ip", ADDRESS).map(|at| at.value),
+            user: reader.word("user", USER, is_user),
+            nic: reader.word("nic", NIC, is_nic),
+            listen_ip: reader.parsed("listen_ip", ADDRESS),
             persistent: reader.flag("persistent").unwrap_or(false),
         };
         reader.finish();
@@ -124,19 +149,28 @@ fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String,
     out
 }
 
-fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> (String, Option<IpAddr>, Network) {
+/// `[network]` with the places of what is checked later.
+struct Net {
+    nic: String,
+    listen_ip: Option<At<IpAddr>>,
+    vip_span: Option<std::ops::Range<usize>>,
+    network: Network,
+}
+
+fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> Net {
     let mut network = Network { in_domain: "consul".into(), ex_domain: None, vip: None };
-    let Some(table) = table else { return ("eth0".into(), None, network) };
+    let Some(table) = table else { return Net { nic: "eth0".into(), listen_ip: None, vip_span: None, network } };
     let mut reader = Reader::new(table, "[network]", problems);
-    let nic = reader.text("nic").map_or_else(|| "eth0".into(), |at| at.value);
-    let listen_ip = reader.parsed("listen_ip", ADDRESS).map(|at| at.value);
+    let nic = reader.word("nic", NIC, is_nic).unwrap_or_else(|| "eth0".into());
+    let listen_ip = reader.parsed("listen_ip", ADDRESS);
     if let Some(domain) = domain(&mut reader, "in_domain") {
         network.in_domain = domain;
     }
     network.ex_domain = domain(&mut reader, "ex_domain");
-    network.vip = reader.parsed("vip", ADDRESS).map(|at| at.value);
+    let vip = reader.parsed("vip", ADDRESS);
+    network.vip = vip.as_ref().map(|at| at.value);
     reader.finish();
-    (nic, listen_ip, network)
+    Net { nic, listen_ip, vip_span: vip.and_then(|at| at.span), network }
 }
 
 /// A DNS domain, with or without a leading dot, in lower case.
@@ -157,11 +191,12 @@ fn domain(reader: &mut Reader<'_, '_, '_>, key: &'static str) -> Option<String> 
     None
 }
 
-fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> SshSettings {
+fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> (SshSettings, Option<std::ops::Range<usize>>) {
     let mut reader = Reader::new(table, "[ssh]", problems);
     let paths = |list: Option<Vec<At<String>>>| list.unwrap_or_default().into_iter().map(|at| path(base, &at.value)).collect();
     let identity_files = paths(reader.texts("identity_files"));
     let known_hosts_files = paths(reader.texts("known_hosts_files"));
+    let mut jump = None;
     let privilege = reader.text("privilege");
     if let Some(at) = &privilege
         && !["auto", "root", "sudo", "doas"].contains(&at.value.as_str())
@@ -169,16 +204,35 @@ fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> SshSe
         reader.problem(at.span.clone(), format!("privilege = {:?} is not known", at.value), Some("auto, root, sudo or doas".into()));
     }
     let out = SshSettings {
-        user: reader.text("user").map(|at| at.value),
+        user: reader.word("user", USER, is_user),
         port: port(&mut reader),
         identity_files,
         known_hosts_files,
-        proxy_jump: reader.text("proxy_jump").map(|at| at.value),
+        proxy_jump: reader.text("proxy_jump").map(|at| {
+            jump = at.span;
+            at.value
+        }),
         config_file: reader.text("config_file").map(|at| path(base, &at.value)),
         privilege: privilege.map(|at| at.value),
     };
+    if let Some(text) = &out.proxy_jump
+        && !text.split(',').all(is_hop)
+    {
+        let help = "write \"bastion\", \"user@bastion:22\", or several of them with commas between".to_owned();
+        reader.problem(jump.clone(), format!("proxy_jump = {text:?} is no list of jump hosts"), Some(help));
+    }
     reader.finish();
-    out
+    (out, jump)
+}
+
+/// `[user@]host[:port]`
+fn is_hop(text: &str) -> bool {
+    let (user, host) = text.rsplit_once('@').map_or((None, text), |(user, host)| (Some(user), host));
+    let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+    };
+    user.is_none_or(is_user) && is_host(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 /// Relative paths start at the inventory's folder, `~/` at the home folder.
@@ -200,13 +254,21 @@ fn docker(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> DockerS
 }
 
 fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> Option<Registry> {
+    if table.is_empty() {
+        return None;
+    }
     let mut reader = Reader::new(table, "[registry]", problems);
     let server = reader.text("server");
     if let Some(at) = &server
         && (at.value.is_empty() || !at.value.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c)))
     {
-        reader.problem(at.span.clone(), format!("server = {:?} is not host or host:port", at.value), None);
+        reader.problem(
+            at.span.clone(),
+            format!("server = {:?} is not host or host:port", at.value),
+            Some("write it as image references begin: \"registry.example.com:5000\"".into()),
+        );
     }
+    let (file_span, env_span) = (reader.span("password_file"), reader.span("password_env"));
     let file = reader.text("password_file").map(|at| PasswordSource::File(path(base, &at.value)));
     let env = reader.text("password_env").map(|at| PasswordSource::Env(at.value));
     let out = Registry {
@@ -214,8 +276,19 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
         address: reader.parsed("address", ADDRESS).map(|at| at.value),
         ca: reader.text("ca").map(|at| path(base, &at.value)),
         username: reader.text("username").map(|at| at.value),
-        password: file.or(env),
+        password: file.clone().or(env),
     };
+    if file_span.is_some() && env_span.is_some() {
+        reader.problem(env_span.clone(), "password_file and password_env are both there", Some("leave one of them out".into()));
+    }
+    let password_span = file_span.or(env_span);
+    if out.username.is_none() && password_span.is_some() {
+        reader.problem(password_span, "there is a password but no username", Some("add: username = \"…\"".into()));
+    } else if out.username.is_some() && password_span.is_none() {
+        let help = "name a file (password_file) or a variable (password_env); the password itself does not belong in this file".to_owned();
+        let span = reader.span("username");
+        reader.problem(span, "there is a username but no password", Some(help));
+    }
     if server.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
         reader.problem(span, "[registry] names no server", Some("write: server = \"registry.example.com:5000\"".into()));
@@ -228,29 +301,19 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
     let mut reader = Reader::new(table, "[nfs]", problems);
     let export = reader.text("export");
     if let Some(at) = &export
-        && at.value.split_once(":/").is_none_or(|(host, _)| host.is_empty())
+        && !is_export(&at.value)
     {
-        reader.problem(at.span.clone(), format!("export = {:?} is not host:/path", at.value), None);
+        let help = "write \"192.168.2.91:/store\"".to_owned();
+        reader.problem(at.span.clone(), format!("export = {:?} is not host:/path", at.value), Some(help));
     }
     reader.finish();
     export.map(|at| Nfs { export: at.value })
 }
 
-fn images(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String, ImageRef> {
-    let mut out = BTreeMap::new();
-    for (name, item) in table.iter() {
-        let fits = |text: &str| {
-            !text.is_empty()
-                && text.len() < 256
-                && !text.starts_with('-')
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "./:@_-".contains(c))
-        };
-        match item.as_str() {
-            Some(text) if fits(text) => drop(out.insert(name.to_owned(), ImageRef(text.to_owned()))),
-            _ => problems.add(item.span(), format!("images.{name} is not an image reference"), Some("write \"registry/name:tag\"".into())),
-        }
-    }
-    out
+/// `host:/path`, of characters that neither a mount unit nor an option of mount takes for something else.
+fn is_export(text: &str) -> bool {
+    let path = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+@".contains(c)) && !path.contains("..");
+    text.split_once(":/").is_some_and(|(host, rest)| is_host(host) && path(rest))
 }
 
 fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulSettings {
@@ -260,16 +323,6 @@ fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulS
         out.raft_multiplier = reader.integer("raft_multiplier", 1..=10).and_then(|n| u8::try_from(n).ok()).unwrap_or(1);
         reader.finish();
     }
-    out
-}
-
-fn options(table: &dyn TableLike, problems: &mut Problems<'_>) -> Options {
-    let mut reader = Reader::new(table, "[components]", problems);
-    let out = Options {
-        registrator_on_masters: reader.flag("registrator_on_masters").unwrap_or(false),
-        balancer_on_slaves: reader.flag("balancer_on_slaves").unwrap_or(false),
-    };
-    reader.finish();
     out
 }
 

@@ -28,8 +28,12 @@ pub struct Inventory {
     pub images: BTreeMap<String, ImageRef>,
     /// `[consul]`
     pub consul: ConsulSettings,
-    /// `[components]`
-    pub options: Options,
+    /// `[components]`: the switches of optional components that are on.
+    pub switches: BTreeSet<String>,
+    /// `[params.COMPONENT]`: component → parameter → value, checked against the playbook.
+    pub params: BTreeMap<String, BTreeMap<String, String>>,
+    /// Where keys stand that only the playbook can check (`components.X`, `images.X`, `params.X.Y`), as `file:line:column`.
+    pub places: BTreeMap<String, String>,
     /// `[timeouts]`
     pub timeouts: Timeouts,
 }
@@ -143,15 +147,6 @@ pub struct Nfs {
 pub struct ConsulSettings {
     /// 1 on a good network, up to 10 on a slow one.
     pub raft_multiplier: u8,
-}
-
-/// `[components]`: what is optional.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Registrator on masters too.
-    pub registrator_on_masters: bool,
-    /// consul-template and HAProxy on slaves too.
-    pub balancer_on_slaves: bool,
 }
 
 /// `[timeouts]`

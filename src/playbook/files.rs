@@ -29,6 +29,12 @@ pub enum PlaybookError {
         /// Where and why.
         why: String,
     },
+    /// The inventory names what the playbook does not have.
+    #[error("use the inventory:\n{}", .problems.join("\n"))]
+    Inventory {
+        /// Each with its place and a hint.
+        problems: Vec<String>,
+    },
     /// A template is wrong.
     #[error("render {file}: {why}")]
     Template {
@@ -112,6 +118,11 @@ fn component(path: &str, text: &str) -> Result<Component, PlaybookError> {
     for mode in component.files.iter().map(|f| &f.mode).chain(component.dirs.iter().map(|d| &d.mode)) {
         if u32::from_str_radix(mode, 8).is_err() {
             return Err(fail(format!("{mode:?} are no permission bits")));
+        }
+    }
+    for (name, param) in &component.params {
+        if !param.fits(&param.default) {
+            return Err(fail(format!("the default {:?} of {name} is not {}", param.default, param.wanted())));
         }
     }
     Ok(component)

@@ -8,5 +8,5 @@ mod schema;
 mod template;
 
 pub use files::{Playbook, PlaybookError};
-pub use schema::{Component, DirEntry, FileEntry, PortEntry, RoleRule, SecretKind};
+pub use schema::{Component, Condition, DirEntry, FileEntry, Param, ParamKind, PortEntry, RoleRule, SecretKind};
 pub use template::{Renderer, Values};

@@ -23,7 +23,7 @@ pub struct Component {
     /// The gate in `probe/` that proves its service.
     #[serde(default)]
     pub gate: Option<String>,
-    /// Default image reference.
+    /// Default image reference; empty when nobody publishes one that is kept up, so that the inventory must name it.
     pub image: String,
     /// The name under which `[images]` overrides it; the component's own when absent.
     #[serde(default)]
@@ -40,6 +40,9 @@ pub struct Component {
     /// Environment (templates).
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Labels of the container besides toots' own (templates); an empty result is left out.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// User.
     #[serde(default)]
     pub user: Option<String>,
@@ -94,6 +97,9 @@ pub struct Component {
     /// Where its data lies.
     #[serde(default)]
     pub data_dir: Option<String>,
+    /// What `[params.NAME]` of the inventory may change, as `params.KEY` in templates.
+    #[serde(default)]
+    pub params: BTreeMap<String, Param>,
     /// Values that gates need (`admin_port = "2182"`).
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
@@ -110,12 +116,25 @@ pub struct RoleRule {
     /// Always, on hosts with one of these roles.
     #[serde(default)]
     pub roles: Vec<Role>,
-    /// When the switch of `[components]` is on, on hosts with the role: switch → role.
+    /// When the switch of `[components]` is on, on hosts with one of these roles: switch → roles.
     #[serde(default)]
-    pub options: BTreeMap<String, Role>,
+    pub options: BTreeMap<String, Vec<Role>>,
+    /// Only when the inventory has this; it then needs no switch of its own.
+    #[serde(default)]
+    pub when: Option<Condition>,
     /// Never on hosts with one of these roles, which run another component in its place.
     #[serde(default)]
     pub except: Vec<Role>,
+}
+
+/// What of an inventory turns a component on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// `vip` in `[network]`.
+    Vip,
+    /// `export` in `[nfs]`.
+    Nfs,
 }
 
 /// A directory.
@@ -186,6 +205,72 @@ pub struct PortEntry {
 
 fn tcp() -> String {
     "tcp".into()
+}
+
+/// A parameter with its default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// Its value when the inventory says nothing.
+    pub default: String,
+    /// What values it takes.
+    pub kind: ParamKind,
+    /// The least number.
+    #[serde(default)]
+    pub min: u32,
+    /// The greatest number.
+    #[serde(default = "most")]
+    pub max: u32,
+}
+
+fn most() -> u32 {
+    999_999
+}
+
+impl Param {
+    /// Whether a value is one that it takes.
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        let in_range = || text.parse::<u32>().is_ok_and(|number| (self.min..=self.max).contains(&number));
+        self.kind.fits(text) && (self.kind != ParamKind::Number || in_range())
+    }
+
+    /// What is needed, for a message.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        match self.kind {
+            ParamKind::Memory => "an amount of memory like \"512m\"".into(),
+            ParamKind::Number => format!("a whole number from {} to {}", self.min, self.max),
+            ParamKind::Word => "a word of letters, digits, '.', '-' and '_'".into(),
+            ParamKind::Addresses => "a list of IP addresses with spaces between".into(),
+        }
+    }
+}
+
+/// What values a parameter takes. There is no free text: whatever passes here stands unquoted in command lines and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamKind {
+    /// Memory as a Java virtual machine takes it: `512m`.
+    Memory,
+    /// A whole number, from `min` to `max`.
+    Number,
+    /// Letters, digits, `.`, `-`, `_`; not beginning with `-`.
+    Word,
+    /// IP addresses with spaces between, or none.
+    Addresses,
+}
+
+impl ParamKind {
+    fn fits(self, text: &str) -> bool {
+        let digits = |text: &str| (1..=6).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+        match self {
+            Self::Memory => text.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']).is_some_and(digits),
+            Self::Number => digits(text),
+            Self::Word => crate::spec::ComponentName::new(text).is_ok(),
+            Self::Addresses => text.split_whitespace().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
+        }
+    }
 }
 
 /// How a secret is drawn.

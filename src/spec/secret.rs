@@ -9,6 +9,9 @@ use serde::{Serialize, Serializer};
 pub struct Secret(String);
 
 impl Secret {
+    /// What stands for a text that is not shown, or not drawn yet.
+    pub const MASK: &'static str = "***";
+
     /// Takes the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -23,12 +26,12 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(Self::MASK)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+        serializer.serialize_str(Self::MASK)
     }
 }
