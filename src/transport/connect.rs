@@ -16,15 +16,17 @@ use russh::client::{self, Handle};
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    Ask, HostSettings, Session, SshSettings, TransportError,
+    Ask, Explained, HostSettings, Session, ShownKey, SshSettings, TransportError,
     ask::Asked,
     auth::Login,
     budget::Budget,
-    dial::{self, Way},
+    dial,
     endpoint::{Endpoint, Proxy},
+    explain,
     handler::{Broken, Guard, Watch, describe},
     identity::KeyRing,
     known_hosts::HostTrust,
+    offer,
     ssh::{Link, SshSession},
 };
 
@@ -107,23 +109,58 @@ impl Connector {
         }
     }
 
+    /// What is in effect for a host, and who said so. Contacts nobody.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub async fn explain(&self, host: &HostSettings) -> Result<Vec<Explained>, TransportError> {
+        self.resolve(host).await.map(|endpoint| explain::explain(&endpoint))
+    }
+
+    /// The key that a host shows, for a person to judge. Nothing is sent to log in to it; jump hosts on the way must be proven as ever.
+    ///
+    /// # Errors
+    /// When the host is not reached, or its key is revoked or differs from a recorded one.
+    pub async fn host_key(&self, host: &HostSettings) -> Result<ShownKey, TransportError> {
+        let endpoint = self.resolve(host).await?;
+        let through = self.through(&endpoint, &[]).await?;
+        let budget = Budget::new(endpoint.connect_timeout);
+        let (watch, trust) = (Watch::default(), HostTrust::load(endpoint.question())?);
+        let guard = Guard::showing(Arc::new(trust), watch.clone());
+        let link = through.as_ref().map(|(_, link)| link.as_ref());
+        // the host is asked for its key only, and left as soon as it has shown it: that is the error which is expected
+        let left = self.handshake(&endpoint, link, guard, &watch, &budget).await.err();
+        match (watch.shown(), left) {
+            (Some((key, recorded)), _) => Ok(ShownKey::new(key, &endpoint.question(), recorded)),
+            (None, Some(Failed::Refused(e) | Failed::Dropped(e) | Failed::Final(e))) => Err(e),
+            (None, None) => Err(unreachable(&endpoint, "the host showed no key")),
+        }
+    }
+
     async fn resolve(&self, host: &HostSettings) -> Result<Endpoint, TransportError> {
-        Endpoint::resolve(host, &self.0.settings)
+        let (host, settings) = (host.clone(), self.0.settings.clone());
+        blocking(move || Endpoint::resolve(&host, &settings)).await
     }
 
     /// A jump host has the settings of its own name, and from the target only what belongs to the operator's side.
     async fn resolve_hop(&self, hop: &str, target: &Endpoint) -> Result<Endpoint, TransportError> {
-        Endpoint::resolve_hop(hop, target, &self.0.settings)
+        let (hop, target, settings) = (hop.to_owned(), target.settings.clone(), self.0.settings.clone());
+        blocking(move || Endpoint::resolve_hop(&hop, &target, &settings)).await
+    }
+
+    /// The last jump host on the way to a target.
+    async fn through(&self, endpoint: &Endpoint, seen: &[String]) -> Result<Option<(String, Arc<Link>)>, TransportError> {
+        match &endpoint.proxy {
+            Proxy::Jump(hops) => self.jump(hops, endpoint, seen).await.map(Some),
+            Proxy::Direct | Proxy::Command(_) => Ok(None),
+        }
     }
 
     /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
     fn link<'a>(&'a self, endpoint: &'a Endpoint, seen: &'a [String]) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
         async move {
             // The jump host first, and no permit held meanwhile: fifty hosts behind a dead one then learn so at once.
-            let through = match &endpoint.proxy {
-                Proxy::Jump(hops) => Some(self.jump(hops, endpoint, seen).await?),
-                Proxy::Direct => None,
-            };
+            let through = self.through(endpoint, seen).await?;
             let busy = through.as_ref().map(|(key, _)| self.semaphore(key));
             let closed = |_| TransportError::Settings("the connector was closed".to_owned());
             let _turn = match &busy {
@@ -165,7 +202,8 @@ impl Connector {
         let trust = Arc::new(HostTrust::load(endpoint.question()).map_err(Failed::Final)?);
         self.warn(&trust.warnings);
         let watch = Watch::default();
-        let mut handle = self.handshake(endpoint, through.as_deref(), trust, &watch, budget).await?;
+        let guard = Guard::new(trust, watch.clone());
+        let mut handle = self.handshake(endpoint, through.as_deref(), guard, &watch, budget).await?;
         let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
         login.run(&mut handle).await.map_err(Failed::Final)?;
         Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
@@ -176,12 +214,11 @@ impl Connector {
         &self,
         endpoint: &Endpoint,
         through: Option<&Link>,
-        trust: Arc<HostTrust>,
+        guard: Guard,
         watch: &Watch,
         budget: &Budget,
     ) -> Result<Handle<Guard>, Failed> {
-        let config = Arc::new(config(endpoint, &trust));
-        let guard = Guard::new(trust, watch.clone());
+        let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
         let connecting = format!("connect to {}", endpoint.address());
         let greeting = format!("SSH handshake with {}", endpoint.address());
         let result = match (&endpoint.proxy, through) {
@@ -190,8 +227,12 @@ impl Connector {
                 let channel = channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?;
                 budget.run(&greeting, client::connect_stream(config, channel.into_stream(), guard)).await.map_err(Failed::Final)?
             }
+            (Proxy::Command(line), None) => {
+                let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
+                budget.run(&greeting, client::connect_stream(config, pipe, guard)).await.map_err(Failed::Final)?
+            }
             _ => {
-                let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, Way::default())).await;
+                let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
                 let stream = dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?;
                 budget.run(&greeting, client::connect_stream(config, stream, guard)).await.map_err(Failed::Final)?
             }
@@ -273,19 +314,7 @@ fn dropped(broken: &Broken) -> bool {
     }
 }
 
-fn config(endpoint: &Endpoint, trust: &HostTrust) -> client::Config {
-    let mut config = client::Config {
-        keepalive_interval: (!endpoint.keepalive.is_zero()).then_some(endpoint.keepalive),
-        keepalive_max: endpoint.keepalive_max,
-        nodelay: true,
-        ..client::Config::default()
-    };
-    // RSA keys are taken with SHA-2 signatures only
-    let all: Vec<_> = config.preferred.key.iter().filter(|a| !matches!(a, russh::keys::Algorithm::Rsa { hash: None })).cloned().collect();
-    let order = trust.order(&all);
-    if trust.wants_certificate() {
-        config.preferred.host_key_certificates = all.into();
-    }
-    config.preferred.key = order.into();
-    config
+/// Files are read and commands run on a thread of their own.
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, TransportError> + Send + 'static) -> Result<T, TransportError> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(TransportError::Settings(format!("read the configuration: {e}"))))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use russh::{
     Channel,
     client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
-    keys::PublicKeyOrCertificate,
+    keys::{PublicKey, PublicKeyOrCertificate},
 };
 
 use super::{TransportError, known_hosts::HostTrust};
@@ -31,6 +31,7 @@ impl From<russh::Error> for Broken {
 struct Told {
     ended: Option<String>,
     proven: bool,
+    shown: Option<(PublicKey, bool)>,
 }
 
 /// What the connection's task learned, for those who hold the session.
@@ -48,6 +49,11 @@ impl Watch {
         self.told(|t| t.proven)
     }
 
+    /// The key that was shown, where it was asked for, and whether it is on record.
+    pub(super) fn shown(&self) -> Option<(PublicKey, bool)> {
+        self.told(|t| t.shown.clone())
+    }
+
     fn told<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -57,11 +63,22 @@ impl Watch {
 pub(super) struct Guard {
     trust: Arc<HostTrust>,
     watch: Watch,
+    /// The key is only looked at; the connection ends there.
+    showing: bool,
 }
 
 impl Guard {
     pub(super) fn new(trust: Arc<HostTrust>, watch: Watch) -> Self {
-        Self { trust, watch }
+        Self { trust, watch, showing: false }
+    }
+
+    /// Takes note of the key, and goes no further whatever it is.
+    pub(super) fn showing(trust: Arc<HostTrust>, watch: Watch) -> Self {
+        Self { trust, watch, showing: true }
+    }
+
+    pub(super) fn trust(&self) -> &HostTrust {
+        &self.trust
     }
 }
 
@@ -78,6 +95,11 @@ impl Handler for Guard {
     type Error = Broken;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
+        if self.showing {
+            let recorded = self.trust.look(&key.public_key()).map_err(Broken::Trust)?;
+            self.watch.told(|t| t.shown = Some((key.public_key(), recorded)));
+            return Ok(false);
+        }
         self.trust.judge(key).map_err(Broken::Trust)?;
         self.watch.told(|t| t.proven = true);
         Ok(true)

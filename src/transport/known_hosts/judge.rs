@@ -119,6 +119,17 @@ impl HostTrust {
         self.plain(&key, certificate_fault)
     }
 
+    /// Whether a key is on record, without recording it. A revoked key or one that differs from the record is an error here too.
+    pub(in crate::transport) fn look(&self, key: &PublicKey) -> Result<bool, TransportError> {
+        self.not_revoked(key, &self.lines)?;
+        let equal = |l: &Line| l.key.as_ref().is_some_and(|k| k.key_data() == key.key_data());
+        match self.recorded().find(|l| l.key.is_some()) {
+            _ if self.recorded().any(equal) => Ok(true),
+            Some(line) => Err(self.changed(line, key)),
+            None => Ok(false),
+        }
+    }
+
     fn plain(&self, key: &PublicKey, certificate_fault: Option<String>) -> Result<(), TransportError> {
         let equal = |l: &&Line| l.marker.is_none() && l.key.as_ref().is_some_and(|k| k.key_data() == key.key_data());
         self.not_revoked(key, &self.lines)?;
