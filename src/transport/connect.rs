@@ -20,7 +20,7 @@ use super::{
     ask::Asked,
     auth::Login,
     budget::Budget,
-    dial,
+    dial::{self, First, Tap},
     endpoint::{Endpoint, Proxy},
     explain,
     handler::{Broken, Guard, Watch, describe},
@@ -221,26 +221,37 @@ impl Connector {
         let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
         let connecting = format!("connect to {}", endpoint.address());
         let greeting = format!("SSH handshake with {}", endpoint.address());
+        let first = First::default();
+        let tap = first.clone();
         let result = match (&endpoint.proxy, through) {
             (_, Some(link)) => {
                 let channel = budget.run(&connecting, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
                 let channel = channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?;
-                budget.run(&greeting, client::connect_stream(config, channel.into_stream(), guard)).await.map_err(Failed::Final)?
+                budget
+                    .run(&greeting, client::connect_stream(config, Tap::new(channel.into_stream(), tap), guard))
+                    .await
+                    .map_err(Failed::Final)?
             }
             (Proxy::Command(line), None) => {
                 let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
-                budget.run(&greeting, client::connect_stream(config, pipe, guard)).await.map_err(Failed::Final)?
+                budget.run(&greeting, client::connect_stream(config, Tap::new(pipe, tap), guard)).await.map_err(Failed::Final)?
             }
             _ => {
                 let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
                 let stream = dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?;
-                budget.run(&greeting, client::connect_stream(config, stream, guard)).await.map_err(Failed::Final)?
+                budget.run(&greeting, client::connect_stream(config, Tap::new(stream, tap), guard)).await.map_err(Failed::Final)?
             }
         };
-        result.map_err(|broken| match broken {
-            Broken::Trust(e) => Failed::Final(e),
-            other if dropped(&other) && !watch.proven() => Failed::Dropped(unreachable(endpoint, &describe(&other))),
-            other => Failed::Final(unreachable(endpoint, &describe(&other))),
+        result.map_err(|broken| {
+            let mut why = describe(&broken);
+            if let Some(strange) = first.strange() {
+                why = format!("{why}; it said {strange:?}");
+            }
+            match broken {
+                Broken::Trust(e) => Failed::Final(e),
+                other if dropped(&other) && !watch.proven() => Failed::Dropped(unreachable(endpoint, &why)),
+                _ => Failed::Final(unreachable(endpoint, &why)),
+            }
         })
     }
 

@@ -6,4 +6,5 @@
 
 mod basics;
 mod config;
+mod host_keys;
 mod lab;
