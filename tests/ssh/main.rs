@@ -8,3 +8,7 @@ mod basics;
 mod config;
 mod host_keys;
 mod lab;
+mod limits;
+mod login;
+mod privilege;
+mod users;
