@@ -27,8 +27,8 @@ use crate::spec::HostName;
 /// Commands of the transport's own answer with a few lines.
 const PROBE_OUTPUT: usize = 64 * 1024;
 
-/// How often, and after what time, a channel is asked for again that was refused although we hold none.
-const ALONE: u32 = 10;
+/// How often, and after what time, a channel is asked for again that was refused although fewer are open than once were.
+const TRIES: u32 = 20;
 const FREED: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// What channels need; tasks that own a channel hold it too.
@@ -57,17 +57,20 @@ impl Link {
 
     /// A session channel, with its place. Waits for a place, and waits again when the server allows fewer than we do.
     async fn session(&self, what: &str) -> Result<(Channel<Msg>, Permit), TransportError> {
-        let mut alone = 0;
+        let mut tries = 0;
         loop {
-            let permit = self.gate.enter().await;
+            let mut permit = self.gate.enter().await;
             match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok((channel, permit)),
-                Err(russh::Error::ChannelOpenFailure(_)) if self.gate.shrink() => {
+                Ok(channel) => {
+                    permit.opened();
+                    return Ok((channel, permit));
+                }
+                Err(russh::Error::ChannelOpenFailure(_)) if self.gate.refused() => {
                     tracing::debug!(limit = self.gate.limit(), "the host allows fewer session channels");
                 }
                 // the host frees a place a moment after it has said that a command ended
-                Err(russh::Error::ChannelOpenFailure(_)) if alone < ALONE => {
-                    alone += 1;
+                Err(russh::Error::ChannelOpenFailure(_)) if tries < TRIES => {
+                    tries += 1;
                     tokio::time::sleep(FREED).await;
                 }
                 Err(e) => return Err(self.refused(what, &e)),

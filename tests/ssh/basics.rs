@@ -128,11 +128,18 @@ async fn a_stream_that_nobody_reads_holds_up_nobody_for_long() {
     let sshd = Sshd::start(&["ed25519"], "");
     sshd.known_right("ed25519");
     let session = sshd.connect().await.unwrap();
-    let mut unread = session.open(Target::Command { command: "cat /dev/zero".to_owned(), privileged: false }).await.unwrap();
+    let line = format!("echo $$ > {}; exec cat /dev/zero", sshd.at("pid").display());
+    let mut unread = session.open(Target::Command { command: line, privileged: false }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     assert_eq!(stdout(&*session, "echo through").await, "through\n");
-    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // given up on, it has nobody to write to
+    let pid = std::fs::read_to_string(sshd.at("pid")).unwrap();
+    while std::path::Path::new("/proc").join(pid.trim()).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let mut buffer = vec![0; 1 << 20];
     let error = loop {
         match unread.read(&mut buffer).await {

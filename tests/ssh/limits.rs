@@ -124,7 +124,7 @@ async fn a_dead_jump_host_costs_its_deadline_once() {
     let connector = connector(SshSettings { connect_timeout: Some(Duration::from_secs(2)), ..settings() });
     let start = Instant::now();
     let all = futures::future::join_all((0..50).map(|_| connector.connect(&host))).await;
-    assert!(all.iter().all(|r| matches!(r, Err(e) if e.to_string().contains("jump host 127.0.0.1"))));
+    assert!(all.iter().all(|r| matches!(r, Err(e) if e.to_string().contains("jump host root@127.0.0.1"))));
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     let ring = target.at("config");
     fs::write(&ring, "Host a\n ProxyJump b\nHost b\n ProxyJump a\n").unwrap();
