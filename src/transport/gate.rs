@@ -77,6 +77,8 @@ impl Permit {
         self.gate.with(|s| {
             s.open += 1;
             s.proven = s.proven.max(s.open);
+            // a refusal may be heard before the acceptance that the server sent first
+            s.limit = s.limit.max(s.open);
         });
     }
 }
@@ -115,6 +117,18 @@ mod tests {
         drop(a);
         let c = tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.unwrap();
         drop((b, c));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_is_heard_early_does_not_stay() {
+        let gate = Gate::new(8);
+        let held = open(&gate).await;
+        let (mut accepted, refused) = (gate.enter().await, gate.enter().await);
+        assert!(gate.refused());
+        assert_eq!(gate.limit(), 1);
+        accepted.opened();
+        assert_eq!(gate.limit(), 2);
+        drop((held, accepted, refused));
     }
 
     #[tokio::test]

@@ -28,8 +28,8 @@ use crate::spec::HostName;
 const PROBE_OUTPUT: usize = 64 * 1024;
 
 /// How often, and after what time, a channel is asked for again that was refused although fewer are open than once were.
-const TRIES: u32 = 20;
-const FREED: std::time::Duration = std::time::Duration::from_millis(200);
+const TRIES: u32 = 25;
+const FREED: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What channels need; tasks that own a channel hold it too.
 pub(super) struct Link {
@@ -71,7 +71,7 @@ impl Link {
                 // the host frees a place a moment after it has said that a command ended
                 Err(russh::Error::ChannelOpenFailure(_)) if tries < TRIES => {
                     tries += 1;
-                    tokio::time::sleep(FREED).await;
+                    tokio::time::sleep(FREED * tries).await;
                 }
                 Err(e) => return Err(self.refused(what, &e)),
             }
