@@ -16,13 +16,14 @@ use russh::client::{self, Handle};
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    Ask, Explained, HostSettings, Session, ShownKey, SshSettings, TransportError,
+    Ask, BoxStream, Explained, HostSettings, Session, ShownKey, SshSettings, TransportError,
     ask::Asked,
     auth::Login,
     budget::Budget,
-    dial::{self, First, Tap},
+    dial,
     endpoint::{Endpoint, Proxy},
     explain,
+    greeting::{Beginning, Greeted},
     handler::{Broken, Guard, Watch, describe},
     identity::KeyRing,
     known_hosts::HostTrust,
@@ -53,8 +54,8 @@ struct Inner {
     settings: SshSettings,
     asked: Arc<Asked>,
     keys: KeyRing,
-    handshakes: Semaphore,
-    per_hop: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Key exchanges and logins going on at once.
+    turns: Arc<Semaphore>,
     hops: Mutex<HashMap<String, Hop>>,
     warnings: Mutex<Vec<String>>,
 }
@@ -65,11 +66,10 @@ impl Connector {
     pub fn new(settings: SshSettings, ask: Arc<dyn Ask>) -> Self {
         let asked = Arc::new(Asked::new(ask));
         Self(Arc::new(Inner {
-            handshakes: Semaphore::new(settings.handshakes.max(1)),
+            turns: Arc::new(Semaphore::new(settings.handshakes.max(1))),
             keys: KeyRing::new(asked.clone()),
             asked,
             settings,
-            per_hop: Mutex::default(),
             hops: Mutex::default(),
             warnings: Mutex::default(),
         }))
@@ -159,23 +159,11 @@ impl Connector {
     /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
     fn link<'a>(&'a self, endpoint: &'a Endpoint, seen: &'a [String]) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
         async move {
-            // The jump host first, and no permit held meanwhile: fifty hosts behind a dead one then learn so at once.
+            // the jump host first: fifty hosts behind a dead one learn so at once
             let through = self.through(endpoint, seen).await?;
-            let busy = through.as_ref().map(|(key, _)| self.semaphore(key));
-            let closed = |_| TransportError::Settings("the connector was closed".to_owned());
-            let _turn = match &busy {
-                Some(busy) => Some(busy.acquire().await.map_err(closed)?),
-                None => None,
-            };
-            let _permit = self.0.handshakes.acquire().await.map_err(closed)?;
             self.attempts(endpoint, through.map(|(_, link)| link)).await
         }
         .boxed()
-    }
-
-    fn semaphore(&self, key: &str) -> Arc<Semaphore> {
-        let mut all = self.0.per_hop.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.0.settings.handshakes.max(1)))).clone()
     }
 
     async fn attempts(&self, endpoint: &Endpoint, through: Option<Arc<Link>>) -> Result<Arc<Link>, TransportError> {
@@ -203,13 +191,15 @@ impl Connector {
         self.warn(&trust.warnings);
         let watch = Watch::default();
         let guard = Guard::new(trust, watch.clone());
-        let mut handle = self.handshake(endpoint, through.as_deref(), guard, &watch, budget).await?;
+        let (mut handle, beginning) = self.handshake(endpoint, through.as_deref(), guard, &watch, budget).await?;
         let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
-        login.run(&mut handle).await.map_err(Failed::Final)?;
+        let result = login.run(&mut handle).await;
+        beginning.done();
+        result.map_err(Failed::Final)?;
         Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
     }
 
-    /// Bytes to the host, greeting, key exchange, host key.
+    /// Greeting, key exchange, host key.
     async fn handshake(
         &self,
         endpoint: &Endpoint,
@@ -217,42 +207,26 @@ impl Connector {
         guard: Guard,
         watch: &Watch,
         budget: &Budget,
-    ) -> Result<Handle<Guard>, Failed> {
+    ) -> Result<(Handle<Guard>, Beginning), Failed> {
         let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
-        let connecting = format!("connect to {}", endpoint.address());
-        let greeting = format!("SSH handshake with {}", endpoint.address());
-        let first = First::default();
-        let tap = first.clone();
-        let result = match (&endpoint.proxy, through) {
-            (_, Some(link)) => {
-                let channel = budget.run(&connecting, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
-                let channel = channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?;
-                budget
-                    .run(&greeting, client::connect_stream(config, Tap::new(channel.into_stream(), tap), guard))
-                    .await
-                    .map_err(Failed::Final)?
-            }
-            (Proxy::Command(line), None) => {
-                let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
-                budget.run(&greeting, client::connect_stream(config, Tap::new(pipe, tap), guard)).await.map_err(Failed::Final)?
-            }
-            _ => {
-                let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
-                let stream = dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?;
-                budget.run(&greeting, client::connect_stream(config, Tap::new(stream, tap), guard)).await.map_err(Failed::Final)?
+        let stream = bytes(endpoint, through, budget).await?;
+        let beginning = Beginning::default();
+        let stream = Greeted::new(stream, beginning.clone(), self.0.turns.clone(), budget.clone());
+        let what = format!("SSH handshake with {}", endpoint.address());
+        let failed = match budget.run(&what, client::connect_stream(config, stream, guard)).await {
+            Ok(Ok(handle)) => return Ok((handle, beginning)),
+            Ok(Err(Broken::Trust(e))) | Err(e) => Failed::Final(e),
+            Ok(Err(broken)) => {
+                let mut why = describe(&broken);
+                if let Some(strange) = beginning.strange() {
+                    why = format!("{why}; it said {strange:?}");
+                }
+                let told = unreachable(endpoint, &why);
+                if dropped(&broken) && !watch.proven() { Failed::Dropped(told) } else { Failed::Final(told) }
             }
         };
-        result.map_err(|broken| {
-            let mut why = describe(&broken);
-            if let Some(strange) = first.strange() {
-                why = format!("{why}; it said {strange:?}");
-            }
-            match broken {
-                Broken::Trust(e) => Failed::Final(e),
-                other if dropped(&other) && !watch.proven() => Failed::Dropped(unreachable(endpoint, &why)),
-                _ => Failed::Final(unreachable(endpoint, &why)),
-            }
-        })
+        beginning.abandon();
+        Err(failed)
     }
 
     /// The connection to the last of some jump hosts, shared by all who go through it.
@@ -311,6 +285,25 @@ fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
         io::ErrorKind::ConnectionRefused => Failed::Refused(told),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Failed::Dropped(told),
         _ => Failed::Final(told),
+    }
+}
+
+/// Bytes to and from the host.
+async fn bytes(endpoint: &Endpoint, through: Option<&Link>, budget: &Budget) -> Result<BoxStream, Failed> {
+    let what = format!("connect to {}", endpoint.address());
+    match (&endpoint.proxy, through) {
+        (_, Some(link)) => {
+            let channel = budget.run(&what, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
+            Ok(Box::new(channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?.into_stream()))
+        }
+        (Proxy::Command(line), None) => {
+            let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
+            Ok(Box::new(pipe))
+        }
+        _ => {
+            let dialled = budget.run(&what, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
+            Ok(Box::new(dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?))
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,8 +16,6 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
     time::sleep,
 };
-
-use super::handler::shown;
 
 /// An address that has not answered for this long is joined by the next one, not given up.
 const STAGGER: Duration = Duration::from_millis(750);
@@ -118,60 +115,6 @@ impl AsyncWrite for CommandPipe {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stdin).poll_shutdown(cx)
-    }
-}
-
-/// Remembers the first bytes that a host sent, for the message when they are no greeting.
-pub(super) struct Tap<S> {
-    stream: S,
-    first: First,
-}
-
-/// The first bytes of a stream.
-#[derive(Debug, Clone, Default)]
-pub(super) struct First(Arc<Mutex<Vec<u8>>>);
-
-impl First {
-    const MAX: usize = 60;
-
-    /// What was sent, made harmless, unless it was the greeting of an SSH server.
-    pub(super) fn strange(&self) -> Option<String> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (!bytes.is_empty() && !bytes.starts_with(b"SSH-")).then(|| shown(&String::from_utf8_lossy(&bytes)))
-    }
-}
-
-impl<S> Tap<S> {
-    pub(super) fn new(stream: S, first: First) -> Self {
-        Self { stream, first }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let mut first = self.first.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = First::MAX.saturating_sub(first.len());
-        if room > 0 {
-            let new = buf.filled().get(before..).unwrap_or_default();
-            first.extend(new.iter().take(room));
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -20,6 +20,7 @@ mod explain;
 #[doc(hidden)]
 pub mod fake;
 mod gate;
+mod greeting;
 mod handler;
 mod identity;
 mod known_hosts;
