@@ -34,12 +34,17 @@ use super::{
 /// A port that refuses is asked so often; a connection that is reset (a busy `MaxStartups`) until the time is over.
 const REFUSED: u32 = 3;
 
+/// A server's patience with a login is longer than this by default, but not by much.
+const IMPATIENT: Duration = Duration::from_secs(10);
+
 /// How one attempt failed.
 enum Failed {
     /// Nothing listens.
     Refused(TransportError),
     /// Cut off before anything was proven: a server that drops connections under load does this.
     Dropped(TransportError),
+    /// The host did not wait for a person's answer, which is known by now.
+    Impatient(TransportError),
     /// Trying again would change nothing.
     Final(TransportError),
 }
@@ -132,7 +137,7 @@ impl Connector {
         let left = self.handshake(&endpoint, link, guard, &watch, &budget).await.err();
         match (watch.shown(), left) {
             (Some((key, recorded)), _) => Ok(ShownKey::new(key, &endpoint.question(), recorded)),
-            (None, Some(Failed::Refused(e) | Failed::Dropped(e) | Failed::Final(e))) => Err(e),
+            (None, Some(Failed::Refused(e) | Failed::Dropped(e) | Failed::Impatient(e) | Failed::Final(e))) => Err(e),
             (None, None) => Err(unreachable(&endpoint, "the host showed no key")),
         }
     }
@@ -175,7 +180,8 @@ impl Connector {
                 Ok(link) => return Ok(Arc::new(link)),
                 Err(Failed::Refused(e)) if tries < REFUSED => e,
                 Err(Failed::Dropped(e)) => e,
-                Err(Failed::Final(e) | Failed::Refused(e)) => return Err(e),
+                Err(Failed::Impatient(e)) if tries == 1 => e,
+                Err(Failed::Final(e) | Failed::Refused(e) | Failed::Impatient(e)) => return Err(e),
             };
             let pause = Duration::from_millis(rand::rng().random_range(100..=300) * u64::from(tries.min(5)));
             if budget.left().is_none_or(|left| left <= pause) {
@@ -195,7 +201,8 @@ impl Connector {
         let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
         let result = login.run(&mut handle).await;
         beginning.done();
-        result.map_err(Failed::Final)?;
+        let impatient = handle.is_closed() && budget.paused() > IMPATIENT;
+        result.map_err(if impatient { Failed::Impatient } else { Failed::Final })?;
         Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
     }
 

@@ -6,7 +6,9 @@
 
 mod basics;
 mod config;
+mod fake;
 mod host_keys;
+mod hostile;
 mod lab;
 mod limits;
 mod login;

@@ -150,6 +150,33 @@ async fn sudo_with_a_password_shows_it_to_nobody() {
     assert_eq!(wrong.asked(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doas_is_as_good() {
+    if !ready() {
+        return;
+    }
+    if !Path::new("/usr/bin/doas").exists() {
+        println!("skipped: doas is not installed");
+        return;
+    }
+    let conf = Path::new("/etc/doas.conf");
+    if conf.exists() {
+        println!("skipped: this machine has a doas.conf of its own");
+        return;
+    }
+    let Some(user) = Account::new("tootsda", "x") else { return };
+    let sshd = Sshd::start(&["ed25519"], "");
+    let connector = crate::lab::connector(settings());
+    let refused = whoami(&connector, &plain(&sshd, &user, PrivilegeMode::Doas)).await.unwrap_err();
+    assert!(refused.hints()[0].contains("permit nopass tootsda"), "{:?}", refused.hints());
+    fs::write(conf, "permit nopass tootsda as root\n").unwrap();
+    let rule = Rule(conf.to_owned());
+    for mode in [PrivilegeMode::Auto, PrivilegeMode::Doas] {
+        assert_eq!(whoami(&connector, &plain(&sshd, &user, mode)).await.unwrap(), "root\ninput\nsecond", "{mode:?}");
+    }
+    drop(rule);
+}
+
 /// Processes whose arguments or environment hold a text.
 fn processes_with(text: &str) -> Vec<String> {
     let mut found = Vec::new();
