@@ -34,8 +34,8 @@ use super::{
 /// A port that refuses is asked so often; a connection that is reset (a busy `MaxStartups`) until the time is over.
 const REFUSED: u32 = 3;
 
-/// A server's patience with a login is longer than this by default, but not by much.
-const IMPATIENT: Duration = Duration::from_secs(10);
+/// No server loses its patience while a person answers faster than this.
+const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// How one attempt failed.
 enum Failed {
@@ -201,7 +201,8 @@ impl Connector {
         let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
         let result = login.run(&mut handle).await;
         beginning.done();
-        let impatient = handle.is_closed() && budget.paused() > IMPATIENT;
+        // a host that ends a login for another reason says so
+        let impatient = handle.is_closed() && budget.paused() > IMPATIENT && watch.farewell().is_none();
         result.map_err(if impatient { Failed::Impatient } else { Failed::Final })?;
         Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
     }

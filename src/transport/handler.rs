@@ -30,6 +30,7 @@ impl From<russh::Error> for Broken {
 #[derive(Debug, Default)]
 struct Told {
     ended: Option<String>,
+    farewell: Option<String>,
     proven: bool,
     shown: Option<(PublicKey, bool)>,
 }
@@ -42,6 +43,11 @@ impl Watch {
     /// Why the connection ended, as far as is known.
     pub(super) fn ended(&self) -> Option<String> {
         self.told(|t| t.ended.clone())
+    }
+
+    /// What the host said when it ended the connection.
+    pub(super) fn farewell(&self) -> Option<String> {
+        self.told(|t| t.farewell.clone())
     }
 
     /// Whether the host key was accepted.
@@ -106,12 +112,20 @@ impl Handler for Guard {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {
-        let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => (format!("the host said {:?}", shown(&info.message)), Ok(())),
-            DisconnectReason::Error(e) => (describe(&e), Err(e)),
-        };
-        self.watch.told(|t| t.ended.get_or_insert(text).len());
-        result
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                let said = shown(&info.message);
+                self.watch.told(|t| {
+                    t.ended.get_or_insert(format!("the host said {said:?}"));
+                    t.farewell = Some(said);
+                });
+                Ok(())
+            }
+            DisconnectReason::Error(e) => {
+                self.watch.told(|t| t.ended.get_or_insert(describe(&e)).len());
+                Err(e)
+            }
+        }
     }
 
     // Nothing on the host may open channels to the operator's machine: no agent, no display and no port was offered. Dropping the reply

@@ -41,6 +41,34 @@ impl Ask for Answer {
     }
 }
 
+/// A person who thinks before typing.
+struct Slow(AtomicU32);
+
+#[async_trait]
+impl Ask for Slow {
+    async fn secret(&self, _question: &str) -> Option<Secret> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        Some(Secret::new("open sesame"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_answer_outlives_the_deadline_and_the_hosts_patience() {
+    if !ready() {
+        return;
+    }
+    let sshd = server("LoginGraceTime 2\nLogLevel VERBOSE");
+    keygen(&sshd.at("secret"), "ed25519", "open sesame");
+    allow(&sshd, "secret");
+    let ask = Arc::new(Slow(AtomicU32::new(0)));
+    let shared = SshSettings { connect_timeout: Some(Duration::from_secs(3)), ..settings() };
+    let session = Connector::new(shared, ask.clone()).connect(&with_keys(&sshd, &["secret"])).await.unwrap();
+    assert_eq!(stdout(&*session, "echo in").await, "in\n");
+    assert_eq!(ask.0.load(Ordering::SeqCst), 1);
+    assert_eq!(sshd.log().matches("Connection from").count(), 2, "{}", sshd.log());
+}
+
 /// An ssh-agent of our own.
 struct AgentProcess {
     child: Child,
