@@ -40,6 +40,8 @@ pub use connect::Connector;
 pub use explain::Explained;
 #[doc(hidden)]
 pub use known_hosts::parse_for_fuzzing as fuzz_known_hosts;
+#[doc(hidden)]
+pub use privilege::fuzz_privilege;
 pub use quote::quote;
 pub use session::{BoxStream, Cost, Exec, ExecOutput, Session, Stream, Target, TransportError};
 pub use settings::{HostSettings, PrivilegeMode, SshSettings, Timeouts};
