@@ -249,7 +249,8 @@ impl Login<'_> {
         }
         let offers = |m: &str| record.offered.iter().any(|o| o == m);
         if offers("publickey") {
-            hints.push(format!("ssh-copy-id -p {} {}@{}", self.endpoint.port, self.endpoint.user, self.endpoint.host));
+            let login = super::quote(&format!("{}@{}", self.endpoint.user, self.endpoint.host));
+            hints.push(format!("ssh-copy-id -p {} {login}", self.endpoint.port));
         }
         if (offers("password") && !self.endpoint.settings.password)
             || (offers("keyboard-interactive") && !self.endpoint.settings.keyboard_interactive)

@@ -262,7 +262,7 @@ impl Connector {
             match result {
                 Ok(_) if !fresh => {}
                 Ok(_) => return Err(unreachable(target, &format!("jump host {last}: the connection was lost"))),
-                Err(e) => return Err(unreachable(target, &format!("jump host {last}: failed to {e}"))),
+                Err(e) => return Err(at_hop(last, target, e)),
             }
         }
     }
@@ -280,6 +280,17 @@ impl Connector {
         let mut seen = seen.to_vec();
         seen.push(key.to_owned());
         all.entry(key.to_owned()).or_insert_with(|| async move { connector.link(&hop, &seen).await }.boxed().shared()).clone()
+    }
+}
+
+/// What a failure at a jump host means for the target: a matter of trust or of logging in stays one, with its hints.
+fn at_hop(hop: &str, target: &Endpoint, error: TransportError) -> TransportError {
+    let at = |why: String| format!("jump host {hop}: {why}");
+    match error {
+        TransportError::Untrusted { host, why, hints } => TransportError::Untrusted { host, why: at(why), hints },
+        TransportError::Authentication { user, why, hints } => TransportError::Authentication { user, why: at(why), hints },
+        TransportError::Settings(why) => TransportError::Settings(at(why)),
+        other => unreachable(target, &at(format!("failed to {other}"))),
     }
 }
 

@@ -185,6 +185,10 @@ fn seed(settings: &HostSettings) -> Values {
     for file in &settings.identity_files {
         values.seed("identityfile", file.display().to_string().replace('%', "%%"), "identity_file");
     }
+    if settings.known_hosts_files.as_ref().is_some_and(Vec::is_empty) {
+        // no file is not the same as the default files
+        values.seed("userknownhostsfile", "none".to_owned(), "known_hosts");
+    }
     for file in settings.known_hosts_files.iter().flatten() {
         values.seed("userknownhostsfile", file.display().to_string().replace('%', "%%"), "known_hosts");
     }

@@ -34,11 +34,14 @@ fn the_inventory_goes_before_the_configuration() {
     assert_eq!((got.host.as_str(), got.user.as_str(), got.port), ("10.0.0.%", "file", 1));
     assert_eq!(got.identity_files, [PathBuf::from("/h/file")]);
     assert_eq!(got.proxy, Proxy::Jump(vec!["b1".to_owned(), "u@b2:3".to_owned()]));
+    assert_eq!(got.user_known_hosts.len(), 2);
+    host.known_hosts_files = Some(Vec::new());
     host.user = Some("ops".to_owned());
     host.port = Some(2);
     host.proxy_jump = Some("none".to_owned());
     host.identity_files = vec!["/first".into()];
     let got = Endpoint::resolve(&host, &shared).unwrap();
     assert_eq!((got.user.as_str(), got.port, got.proxy.clone()), ("ops", 2, Proxy::Direct));
+    assert!(got.user_known_hosts.is_empty());
     assert_eq!(got.identity_files, [PathBuf::from("/first"), PathBuf::from("/h/file")]);
 }

@@ -114,7 +114,8 @@ pub(super) struct SshSession {
     link: Arc<Link>,
     counters: Counters,
     mode: PrivilegeMode,
-    way: OnceCell<Way>,
+    /// A refusal is remembered too: asking sudo again and again would lock the account.
+    way: OnceCell<Result<Way, TransportError>>,
     asked: Arc<Asked>,
     probe_limit: std::time::Duration,
 }
@@ -158,20 +159,26 @@ impl SshSession {
 
     /// How root is had, found out once.
     async fn way(&self) -> Result<&Way, TransportError> {
-        self.way
-            .get_or_try_init(|| async {
-                let job = Job { command: PROBE.to_owned(), stdin: Bytes::new(), max_output: PROBE_OUTPUT };
-                let answer = self.run(job, self.probe_limit, "ask how to become root").await?;
-                let Some(found) = Found::parse(&answer.stdout) else {
-                    let said = shown(&String::from_utf8_lossy(&answer.stderr));
-                    return Err(TransportError::Command(format!("unexpected answer to `id -u`; the login shell said {said:?}")));
-                };
-                match found.choose(self.mode, &self.user)? {
-                    Some(way) => Ok(way),
-                    None => self.sudo_password().await,
-                }
-            })
-            .await
+        let settled = self.way.get_or_try_init(|| async {
+            match self.find_way().await {
+                Err(e @ TransportError::Privilege { .. }) => Ok(Err(e)),
+                other => other.map(Ok),
+            }
+        });
+        settled.await?.as_ref().map_err(Clone::clone)
+    }
+
+    async fn find_way(&self) -> Result<Way, TransportError> {
+        let job = Job { command: PROBE.to_owned(), stdin: Bytes::new(), max_output: PROBE_OUTPUT };
+        let answer = self.run(job, self.probe_limit, "ask how to become root").await?;
+        let Some(found) = Found::parse(&answer.stdout) else {
+            let said = shown(&String::from_utf8_lossy(&answer.stderr));
+            return Err(TransportError::Command(format!("unexpected answer to `id -u`; the login shell said {said:?}")));
+        };
+        match found.choose(self.mode, &self.user)? {
+            Some(way) => Ok(way),
+            None => self.sudo_password().await,
+        }
     }
 
     /// Asks for the password once per run and proves it with exactly one attempt.

@@ -102,6 +102,7 @@ async fn jump_hosts_are_proven_and_shared() {
         target.known(&all);
         let before = (accepted(&first), accepted(&second), accepted(&target));
         let error = connector(settings()).connect(&host).await.err().unwrap();
+        assert!(matches!(error, TransportError::Untrusted { .. }), "{error}");
         assert!(error.to_string().contains(&format!("[127.0.0.1]:{}", unknown.port)), "{error}");
         let after = (accepted(&first), accepted(&second), accepted(&target));
         assert_eq!(after.2, before.2, "nobody logs in behind a hop that is not proven");

@@ -148,6 +148,9 @@ async fn sudo_with_a_password_shows_it_to_nobody() {
     assert!(!format!("{error:?}").contains("Sentinel"), "{error:?}");
     assert!(error.to_string().contains("refused the password"), "{error}");
     assert_eq!(wrong.asked(), 1);
+    let before = session.cost().execs;
+    assert!(matches!(session.exec(privileged("id", "")).await, Err(TransportError::Privilege { .. })));
+    assert_eq!(session.cost().execs, before, "a refusal is not asked for again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
