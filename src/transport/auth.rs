@@ -5,7 +5,7 @@ use std::sync::Arc;
 use russh::{
     MethodKind, MethodSet,
     client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Reply},
-    keys::{HashAlg, PrivateKey, PublicKey, agent::AgentIdentity},
+    keys::{Algorithm, HashAlg, PrivateKey, PublicKey, agent::AgentIdentity},
 };
 
 use super::{
@@ -75,14 +75,14 @@ impl Login<'_> {
                 Step::Out(rest) => methods = rest,
             }
         }
-        if self.endpoint.keyboard_interactive && methods.contains(&MethodKind::KeyboardInteractive) {
+        if self.endpoint.settings.keyboard_interactive && methods.contains(&MethodKind::KeyboardInteractive) {
             record.tried.push("keyboard-interactive".to_owned());
             match self.questions(handle, record).await? {
                 Step::In => return Ok(true),
                 Step::Out(rest) => methods = rest,
             }
         }
-        if self.endpoint.password && methods.contains(&MethodKind::Password) {
+        if self.endpoint.settings.password && methods.contains(&MethodKind::Password) {
             record.tried.push("password".to_owned());
             return self.password(handle, record).await;
         }
@@ -98,21 +98,15 @@ impl Login<'_> {
         let mut rsa = None;
         for credential in list.iter().take(MAX_KEYS) {
             let Some((public, opened)) = self.public(credential, record).await else { continue };
-            let hash = if public.algorithm().is_rsa() {
-                if rsa.is_none() {
-                    rsa = Some(self.step(handle.best_supported_rsa_hash()).await?);
+            if public.algorithm().is_rsa() && rsa.is_none() {
+                rsa = Some(self.step(handle.best_supported_rsa_hash()).await?);
+            }
+            let hash = match self.hash(&public, credential.certificate.is_some(), rsa.flatten()) {
+                Ok(hash) => hash,
+                Err(why) => {
+                    record.notes.push(format!("{}: {why}", credential.label()));
+                    continue;
                 }
-                match rsa.flatten() {
-                    // a server that does not say takes what every server since 2016 knows
-                    None => Some(HashAlg::Sha512),
-                    Some(Some(hash)) => Some(hash),
-                    Some(None) => {
-                        record.notes.push(format!("{}: the host takes RSA with SHA-1 only", credential.label()));
-                        continue;
-                    }
-                }
-            } else {
-                None
             };
             record.tried.push(credential.label());
             let mut hand = Hand { login: self, credential, agent: agent.as_mut(), opened, fault: None };
@@ -137,6 +131,28 @@ impl Login<'_> {
             }
         }
         Ok(Step::Out(methods))
+    }
+
+    /// The hash to sign with, for keys that leave a choice. `server` is what the server says it knows: nothing, SHA-1 only, or the best.
+    fn hash(&self, public: &PublicKey, certificate: bool, server: Option<Option<HashAlg>>) -> Result<Option<HashAlg>, String> {
+        let accepted = &self.endpoint.algorithms.public_key;
+        let algorithm = public.algorithm();
+        let name = |a: &Algorithm| if certificate { a.to_certificate_type() } else { a.as_str().to_owned() };
+        if !matches!(algorithm, Algorithm::Rsa { .. }) {
+            let allowed = accepted.allows(&name(&algorithm));
+            return if allowed { Ok(None) } else { Err("PubkeyAcceptedAlgorithms does not allow it".to_owned()) };
+        }
+        // a server that does not say takes what every server since 2016 knows
+        let best = match server {
+            None => HashAlg::Sha512,
+            Some(Some(best)) => best,
+            Some(None) => return Err("the host takes RSA with SHA-1 only".to_owned()),
+        };
+        [best, HashAlg::Sha256]
+            .into_iter()
+            .find(|h| accepted.allows(&name(&Algorithm::Rsa { hash: Some(*h) })))
+            .map(Some)
+            .ok_or_else(|| "PubkeyAcceptedAlgorithms does not allow it".to_owned())
     }
 
     async fn agent(&self, handle: &Handle<Guard>, record: &mut Record) -> Result<(Option<Agent>, Vec<AgentIdentity>), Stop> {
@@ -233,9 +249,12 @@ impl Login<'_> {
         }
         let offers = |m: &str| record.offered.iter().any(|o| o == m);
         if offers("publickey") {
-            hints.push(format!("ssh-copy-id -p {} {}@{}", self.endpoint.port, self.endpoint.user, self.endpoint.host));
+            let login = super::quote(&format!("{}@{}", self.endpoint.user, self.endpoint.host));
+            hints.push(format!("ssh-copy-id -p {} {login}", self.endpoint.port));
         }
-        if (offers("password") && !self.endpoint.password) || (offers("keyboard-interactive") && !self.endpoint.keyboard_interactive) {
+        if (offers("password") && !self.endpoint.settings.password)
+            || (offers("keyboard-interactive") && !self.endpoint.settings.keyboard_interactive)
+        {
             hints.push("password = true or keyboard_interactive = true in [ssh] lets toots ask for one".to_owned());
         }
         TransportError::Authentication { user: self.endpoint.user.clone(), why, hints }

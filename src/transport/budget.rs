@@ -43,6 +43,11 @@ impl Budget {
         (self.limit + paused).checked_sub(self.start.elapsed()).filter(|d| !d.is_zero())
     }
 
+    /// Time that did not count.
+    pub(super) fn paused(&self) -> Duration {
+        self.state(|p| p.total)
+    }
+
     /// Runs one stage inside the limit.
     pub(super) async fn run<F: Future>(&self, what: &str, future: F) -> Result<F::Output, TransportError> {
         tokio::pin!(future);

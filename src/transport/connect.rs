@@ -16,20 +16,26 @@ use russh::client::{self, Handle};
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    Ask, HostSettings, Session, SshSettings, TransportError,
+    Ask, BoxStream, Explained, HostSettings, Session, ShownKey, SshSettings, TransportError,
     ask::Asked,
     auth::Login,
     budget::Budget,
-    dial::{self, Way},
+    dial,
     endpoint::{Endpoint, Proxy},
+    explain,
+    greeting::{Beginning, Greeted},
     handler::{Broken, Guard, Watch, describe},
     identity::KeyRing,
     known_hosts::HostTrust,
+    offer,
     ssh::{Link, SshSession},
 };
 
 /// A port that refuses is asked so often; a connection that is reset (a busy `MaxStartups`) until the time is over.
 const REFUSED: u32 = 3;
+
+/// No server loses its patience while a person answers faster than this.
+const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// How one attempt failed.
 enum Failed {
@@ -37,6 +43,8 @@ enum Failed {
     Refused(TransportError),
     /// Cut off before anything was proven: a server that drops connections under load does this.
     Dropped(TransportError),
+    /// The host did not wait for a person's answer, which is known by now.
+    Impatient(TransportError),
     /// Trying again would change nothing.
     Final(TransportError),
 }
@@ -51,8 +59,8 @@ struct Inner {
     settings: SshSettings,
     asked: Arc<Asked>,
     keys: KeyRing,
-    handshakes: Semaphore,
-    per_hop: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Key exchanges and logins going on at once.
+    turns: Arc<Semaphore>,
     hops: Mutex<HashMap<String, Hop>>,
     warnings: Mutex<Vec<String>>,
 }
@@ -63,11 +71,10 @@ impl Connector {
     pub fn new(settings: SshSettings, ask: Arc<dyn Ask>) -> Self {
         let asked = Arc::new(Asked::new(ask));
         Self(Arc::new(Inner {
-            handshakes: Semaphore::new(settings.handshakes.max(1)),
+            turns: Arc::new(Semaphore::new(settings.handshakes.max(1))),
             keys: KeyRing::new(asked.clone()),
             asked,
             settings,
-            per_hop: Mutex::default(),
             hops: Mutex::default(),
             warnings: Mutex::default(),
         }))
@@ -107,38 +114,61 @@ impl Connector {
         }
     }
 
+    /// What is in effect for a host, and who said so. Contacts nobody.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub async fn explain(&self, host: &HostSettings) -> Result<Vec<Explained>, TransportError> {
+        self.resolve(host).await.map(|endpoint| explain::explain(&endpoint))
+    }
+
+    /// The key that a host shows, for a person to judge. Nothing is sent to log in to it; jump hosts on the way must be proven as ever.
+    ///
+    /// # Errors
+    /// When the host is not reached, or its key is revoked or differs from a recorded one.
+    pub async fn host_key(&self, host: &HostSettings) -> Result<ShownKey, TransportError> {
+        let endpoint = self.resolve(host).await?;
+        let through = self.through(&endpoint, &[]).await?;
+        let budget = Budget::new(endpoint.connect_timeout);
+        let (watch, trust) = (Watch::default(), HostTrust::load(endpoint.question())?);
+        let guard = Guard::showing(Arc::new(trust), watch.clone());
+        let link = through.as_ref().map(|(_, link)| link.as_ref());
+        // the host is asked for its key only, and left as soon as it has shown it: that is the error which is expected
+        let left = self.handshake(&endpoint, link, guard, &watch, &budget).await.err();
+        match (watch.shown(), left) {
+            (Some((key, recorded)), _) => Ok(ShownKey::new(key, &endpoint.question(), recorded)),
+            (None, Some(Failed::Refused(e) | Failed::Dropped(e) | Failed::Impatient(e) | Failed::Final(e))) => Err(e),
+            (None, None) => Err(unreachable(&endpoint, "the host showed no key")),
+        }
+    }
+
     async fn resolve(&self, host: &HostSettings) -> Result<Endpoint, TransportError> {
-        Endpoint::resolve(host, &self.0.settings)
+        let (host, settings) = (host.clone(), self.0.settings.clone());
+        blocking(move || Endpoint::resolve(&host, &settings)).await
     }
 
     /// A jump host has the settings of its own name, and from the target only what belongs to the operator's side.
     async fn resolve_hop(&self, hop: &str, target: &Endpoint) -> Result<Endpoint, TransportError> {
-        Endpoint::resolve_hop(hop, target, &self.0.settings)
+        let (hop, target, settings) = (hop.to_owned(), target.settings.clone(), self.0.settings.clone());
+        blocking(move || Endpoint::resolve_hop(&hop, &target, &settings)).await
+    }
+
+    /// The last jump host on the way to a target.
+    async fn through(&self, endpoint: &Endpoint, seen: &[String]) -> Result<Option<(String, Arc<Link>)>, TransportError> {
+        match &endpoint.proxy {
+            Proxy::Jump(hops) => self.jump(hops, endpoint, seen).await.map(Some),
+            Proxy::Direct | Proxy::Command(_) => Ok(None),
+        }
     }
 
     /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
     fn link<'a>(&'a self, endpoint: &'a Endpoint, seen: &'a [String]) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
         async move {
-            // The jump host first, and no permit held meanwhile: fifty hosts behind a dead one then learn so at once.
-            let through = match &endpoint.proxy {
-                Proxy::Jump(hops) => Some(self.jump(hops, endpoint, seen).await?),
-                Proxy::Direct => None,
-            };
-            let busy = through.as_ref().map(|(key, _)| self.semaphore(key));
-            let closed = |_| TransportError::Settings("the connector was closed".to_owned());
-            let _turn = match &busy {
-                Some(busy) => Some(busy.acquire().await.map_err(closed)?),
-                None => None,
-            };
-            let _permit = self.0.handshakes.acquire().await.map_err(closed)?;
+            // the jump host first: fifty hosts behind a dead one learn so at once
+            let through = self.through(endpoint, seen).await?;
             self.attempts(endpoint, through.map(|(_, link)| link)).await
         }
         .boxed()
-    }
-
-    fn semaphore(&self, key: &str) -> Arc<Semaphore> {
-        let mut all = self.0.per_hop.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.0.settings.handshakes.max(1)))).clone()
     }
 
     async fn attempts(&self, endpoint: &Endpoint, through: Option<Arc<Link>>) -> Result<Arc<Link>, TransportError> {
@@ -150,7 +180,8 @@ impl Connector {
                 Ok(link) => return Ok(Arc::new(link)),
                 Err(Failed::Refused(e)) if tries < REFUSED => e,
                 Err(Failed::Dropped(e)) => e,
-                Err(Failed::Final(e) | Failed::Refused(e)) => return Err(e),
+                Err(Failed::Impatient(e)) if tries == 1 => e,
+                Err(Failed::Final(e) | Failed::Refused(e) | Failed::Impatient(e)) => return Err(e),
             };
             let pause = Duration::from_millis(rand::rng().random_range(100..=300) * u64::from(tries.min(5)));
             if budget.left().is_none_or(|left| left <= pause) {
@@ -165,42 +196,45 @@ impl Connector {
         let trust = Arc::new(HostTrust::load(endpoint.question()).map_err(Failed::Final)?);
         self.warn(&trust.warnings);
         let watch = Watch::default();
-        let mut handle = self.handshake(endpoint, through.as_deref(), trust, &watch, budget).await?;
+        let guard = Guard::new(trust, watch.clone());
+        let (mut handle, beginning) = self.handshake(endpoint, through.as_deref(), guard, &watch, budget).await?;
         let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
-        login.run(&mut handle).await.map_err(Failed::Final)?;
+        let result = login.run(&mut handle).await;
+        beginning.done();
+        // a host that ends a login for another reason says so
+        let impatient = handle.is_closed() && budget.paused() > IMPATIENT && watch.farewell().is_none();
+        result.map_err(if impatient { Failed::Impatient } else { Failed::Final })?;
         Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
     }
 
-    /// Bytes to the host, greeting, key exchange, host key.
+    /// Greeting, key exchange, host key.
     async fn handshake(
         &self,
         endpoint: &Endpoint,
         through: Option<&Link>,
-        trust: Arc<HostTrust>,
+        guard: Guard,
         watch: &Watch,
         budget: &Budget,
-    ) -> Result<Handle<Guard>, Failed> {
-        let config = Arc::new(config(endpoint, &trust));
-        let guard = Guard::new(trust, watch.clone());
-        let connecting = format!("connect to {}", endpoint.address());
-        let greeting = format!("SSH handshake with {}", endpoint.address());
-        let result = match (&endpoint.proxy, through) {
-            (_, Some(link)) => {
-                let channel = budget.run(&connecting, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
-                let channel = channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?;
-                budget.run(&greeting, client::connect_stream(config, channel.into_stream(), guard)).await.map_err(Failed::Final)?
-            }
-            _ => {
-                let dialled = budget.run(&connecting, dial::dial(&endpoint.host, endpoint.port, Way::default())).await;
-                let stream = dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?;
-                budget.run(&greeting, client::connect_stream(config, stream, guard)).await.map_err(Failed::Final)?
+    ) -> Result<(Handle<Guard>, Beginning), Failed> {
+        let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
+        let stream = bytes(endpoint, through, budget).await?;
+        let beginning = Beginning::default();
+        let stream = Greeted::new(stream, beginning.clone(), self.0.turns.clone(), budget.clone());
+        let what = format!("SSH handshake with {}", endpoint.address());
+        let failed = match budget.run(&what, client::connect_stream(config, stream, guard)).await {
+            Ok(Ok(handle)) => return Ok((handle, beginning)),
+            Ok(Err(Broken::Trust(e))) | Err(e) => Failed::Final(e),
+            Ok(Err(broken)) => {
+                let mut why = describe(&broken);
+                if let Some(strange) = beginning.strange() {
+                    why = format!("{why}; it said {strange:?}");
+                }
+                let told = unreachable(endpoint, &why);
+                if dropped(&broken) && !watch.proven() { Failed::Dropped(told) } else { Failed::Final(told) }
             }
         };
-        result.map_err(|broken| match broken {
-            Broken::Trust(e) => Failed::Final(e),
-            other if dropped(&other) && !watch.proven() => Failed::Dropped(unreachable(endpoint, &describe(&other))),
-            other => Failed::Final(unreachable(endpoint, &describe(&other))),
-        })
+        beginning.abandon();
+        Err(failed)
     }
 
     /// The connection to the last of some jump hosts, shared by all who go through it.
@@ -228,7 +262,7 @@ impl Connector {
             match result {
                 Ok(_) if !fresh => {}
                 Ok(_) => return Err(unreachable(target, &format!("jump host {last}: the connection was lost"))),
-                Err(e) => return Err(unreachable(target, &format!("jump host {last}: failed to {e}"))),
+                Err(e) => return Err(at_hop(last, target, e)),
             }
         }
     }
@@ -249,6 +283,17 @@ impl Connector {
     }
 }
 
+/// What a failure at a jump host means for the target: a matter of trust or of logging in stays one, with its hints.
+fn at_hop(hop: &str, target: &Endpoint, error: TransportError) -> TransportError {
+    let at = |why: String| format!("jump host {hop}: {why}");
+    match error {
+        TransportError::Untrusted { host, why, hints } => TransportError::Untrusted { host, why: at(why), hints },
+        TransportError::Authentication { user, why, hints } => TransportError::Authentication { user, why: at(why), hints },
+        TransportError::Settings(why) => TransportError::Settings(at(why)),
+        other => unreachable(target, &at(format!("failed to {other}"))),
+    }
+}
+
 fn unreachable(endpoint: &Endpoint, why: &str) -> TransportError {
     TransportError::Unreachable { address: endpoint.address(), why: why.to_owned() }
 }
@@ -259,6 +304,25 @@ fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
         io::ErrorKind::ConnectionRefused => Failed::Refused(told),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Failed::Dropped(told),
         _ => Failed::Final(told),
+    }
+}
+
+/// Bytes to and from the host.
+async fn bytes(endpoint: &Endpoint, through: Option<&Link>, budget: &Budget) -> Result<BoxStream, Failed> {
+    let what = format!("connect to {}", endpoint.address());
+    match (&endpoint.proxy, through) {
+        (_, Some(link)) => {
+            let channel = budget.run(&what, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
+            Ok(Box::new(channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?.into_stream()))
+        }
+        (Proxy::Command(line), None) => {
+            let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
+            Ok(Box::new(pipe))
+        }
+        _ => {
+            let dialled = budget.run(&what, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
+            Ok(Box::new(dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?))
+        }
     }
 }
 
@@ -273,19 +337,7 @@ fn dropped(broken: &Broken) -> bool {
     }
 }
 
-fn config(endpoint: &Endpoint, trust: &HostTrust) -> client::Config {
-    let mut config = client::Config {
-        keepalive_interval: (!endpoint.keepalive.is_zero()).then_some(endpoint.keepalive),
-        keepalive_max: endpoint.keepalive_max,
-        nodelay: true,
-        ..client::Config::default()
-    };
-    // RSA keys are taken with SHA-2 signatures only
-    let all: Vec<_> = config.preferred.key.iter().filter(|a| !matches!(a, russh::keys::Algorithm::Rsa { hash: None })).cloned().collect();
-    let order = trust.order(&all);
-    if trust.wants_certificate() {
-        config.preferred.host_key_certificates = all.into();
-    }
-    config.preferred.key = order.into();
-    config
+/// Files are read and commands run on a thread of their own.
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, TransportError> + Send + 'static) -> Result<T, TransportError> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(TransportError::Settings(format!("read the configuration: {e}"))))
 }

@@ -1,10 +1,19 @@
-//! TCP connections to names with one or several addresses.
+//! Bytes to a host: TCP to names with one or several addresses, or a local command.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    process::Stdio,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream, lookup_host},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::sleep,
 };
 
@@ -63,6 +72,50 @@ async fn race<T, F: Future<Output = io::Result<T>>>(addresses: &[SocketAddr], co
         }
     }
     Err(failed)
+}
+
+/// A command whose standard input and output lead to the host. It ends when this is dropped.
+pub(super) struct CommandPipe {
+    _child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+/// Starts a `ProxyCommand` in the user's shell, as OpenSSH does. Its standard error goes nowhere: what it says is not ours to vouch for, and
+/// the screen may be drawn by a live view.
+pub(super) fn command(line: &str) -> io::Result<CommandPipe> {
+    let shell = std::env::var("SHELL").ok().filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+    let mut child = Command::new(shell)
+        .args(["-c", &format!("exec {line}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(stdin), Some(stdout)) => Ok(CommandPipe { _child: child, stdin, stdout }),
+        _ => Err(io::Error::other("the command has no input or output")),
+    }
+}
+
+impl AsyncRead for CommandPipe {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdout).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for CommandPipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stdin).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdin).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdin).poll_shutdown(cx)
+    }
 }
 
 #[cfg(test)]

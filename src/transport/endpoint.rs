@@ -1,13 +1,20 @@
 //! One hop as it will be connected to: settings over ssh_config over defaults.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use nix::unistd::{Uid, User};
 
-use super::{HostSettings, PrivilegeMode, SshSettings, TransportError, known_hosts::Question};
+use super::{
+    HostSettings, PrivilegeMode, SshSettings, TransportError,
+    config::{self, AlgorithmList, Files, Tokens, Values},
+    dial::Way,
+    known_hosts::Question,
+};
+use crate::spec::HostName;
 
 /// How the bytes get to the hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +22,25 @@ pub(super) enum Proxy {
     Direct,
     /// Through other hosts, first hop first.
     Jump(Vec<String>),
+    /// Through a local command's standard input and output.
+    Command(String),
+}
+
+/// Algorithms in place of the library's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Algorithms {
+    pub(super) host_key: AlgorithmList,
+    pub(super) kex: AlgorithmList,
+    pub(super) ciphers: AlgorithmList,
+    pub(super) macs: AlgorithmList,
+    pub(super) public_key: AlgorithmList,
 }
 
 /// Everything about one hop.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
+    /// What the inventory said, from which jump hosts take their share.
+    pub(super) settings: HostSettings,
     /// The name that messages use.
     pub(super) label: String,
     pub(super) host: String,
@@ -29,71 +50,105 @@ pub(super) struct Endpoint {
     pub(super) user_known_hosts: Vec<PathBuf>,
     pub(super) global_known_hosts: Vec<PathBuf>,
     pub(super) hash_known_hosts: bool,
-    pub(super) accept_new: bool,
     /// Named by the operator, in this order; the default files stand in when there are none.
     pub(super) identity_files: Vec<PathBuf>,
     pub(super) default_identity_files: Vec<PathBuf>,
     pub(super) certificate_files: Vec<PathBuf>,
     pub(super) identities_only: bool,
     pub(super) agent: Option<PathBuf>,
-    pub(super) password: bool,
-    pub(super) keyboard_interactive: bool,
     pub(super) proxy: Proxy,
+    pub(super) way: Way,
+    pub(super) algorithms: Algorithms,
     pub(super) connect_timeout: Duration,
     pub(super) keepalive: Duration,
     pub(super) keepalive_max: usize,
     pub(super) privilege: PrivilegeMode,
+    /// What was said, and where.
+    pub(super) values: Values,
 }
 
 const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 
 impl Endpoint {
-    /// Resolves a host of the inventory.
-    pub(super) fn resolve(host: &HostSettings, shared: &SshSettings) -> Result<Self, TransportError> {
-        let home = home(shared)?;
-        let ssh = home.join(".ssh");
+    /// Resolves a host of the inventory. Reads files and may run commands of `Match exec`, so it blocks.
+    pub(super) fn resolve(settings: &HostSettings, shared: &SshSettings) -> Result<Self, TransportError> {
+        let account = own_account()?;
+        let home = shared.home.clone().unwrap_or(account.dir);
+        let mut values = seed(settings);
+        let mut tokens = Tokens {
+            local_user: account.name.clone(),
+            user: settings.user.clone().unwrap_or_else(|| account.name.clone()),
+            home: home.clone(),
+            uid: Uid::current().as_raw(),
+            port: settings.port.unwrap_or(22),
+            ..Tokens::default()
+        };
+        let host = config::read(&files(shared, &home), &settings.dial, tokens.clone(), &mut values)?;
+        if host.is_empty() || host.starts_with('-') || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(TransportError::Settings(format!("{host:?} is no name or address of a host")));
+        }
+        tokens.host.clone_from(&host);
+        settings.dial.clone_into(&mut tokens.original);
+        tokens.port = values.one("port").and_then(|p| p.parse().ok()).unwrap_or(22);
+        values.one("user").unwrap_or(&account.name).clone_into(&mut tokens.user);
+        values.one("hostkeyalias").unwrap_or(&settings.dial).clone_into(&mut tokens.key_alias);
+        tokens.jump = values.one("proxyjump").filter(|j| *j != "none").unwrap_or_default().to_owned();
+        Self::build(settings, shared, values, &tokens)
+    }
+
+    fn build(settings: &HostSettings, shared: &SshSettings, values: Values, tokens: &Tokens) -> Result<Self, TransportError> {
+        let ssh = tokens.home.join(".ssh");
+        let paths = |keyword: &str| paths(&values, keyword, tokens);
+        let span = |keyword: &str| values.one(keyword).and_then(time);
+        let list = |keyword: &str| AlgorithmList::parse(values.one(keyword));
+        let yes = |keyword: &str| values.one(keyword).is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "yes" | "true"));
+        let identities = paths("identityfile")?;
         Ok(Self {
-            label: host.name.to_string(),
-            host: host.dial.clone(),
-            port: host.port.unwrap_or(22),
-            user: host.user.clone().map_or_else(local_user, Ok)?,
-            host_key_alias: None,
-            user_known_hosts: host.known_hosts_files.clone().unwrap_or_else(|| vec![ssh.join("known_hosts"), ssh.join("known_hosts2")]),
-            global_known_hosts: vec!["/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()],
-            hash_known_hosts: false,
-            accept_new: host.accept_new_host_keys,
-            identity_files: host.identity_files.clone(),
-            default_identity_files: DEFAULT_KEYS.iter().map(|k| ssh.join(k)).collect(),
-            certificate_files: Vec::new(),
-            identities_only: false,
-            agent: agent(shared),
-            password: host.password,
-            keyboard_interactive: host.keyboard_interactive,
-            proxy: match host.proxy_jump.as_deref() {
-                None | Some("none" | "") => Proxy::Direct,
-                Some(hops) => Proxy::Jump(hops.split(',').map(|h| h.trim().to_owned()).collect()),
+            label: settings.name.to_string(),
+            host: tokens.host.clone(),
+            port: tokens.port,
+            user: tokens.user.clone(),
+            host_key_alias: values.one("hostkeyalias").map(str::to_owned),
+            user_known_hosts: paths("userknownhostsfile")?.unwrap_or_else(|| vec![ssh.join("known_hosts"), ssh.join("known_hosts2")]),
+            global_known_hosts: paths("globalknownhostsfile")?
+                .unwrap_or_else(|| vec!["/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()]),
+            hash_known_hosts: yes("hashknownhosts"),
+            default_identity_files: if identities.is_none() { DEFAULT_KEYS.iter().map(|k| ssh.join(k)).collect() } else { Vec::new() },
+            identity_files: identities.unwrap_or_default(),
+            certificate_files: paths("certificatefile")?.unwrap_or_default(),
+            identities_only: yes("identitiesonly"),
+            agent: agent(&values, shared, tokens)?,
+            proxy: proxy(&values, tokens)?,
+            way: way(&values)?,
+            algorithms: Algorithms {
+                host_key: list("hostkeyalgorithms"),
+                kex: list("kexalgorithms"),
+                ciphers: list("ciphers"),
+                macs: list("macs"),
+                public_key: list("pubkeyacceptedalgorithms"),
             },
-            connect_timeout: shared.connect_timeout.unwrap_or(shared.timeouts.connect),
-            keepalive: shared.timeouts.keepalive,
-            keepalive_max: shared.timeouts.keepalive_max,
-            privilege: host.privilege,
+            connect_timeout: shared
+                .connect_timeout
+                .or_else(|| span("connecttimeout"))
+                .filter(|d| !d.is_zero())
+                .unwrap_or(shared.timeouts.connect),
+            keepalive: span("serveraliveinterval").filter(|d| !d.is_zero()).unwrap_or(shared.timeouts.keepalive),
+            keepalive_max: values.one("serveralivecountmax").and_then(|v| v.parse().ok()).unwrap_or(shared.timeouts.keepalive_max),
+            privilege: settings.privilege,
+            settings: settings.clone(),
+            values,
         })
     }
 
-    /// Resolves a jump host by its own name. From the target it takes what belongs to the operator's side: the files of known keys, the
-    /// keys to log in with, what may be asked.
-    pub(super) fn resolve_hop(hop: &str, target: &Self, shared: &SshSettings) -> Result<Self, TransportError> {
+    /// Resolves a jump host by its own name. From the target it takes what the inventory says of the operator's side: the files of known
+    /// keys, the keys to log in with, what may be asked.
+    pub(super) fn resolve_hop(hop: &str, target: &HostSettings, shared: &SshSettings) -> Result<Self, TransportError> {
         let (user, host, port) = split_hop(hop)?;
-        Ok(Self {
-            label: host.clone(),
-            port: port.unwrap_or(22),
-            user: user.map_or_else(local_user, Ok)?,
-            host,
-            host_key_alias: None,
-            proxy: Proxy::Direct,
-            connect_timeout: shared.connect_timeout.unwrap_or(shared.timeouts.connect),
-            ..target.clone()
-        })
+        let name = HostName::new(host.clone()).map_err(|e| TransportError::Settings(format!("jump host: {e}")))?;
+        Self::resolve(
+            &HostSettings { name, dial: host, port, user, proxy_jump: None, privilege: PrivilegeMode::None, ..target.clone() },
+            shared,
+        )
     }
 
     /// Address and port for messages.
@@ -109,10 +164,126 @@ impl Endpoint {
             alias: self.host_key_alias.clone(),
             user_files: self.user_known_hosts.clone(),
             global_files: self.global_known_hosts.clone(),
-            accept_new: self.accept_new,
+            accept_new: self.settings.accept_new_host_keys,
             hash_names: self.hash_known_hosts,
         }
     }
+}
+
+/// The inventory's values, which come before any configuration.
+fn seed(settings: &HostSettings) -> Values {
+    let mut values = Values::default();
+    if let Some(port) = settings.port {
+        values.seed("port", port.to_string(), "port");
+    }
+    if let Some(user) = &settings.user {
+        values.seed("user", user.clone(), "user");
+    }
+    if let Some(jump) = &settings.proxy_jump {
+        values.seed("proxyjump", jump.clone(), "proxy_jump");
+    }
+    for file in &settings.identity_files {
+        values.seed("identityfile", file.display().to_string().replace('%', "%%"), "identity_file");
+    }
+    if settings.known_hosts_files.as_ref().is_some_and(Vec::is_empty) {
+        // no file is not the same as the default files
+        values.seed("userknownhostsfile", "none".to_owned(), "known_hosts");
+    }
+    for file in settings.known_hosts_files.iter().flatten() {
+        values.seed("userknownhostsfile", file.display().to_string().replace('%', "%%"), "known_hosts");
+    }
+    values
+}
+
+fn files(shared: &SshSettings, home: &Path) -> Files {
+    match &shared.config_files {
+        Some(files) => Files { files: files.iter().map(|f| (f.clone(), true)).collect(), required: true },
+        None => Files { files: vec![(home.join(".ssh/config"), true), ("/etc/ssh/ssh_config".into(), false)], required: false },
+    }
+}
+
+fn paths(values: &Values, keyword: &str, tokens: &Tokens) -> Result<Option<Vec<PathBuf>>, TransportError> {
+    let Some(all) = values.all(keyword) else { return Ok(None) };
+    let fail = |why: String| TransportError::Settings(format!("{}: {keyword}: {why}", values.origin(keyword)));
+    all.into_iter().filter(|v| !v.eq_ignore_ascii_case("none")).map(|v| tokens.path(v).map_err(fail)).collect::<Result<_, _>>().map(Some)
+}
+
+fn agent(values: &Values, shared: &SshSettings, tokens: &Tokens) -> Result<Option<PathBuf>, TransportError> {
+    let from_environment = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p != Path::new(""));
+    match values.one("identityagent") {
+        Some(none) if none.eq_ignore_ascii_case("none") => Ok(None),
+        None | Some("SSH_AUTH_SOCK") => Ok(shared.agent_socket.clone().or_else(|| from_environment("SSH_AUTH_SOCK"))),
+        Some(text) => match text.strip_prefix('$').filter(|rest| !rest.starts_with('{')) {
+            Some(name) => Ok(from_environment(name)),
+            None => Ok(paths(values, "identityagent", tokens)?.and_then(|p| p.into_iter().next())),
+        },
+    }
+}
+
+fn proxy(values: &Values, tokens: &Tokens) -> Result<Proxy, TransportError> {
+    if let Some(hops) = values.one("proxyjump").filter(|h| !h.is_empty()) {
+        if hops.eq_ignore_ascii_case("none") {
+            return Ok(Proxy::Direct);
+        }
+        let hops: Vec<_> = hops.split(',').map(|h| h.trim().to_owned()).collect();
+        for hop in &hops {
+            split_hop(hop)?;
+        }
+        return Ok(Proxy::Jump(hops));
+    }
+    match values.one("proxycommand").filter(|c| !c.eq_ignore_ascii_case("none")) {
+        None => Ok(Proxy::Direct),
+        Some(command) => tokens
+            .percent(command)
+            .map(Proxy::Command)
+            .map_err(|why| TransportError::Settings(format!("{}: ProxyCommand: {why}", values.origin("proxycommand")))),
+    }
+}
+
+fn way(values: &Values) -> Result<Way, TransportError> {
+    let only_v6 = match values.one("addressfamily").map(str::to_ascii_lowercase).as_deref() {
+        Some("inet") => Some(false),
+        Some("inet6") => Some(true),
+        _ => None,
+    };
+    let from =
+        match values.one("bindaddress") {
+            None => None,
+            Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
+                TransportError::Settings(format!("{}: BindAddress: {text:?} is not an address", values.origin("bindaddress")))
+            })?),
+        };
+    Ok(Way { only_v6, from })
+}
+
+/// A span of time as OpenSSH writes it: seconds, or numbers with `s`, `m`, `h`, `d`, `w`; `none` is no time at all.
+pub(super) fn time(text: &str) -> Option<Duration> {
+    if text.eq_ignore_ascii_case("none") {
+        return Some(Duration::ZERO);
+    }
+    let (mut total, mut number) = (0u64, String::new());
+    for c in text.chars() {
+        let unit = match c.to_ascii_lowercase() {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        number.clear();
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let rest = if number.is_empty() { 0 } else { number.parse().ok()? };
+    // a year is longer than any wait; larger numbers would overflow the clock
+    total.checked_add(rest).filter(|s| *s <= 366 * 86_400).map(Duration::from_secs)
 }
 
 /// Splits `[user@]host[:port]` or `ssh://[user@]host[:port]`.
@@ -136,42 +307,12 @@ pub(super) fn split_hop(text: &str) -> Result<(Option<String>, String, Option<u1
     Ok((user.map(str::to_owned), host.to_owned(), port))
 }
 
-/// The login's home directory: of the password file, as OpenSSH has it, and not `HOME`.
-pub(super) fn home(shared: &SshSettings) -> Result<PathBuf, TransportError> {
-    match &shared.home {
-        Some(home) => Ok(home.clone()),
-        None => Ok(own_account()?.dir),
-    }
-}
-
-pub(super) fn local_user() -> Result<String, TransportError> {
-    Ok(own_account()?.name)
-}
-
+/// Whose run this is. Name and home are those of the password file, as OpenSSH has it, and not of the environment.
 fn own_account() -> Result<User, TransportError> {
     let uid = Uid::current();
     User::from_uid(uid).ok().flatten().ok_or_else(|| TransportError::Settings(format!("find the account of user id {uid}")))
 }
 
-fn agent(shared: &SshSettings) -> Option<PathBuf> {
-    shared.agent_socket.clone().or_else(|| std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from)).filter(|p| p != Path::new(""))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hops_are_split() {
-        let hop = |t: &str| split_hop(t).map(|(u, h, p)| (u.unwrap_or_default(), h, p.unwrap_or_default())).ok();
-        let want = |u: &str, h: &str, p: u16| Some((u.to_owned(), h.to_owned(), p));
-        assert_eq!(hop("b"), want("", "b", 0));
-        assert_eq!(hop("u@b:2222"), want("u", "b", 2222));
-        assert_eq!(hop("u@x@[fe80::1]:22"), want("u@x", "fe80::1", 22));
-        assert_eq!(hop("fe80::1"), want("", "fe80::1", 0));
-        assert_eq!(hop("ssh://u@b:1/"), want("u", "b", 1));
-        for bad in ["", "u@", "b:0", "b:x", "-oProxyCommand=x", "[b", "[b]x", "-u@b"] {
-            assert_eq!(hop(bad), None, "{bad}");
-        }
-    }
-}
+#[path = "endpoint_tests.rs"]
+mod tests;

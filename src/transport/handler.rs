@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use russh::{
     Channel,
     client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
-    keys::PublicKeyOrCertificate,
+    keys::{PublicKey, PublicKeyOrCertificate},
 };
 
 use super::{TransportError, known_hosts::HostTrust};
@@ -30,7 +30,9 @@ impl From<russh::Error> for Broken {
 #[derive(Debug, Default)]
 struct Told {
     ended: Option<String>,
+    farewell: Option<String>,
     proven: bool,
+    shown: Option<(PublicKey, bool)>,
 }
 
 /// What the connection's task learned, for those who hold the session.
@@ -43,9 +45,19 @@ impl Watch {
         self.told(|t| t.ended.clone())
     }
 
+    /// What the host said when it ended the connection.
+    pub(super) fn farewell(&self) -> Option<String> {
+        self.told(|t| t.farewell.clone())
+    }
+
     /// Whether the host key was accepted.
     pub(super) fn proven(&self) -> bool {
         self.told(|t| t.proven)
+    }
+
+    /// The key that was shown, where it was asked for, and whether it is on record.
+    pub(super) fn shown(&self) -> Option<(PublicKey, bool)> {
+        self.told(|t| t.shown.clone())
     }
 
     fn told<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
@@ -57,11 +69,22 @@ impl Watch {
 pub(super) struct Guard {
     trust: Arc<HostTrust>,
     watch: Watch,
+    /// The key is only looked at; the connection ends there.
+    showing: bool,
 }
 
 impl Guard {
     pub(super) fn new(trust: Arc<HostTrust>, watch: Watch) -> Self {
-        Self { trust, watch }
+        Self { trust, watch, showing: false }
+    }
+
+    /// Takes note of the key, and goes no further whatever it is.
+    pub(super) fn showing(trust: Arc<HostTrust>, watch: Watch) -> Self {
+        Self { trust, watch, showing: true }
+    }
+
+    pub(super) fn trust(&self) -> &HostTrust {
+        &self.trust
     }
 }
 
@@ -78,18 +101,31 @@ impl Handler for Guard {
     type Error = Broken;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
+        if self.showing {
+            let recorded = self.trust.look(&key.public_key()).map_err(Broken::Trust)?;
+            self.watch.told(|t| t.shown = Some((key.public_key(), recorded)));
+            return Ok(false);
+        }
         self.trust.judge(key).map_err(Broken::Trust)?;
         self.watch.told(|t| t.proven = true);
         Ok(true)
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {
-        let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => (format!("the host said {:?}", shown(&info.message)), Ok(())),
-            DisconnectReason::Error(e) => (describe(&e), Err(e)),
-        };
-        self.watch.told(|t| t.ended.get_or_insert(text).len());
-        result
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                let said = shown(&info.message);
+                self.watch.told(|t| {
+                    t.ended.get_or_insert(format!("the host said {said:?}"));
+                    t.farewell = Some(said);
+                });
+                Ok(())
+            }
+            DisconnectReason::Error(e) => {
+                self.watch.told(|t| t.ended.get_or_insert(describe(&e)).len());
+                Err(e)
+            }
+        }
     }
 
     // Nothing on the host may open channels to the operator's machine: no agent, no display and no port was offered. Dropping the reply

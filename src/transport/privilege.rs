@@ -117,6 +117,15 @@ impl Found {
     }
 }
 
+/// Reads any bytes as an answer, and gives the text that a person would see; for fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz_privilege(stdout: &[u8]) -> Option<String> {
+    let found = Found::parse(stdout)?;
+    let told = |mode| found.choose(mode, "ops").err().map(|e| e.to_string()).unwrap_or_default();
+    Some([PrivilegeMode::Auto, PrivilegeMode::Sudo, PrivilegeMode::Doas, PrivilegeMode::SudoPassword].map(told).concat())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

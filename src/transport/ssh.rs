@@ -27,9 +27,9 @@ use crate::spec::HostName;
 /// Commands of the transport's own answer with a few lines.
 const PROBE_OUTPUT: usize = 64 * 1024;
 
-/// How often, and after what time, a channel is asked for again that was refused although we hold none.
-const ALONE: u32 = 10;
-const FREED: std::time::Duration = std::time::Duration::from_millis(200);
+/// How often, and after what time, a channel is asked for again that was refused although fewer are open than once were.
+const TRIES: u32 = 25;
+const FREED: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What channels need; tasks that own a channel hold it too.
 pub(super) struct Link {
@@ -57,18 +57,21 @@ impl Link {
 
     /// A session channel, with its place. Waits for a place, and waits again when the server allows fewer than we do.
     async fn session(&self, what: &str) -> Result<(Channel<Msg>, Permit), TransportError> {
-        let mut alone = 0;
+        let mut tries = 0;
         loop {
-            let permit = self.gate.enter().await;
+            let mut permit = self.gate.enter().await;
             match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok((channel, permit)),
-                Err(russh::Error::ChannelOpenFailure(_)) if self.gate.shrink() => {
+                Ok(channel) => {
+                    permit.opened();
+                    return Ok((channel, permit));
+                }
+                Err(russh::Error::ChannelOpenFailure(_)) if self.gate.refused() => {
                     tracing::debug!(limit = self.gate.limit(), "the host allows fewer session channels");
                 }
                 // the host frees a place a moment after it has said that a command ended
-                Err(russh::Error::ChannelOpenFailure(_)) if alone < ALONE => {
-                    alone += 1;
-                    tokio::time::sleep(FREED).await;
+                Err(russh::Error::ChannelOpenFailure(_)) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(FREED * tries).await;
                 }
                 Err(e) => return Err(self.refused(what, &e)),
             }
@@ -111,7 +114,8 @@ pub(super) struct SshSession {
     link: Arc<Link>,
     counters: Counters,
     mode: PrivilegeMode,
-    way: OnceCell<Way>,
+    /// A refusal is remembered too: asking sudo again and again would lock the account.
+    way: OnceCell<Result<Way, TransportError>>,
     asked: Arc<Asked>,
     probe_limit: std::time::Duration,
 }
@@ -155,20 +159,26 @@ impl SshSession {
 
     /// How root is had, found out once.
     async fn way(&self) -> Result<&Way, TransportError> {
-        self.way
-            .get_or_try_init(|| async {
-                let job = Job { command: PROBE.to_owned(), stdin: Bytes::new(), max_output: PROBE_OUTPUT };
-                let answer = self.run(job, self.probe_limit, "ask how to become root").await?;
-                let Some(found) = Found::parse(&answer.stdout) else {
-                    let said = shown(&String::from_utf8_lossy(&answer.stderr));
-                    return Err(TransportError::Command(format!("unexpected answer to `id -u`; the login shell said {said:?}")));
-                };
-                match found.choose(self.mode, &self.user)? {
-                    Some(way) => Ok(way),
-                    None => self.sudo_password().await,
-                }
-            })
-            .await
+        let settled = self.way.get_or_try_init(|| async {
+            match self.find_way().await {
+                Err(e @ TransportError::Privilege { .. }) => Ok(Err(e)),
+                other => other.map(Ok),
+            }
+        });
+        settled.await?.as_ref().map_err(Clone::clone)
+    }
+
+    async fn find_way(&self) -> Result<Way, TransportError> {
+        let job = Job { command: PROBE.to_owned(), stdin: Bytes::new(), max_output: PROBE_OUTPUT };
+        let answer = self.run(job, self.probe_limit, "ask how to become root").await?;
+        let Some(found) = Found::parse(&answer.stdout) else {
+            let said = shown(&String::from_utf8_lossy(&answer.stderr));
+            return Err(TransportError::Command(format!("unexpected answer to `id -u`; the login shell said {said:?}")));
+        };
+        match found.choose(self.mode, &self.user)? {
+            Some(way) => Ok(way),
+            None => self.sudo_password().await,
+        }
     }
 
     /// Asks for the password once per run and proves it with exactly one attempt.

@@ -7,9 +7,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use toots::transport::{Cost, Exec, Target, TransportError};
+use toots::transport::{Cost, Exec, HostSettings, SshSettings, Target, Timeouts, TransportError};
 
-use crate::lab::{Sshd, command, ready, stdout};
+use crate::lab::{Sshd, command, connector, ready, run, settings, stdout};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_run_with_input_output_and_status() {
@@ -128,11 +128,18 @@ async fn a_stream_that_nobody_reads_holds_up_nobody_for_long() {
     let sshd = Sshd::start(&["ed25519"], "");
     sshd.known_right("ed25519");
     let session = sshd.connect().await.unwrap();
-    let mut unread = session.open(Target::Command { command: "cat /dev/zero".to_owned(), privileged: false }).await.unwrap();
+    let line = format!("echo $$ > {}; exec cat /dev/zero", sshd.at("pid").display());
+    let mut unread = session.open(Target::Command { command: line, privileged: false }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     assert_eq!(stdout(&*session, "echo through").await, "through\n");
-    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // given up on, it has nobody to write to
+    let pid = std::fs::read_to_string(sshd.at("pid")).unwrap();
+    while std::path::Path::new("/proc").join(pid.trim()).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let mut buffer = vec![0; 1 << 20];
     let error = loop {
         match unread.read(&mut buffer).await {
@@ -156,4 +163,45 @@ async fn dropped_streams_give_their_channel_back() {
         drop(session.open(Target::Command { command: "cat".to_owned(), privileged: false }).await.unwrap());
     }
     assert_eq!(stdout(&*session, "echo free").await, "free\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_freezes_is_lost_after_its_signs_of_life_fail() {
+    if !ready() {
+        return;
+    }
+    let sshd = Sshd::start(&["ed25519"], "");
+    sshd.known_right("ed25519");
+    let timeouts = Timeouts { keepalive: Duration::from_millis(500), keepalive_max: 2, ..Timeouts::default() };
+    let session = connector(SshSettings { timeouts, ..settings() }).connect(&sshd.host()).await.unwrap();
+    let pid = stdout(&*session, "echo $PPID").await;
+    let start = Instant::now();
+    let lost = session.exec(command("kill -STOP $PPID; sleep 1")).await;
+    run("kill", &["-9", pid.trim()]);
+    assert!(matches!(&lost, Err(TransportError::Lost(why)) if why.contains("sign of life")), "{lost:?}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_both_families_work() {
+    if !ready() {
+        return;
+    }
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("skipped: no IPv6 on loopback");
+        return;
+    }
+    let sshd = Sshd::start(&["ed25519"], "ListenAddress ::1");
+    let key = sshd.key("ed25519");
+    sshd.known(&format!("[::1]:{0} {key}\n[127.0.0.1]:{0} {key}\n", sshd.port));
+    for dial in ["::1", "127.0.0.1"] {
+        let host = HostSettings { dial: dial.to_owned(), ..sshd.host() };
+        let session = connector(settings()).connect(&host).await.unwrap();
+        assert!(stdout(&*session, "echo $SSH_CONNECTION").await.contains(dial));
+    }
+    let config = sshd.at("config");
+    std::fs::write(&config, "AddressFamily inet\n").unwrap();
+    let only4 = SshSettings { config_files: Some(vec![config]), ..settings() };
+    let error = connector(only4).connect(&HostSettings { dial: "::1".to_owned(), ..sshd.host() }).await.err().unwrap();
+    assert!(error.to_string().contains("no usable address"), "{error}");
 }

@@ -74,9 +74,9 @@ impl Sshd {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| dir.path().join(name);
+        kinds.iter().for_each(|kind| drop(keygen(&at(kind), kind, "")));
         let mut config = more(dir.path());
         for kind in kinds {
-            keygen(&at(kind), kind, "");
             config.push_str(&format!("\nHostKey {}", at(kind).display()));
         }
         if !at("id").exists() {
@@ -147,6 +147,28 @@ impl Sshd {
         }
     }
 
+    /// What OpenSSH's own client says: its exit status, and what it wrote to standard error.
+    pub fn openssh(&self, name: &str, known: &Path, options: &[&str]) -> (Option<i32>, String) {
+        let mut all = vec![format!("UserKnownHostsFile={}", known.display()), format!("IdentityFile={}", self.at("id").display())];
+        all.extend(
+            ["GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "ConnectTimeout=10"]
+                .map(str::to_owned),
+        );
+        all.extend(options.iter().map(|o| (*o).to_owned()));
+        let mut command = Command::new("ssh");
+        if !all.iter().any(|o| o.starts_with("-F")) {
+            command.args(["-F", "none"]);
+        }
+        for option in &all {
+            match option.strip_prefix("-F") {
+                Some(file) => command.args(["-F", file]),
+                None => command.args(["-o", option]),
+            };
+        }
+        let out = command.args(["-T", "-l", "root", "-p", &self.port.to_string(), name, "true"]).stdin(Stdio::null()).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    }
+
     pub async fn connect(&self) -> Result<Arc<dyn Session>, TransportError> {
         connector(settings()).connect(&self.host()).await
     }
@@ -157,7 +179,9 @@ impl Drop for Sshd {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            println!("--- sshd said:\n{}", self.log());
+            let log = self.log();
+            let last: Vec<_> = log.lines().rev().take(12).collect();
+            println!("--- sshd said last:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
     }
 }

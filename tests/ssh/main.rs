@@ -5,4 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod basics;
+mod config;
+mod fake;
+mod host_keys;
+mod hostile;
 mod lab;
+mod limits;
+mod login;
+mod privilege;
+mod users;

@@ -9,7 +9,6 @@ use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertifi
 
 use super::{
     learn::{self, Learned},
-    matching,
     parse::{self, Line, Marker},
 };
 use crate::{event::escape, transport::TransportError};
@@ -117,6 +116,17 @@ impl HostTrust {
             }
         }
         self.plain(&key, certificate_fault)
+    }
+
+    /// Whether a key is on record, without recording it. A revoked key or one that differs from the record is an error here too.
+    pub(in crate::transport) fn look(&self, key: &PublicKey) -> Result<bool, TransportError> {
+        self.not_revoked(key, &self.lines)?;
+        let equal = |l: &Line| l.key.as_ref().is_some_and(|k| k.key_data() == key.key_data());
+        match self.recorded().find(|l| l.key.is_some()) {
+            _ if self.recorded().any(equal) => Ok(true),
+            Some(line) => Err(self.changed(line, key)),
+            None => Ok(false),
+        }
     }
 
     fn plain(&self, key: &PublicKey, certificate_fault: Option<String>) -> Result<(), TransportError> {
@@ -239,13 +249,10 @@ fn check(certificate: &Certificate, principal: &str, now: u64) -> Result<(), Str
         return Err("has critical options that are not known".to_owned());
     }
     let names = certificate.valid_principals();
-    let named = |n: &String| matching::wildcard(n.to_ascii_lowercase().as_bytes(), principal.to_ascii_lowercase().as_bytes());
-    // a certificate without names is for every host, as OpenSSH documents it
-    if !names.is_empty() && !names.iter().any(named) {
-        return Err(format!(
-            "is for {}, not for {principal}",
-            escape(&names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "))
-        ));
+    // Names are compared to the letter, without wildcards. A certificate without names is for every host, as OpenSSH documents it.
+    if !names.is_empty() && !names.iter().any(|n| n == principal) {
+        let names = escape(&names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "));
+        return Err(format!("is for {names}, not for {principal}"));
     }
     Ok(())
 }

@@ -32,13 +32,17 @@ pub(in crate::transport) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*')
 }
 
-/// A comma-separated list with `!` for "not": a negated match rules the whole list out.
+/// A comma-separated list of names of hosts, in any case, with `!` for "not": a negated match rules the whole list out.
 pub(in crate::transport) fn list(patterns: &str, name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+    list_cased(&patterns.to_ascii_lowercase(), &name.to_ascii_lowercase())
+}
+
+/// The same for what is not a host's name.
+pub(in crate::transport) fn list_cased(patterns: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
         let (negated, pattern) = pattern.strip_prefix('!').map_or((false, pattern), |rest| (true, rest));
-        if wildcard(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes()) {
+        if wildcard(pattern.as_bytes(), name.as_bytes()) {
             if negated {
                 return false;
             }

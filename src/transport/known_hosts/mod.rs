@@ -9,4 +9,6 @@ mod matching;
 mod parse;
 
 pub(super) use judge::{HostTrust, Question, fingerprint};
+pub(super) use learn::{Learned, append};
+pub(super) use matching::{list, list_cased, wildcard};
 pub use parse::parse_for_fuzzing;

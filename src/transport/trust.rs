@@ -1,0 +1,64 @@
+//! Showing a host's keys and recording them after a person said yes.
+
+use std::path::{Path, PathBuf};
+
+use russh::keys::PublicKey;
+
+use super::{
+    TransportError,
+    known_hosts::{self, Learned, Question},
+};
+
+/// A key that a host showed. Nothing vouches for it: a person compares the fingerprint.
+#[derive(Debug, Clone)]
+pub struct ShownKey {
+    key: PublicKey,
+    name: String,
+    file: Option<PathBuf>,
+    hash: bool,
+    /// Already recorded just so.
+    pub recorded: bool,
+}
+
+impl ShownKey {
+    pub(super) fn new(key: PublicKey, question: &Question, recorded: bool) -> Self {
+        Self { key, name: question.name(), file: question.user_files.first().cloned(), hash: question.hash_names, recorded }
+    }
+
+    /// Type and SHA256 as OpenSSH prints them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        known_hosts::fingerprint(&self.key)
+    }
+
+    /// The name it is recorded under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is recorded.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Appends it to the file of known keys. True when the file changed.
+    ///
+    /// # Errors
+    /// When there is no file, it cannot be written, or another key is recorded for this name: that one must be removed by hand first.
+    pub fn record(&self) -> Result<bool, TransportError> {
+        let Some(file) = &self.file else {
+            return Err(TransportError::Settings("no file for known host keys is configured".to_owned()));
+        };
+        match known_hosts::append(file, &self.name, &self.key, self.hash)? {
+            Learned::Added => Ok(true),
+            Learned::Known => Ok(false),
+            Learned::Other(place) => Err(TransportError::Untrusted {
+                host: self.name.clone(),
+                why: format!("{place} records another key; the host shows {}", self.fingerprint()),
+                hints: vec![format!("if the new key is right: ssh-keygen -R {}", super::quote(&self.name))],
+            }),
+        }
+    }
+}
