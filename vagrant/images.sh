@@ -8,16 +8,17 @@ list() { grep -v '^#' "$here/images/list.txt"; }
 # chosen: which public images this lab uses, a line "key reference" each; decided once for each lab.
 chosen() { cat "$lab/public" 2> /dev/null || true; }
 
-# lab_name KEY: name:tag that the component has in the lab's registry; image KEY: what it is called on this machine.
+# image KEY: what the component's image is called on this machine; lab_name KEY: its name:tag in the lab's registry.
+image() {
+  local public
+  public=$(chosen | awk -v key="$1" '$1 == key { print $2 }')
+  if [ -n "$public" ]; then echo "$public"; else list | awk -v key="$1" '$1 == key { sub(":.*", "", $3); print "toots-lab/" $3 }'; fi
+}
 lab_name() {
   local public
   public=$(chosen | awk -v key="$1" '$1 == key { print $2 }')
-  if [ -n "$public" ]; then echo "$public"; else list | awk -v key="$1" '$1 == key { print "lab/" $3 }'; fi
-}
-image() {
-  local name
-  name=$(lab_name "$1")
-  case $name in lab/*) name=${name%:*} && echo "toots-lab/${name#lab/}" ;; *) echo "$name" ;; esac
+  # Without the server that it was pulled from.
+  if [ -n "$public" ]; then sed -E 's|^[^/]*[.:][^/]*/||' <<< "$public"; else list | awk -v key="$1" '$1 == key { print "lab/" $3 }'; fi
 }
 
 # public: asks the public registries. The first answer settles whether they are reached; a single image that is gone is then built.
@@ -28,7 +29,7 @@ public() {
   while read -r key reference _; do
     [ "$reference" != - ] || continue
     if [ $first = yes ]; then
-      first=
+      first=no
       if ! timeout 60 docker pull -q "$reference" >> "$log" 2>&1; then
         say "the public registries do not answer: images are built from packages, and what has no package is played by a stand-in"
         break

@@ -137,19 +137,19 @@ push() {
   docker image prune -f --filter label=toots-lab
 }
 
-# inventory: the lab's inventory; where public images are used, a copy that names them.
+# inventory: prints the lab's inventory; where public images are used, that of a copy beside it that names them.
 inventory() {
-  local key reference edits=()
+  local key edits=()
   if [ -z "$(chosen)" ]; then
-    rm -f "$lab/inventory.toml"
+    rm -f "$here/inventory.public.toml"
     echo "$here/inventory.toml"
     return
   fi
-  while read -r key reference; do
-    edits+=(-e "s|^$key = .*|$key = \"registry.toots.test:5000/$reference\"|")
+  while read -r key _; do
+    edits+=(-e "s|^$key = .*|$key = \"registry.toots.test:5000/$(lab_name "$key")\"|")
   done < <(chosen)
-  sed "${edits[@]}" -e 's|"\.lab/|"|' "$here/inventory.toml" > "$lab/inventory.toml"
-  echo "$lab/inventory.toml"
+  sed "${edits[@]}" "$here/inventory.toml" > "$here/inventory.public.toml"
+  echo "$here/inventory.public.toml"
 }
 
 down() {
@@ -166,6 +166,6 @@ down() {
     fi
   fi
   [ "$1" != --purge ] || rm -rf "$cache"
-  rm -rf "$here/.vagrant" "$lab"
+  rm -rf "$here/.vagrant" "$lab" "$here/inventory.public.toml"
   say "removed"
 }
