@@ -152,18 +152,18 @@ inventory() {
   echo "$here/inventory.public.toml"
 }
 
+# purge: all images that were built here or pulled for this lab.
+purge() {
+  { docker images -q --filter label=toots-lab; chosen | cut -d' ' -f2; echo toots-lab/base; } | sort -u | xargs docker rmi -f >> "$log" 2>&1 || true
+}
+
 down() {
-  local name
   if command -v docker > /dev/null && PATH=$PATH:/usr/sbin command -v dockerd > /dev/null; then
     engine
     docker ps -aq --filter label=toots-lab | xargs -r docker rm -fv >> "$log"
     docker network ls -q --filter name=vagrant_network_10.42.7.0/24 | xargs -r docker network rm >> "$log"
     ! docker volume inspect toots-lab-registry > /dev/null 2>&1 || docker volume rm toots-lab-registry >> "$log"
-    if [ "$1" = --purge ]; then
-      list | while read -r name _; do image "$name"; done | sort -u | xargs docker rmi -f >> "$log" 2>&1 || true
-      for name in registry host bare base; do docker rmi -f "toots-lab/$name" >> "$log" 2>&1 || true; done
-      docker image prune -f --filter label=toots-lab >> "$log"
-    fi
+    [ "$1" != --purge ] || purge
   fi
   [ "$1" != --purge ] || rm -rf "$cache"
   rm -rf "$here/.vagrant" "$lab" "$here/inventory.public.toml"
