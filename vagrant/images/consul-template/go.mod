@@ -1,6 +1,6 @@
-module lab.test/consul-template
+module toots.test/lab/consul-template
 
-go 1.26.8
+go 1.25.0
 
 tool github.com/hashicorp/consul-template
 

@@ -1,6 +1,6 @@
-module lab.test/consul
+module toots.test/lab/consul
 
-go 1.26.8
+go 1.24.0
 
 tool (
 	github.com/hashicorp/consul

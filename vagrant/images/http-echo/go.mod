@@ -1,6 +1,6 @@
-module lab.test/http-echo
+module toots.test/lab/http-echo
 
-go 1.26.8
+go 1.24.0
 
 tool github.com/hashicorp/http-echo
 
