@@ -1,0 +1,3 @@
+module toots.test/standins
+
+go 1.24
