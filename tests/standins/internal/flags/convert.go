@@ -50,7 +50,7 @@ func convert(spec Spec, text string) (string, error) {
 	if path, isFile := strings.CutPrefix(text, "file://"); isFile && !spec.Bool {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return "", fmt.Errorf("Error reading file '%s': %s", path, reason(err))
+			return "", fmt.Errorf("Error reading file '%s': %s", path, Reason(err))
 		}
 		text = strings.TrimSpace(string(content))
 	}
@@ -88,8 +88,8 @@ func convertUnsigned(text string, bits int) error {
 
 func isInteger(text string) bool { return text != "" && convertUnsigned(text, 64) == nil }
 
-// reason is the cause of a file error as strerror spells it.
-func reason(err error) string {
+// Reason is the cause of a file error as strerror spells it.
+func Reason(err error) string {
 	var path *os.PathError
 	if !errors.As(err, &path) {
 		return err.Error()

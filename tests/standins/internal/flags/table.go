@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 )
 
@@ -54,7 +55,7 @@ func LoadTable(fsys fs.FS, component string) (*Table, error) {
 		}
 		spec := Spec{Name: row[0], Bool: row[1] == "bool", Required: row[2] == "yes"}
 		if len(row) > 3 {
-			spec.Default = row[3]
+			spec.Default = plainDefault(row[3])
 		}
 		table.Specs[spec.Name] = spec
 	}
@@ -77,4 +78,18 @@ func LoadTable(fsys fs.FS, component string) (*Table, error) {
 		}
 	}
 	return table, nil
+}
+
+var packaged = regexp.MustCompile(`^<[A-Z]+>.*\(packages: (.+)\)$`)
+
+// plainDefault takes the packaged build's value where a default depends on the build or the machine.
+func plainDefault(text string) string {
+	if found := packaged.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	if text == "linux if root and cgroup freezer available, else posix" {
+		return "linux"
+	}
+	value, _, _ := strings.Cut(text, " (fallback ")
+	return value
 }

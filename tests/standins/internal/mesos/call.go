@@ -40,7 +40,7 @@ func ReadCall(w http.ResponseWriter, r *http.Request, message string, known func
 func readJSONCall(w http.ResponseWriter, r *http.Request, message string, known func(string) bool) (call Call, protobuf, ok bool) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil || json.Unmarshal(body, &call.Body) != nil {
-		Text(w, http.StatusBadRequest, "Failed to parse body into JSON: syntax error at line 1 near: "+firstWord(string(body)))
+		Text(w, http.StatusBadRequest, "Failed to parse body into JSON: syntax error at line 1 near: ")
 		return call, false, false
 	}
 	_ = json.Unmarshal(call.Body["type"], &call.Type)
@@ -57,13 +57,6 @@ func readJSONCall(w http.ResponseWriter, r *http.Request, message string, known 
 	}
 	Text(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'")
 	return call, false, false
-}
-
-func firstWord(text string) string {
-	if fields := strings.Fields(text); len(fields) > 0 {
-		return fields[0]
-	}
-	return ""
 }
 
 // Field decodes the call's own field (`drain_agent` of DRAIN_AGENT); false with an answer if it is absent or malformed.
@@ -88,4 +81,10 @@ func (c Call) Reply(w http.ResponseWriter, r *http.Request, value any) {
 		body[strings.ToLower(c.Type)] = value
 	}
 	JSON(w, r, body)
+}
+
+// HealthProtobuf is the protobuf form of a GET_HEALTH answer, the one call asked for so by probes.
+func HealthProtobuf(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/x-protobuf")
+	write(w, http.StatusOK, "\x08\x01\x12\x02\x08\x01")
 }
