@@ -14,6 +14,19 @@ type Call struct {
 	Body map[string]json.RawMessage // the whole message
 }
 
+// words differ between the agent and the rest.
+type words struct{ badProtobuf, contentType, accept string }
+
+func wordsOf(message string) words {
+	if message == "agent::Call" {
+		return words{"Failed to parse body into a protobuf object",
+			"Expecting 'Content-Type' of application/json or application/x-protobuf or application/recordio",
+			"Expecting 'Accept' to allow application/json or application/x-protobuf or application/recordio"}
+	}
+	return words{"Failed to parse body into Call protobuf", "Expecting 'Content-Type' of application/json or application/x-protobuf",
+		"Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'"}
+}
+
 const maxBody = 16 << 20
 
 // ReadCall reads a POSTed v1 call, or answers as the real one does and tells false. `message` is the protobuf's name
@@ -28,11 +41,11 @@ func ReadCall(w http.ResponseWriter, r *http.Request, message string, known func
 	case "":
 		Text(w, http.StatusBadRequest, "Expecting 'Content-Type' to be present")
 	case "application/x-protobuf":
-		Text(w, http.StatusBadRequest, "Failed to parse body into Call protobuf")
+		Text(w, http.StatusBadRequest, wordsOf(message).badProtobuf)
 	case "application/json":
 		return readJSONCall(w, r, message, known)
 	default:
-		Text(w, http.StatusUnsupportedMediaType, "Expecting 'Content-Type' of application/json or application/x-protobuf")
+		Text(w, http.StatusUnsupportedMediaType, wordsOf(message).contentType)
 	}
 	return call, false, false
 }
@@ -55,7 +68,7 @@ func readJSONCall(w http.ResponseWriter, r *http.Request, message string, known 
 	case strings.Contains(accept, "application/x-protobuf"):
 		return call, true, true
 	}
-	Text(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'")
+	Text(w, http.StatusNotAcceptable, wordsOf(message).accept)
 	return call, false, false
 }
 
