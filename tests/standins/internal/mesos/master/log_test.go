@@ -150,3 +150,11 @@ func TestTheLogSurvivesARestartAndIsLocked(t *testing.T) {
 		t.Errorf("read back %+v, %v", again.State(), err)
 	}
 }
+
+func TestARestartedMastersOldNodeIsNoSecondReplica(t *testing.T) {
+	peers := NewHTTPPeers("10.0.0.1:5050")
+	peers.Set([]string{"log-replica(1)@10.0.0.1:5050", "log-replica(1)@10.0.0.2:5050", "log-replica(1)@10.0.0.2:5050"})
+	if peers.Size() != 2 || len(peers.addrs) != 1 {
+		t.Errorf("size %d, others %v", peers.Size(), peers.addrs)
+	}
+}

@@ -27,12 +27,16 @@ func NewHTTPPeers(own string) *HTTPPeers { return &HTTPPeers{own: own, size: 1} 
 func (p *HTTPPeers) Set(pids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.addrs, p.size = nil, len(pids)
+	p.addrs = nil
+	known := map[string]bool{} // a restarted master's old node lives on beside its new one for a while
 	for _, pid := range pids {
-		if _, address, ok := strings.Cut(pid, "@"); ok && address != p.own {
+		_, address, ok := strings.Cut(pid, "@")
+		if ok && !known[address] && address != p.own {
 			p.addrs = append(p.addrs, address)
 		}
+		known[address] = true
 	}
+	p.size = len(known)
 }
 
 // Size is the metric registrar/log/ensemble_size: how many replicas are known to live.
