@@ -111,3 +111,15 @@ func bySequence(children []string) {
 	sequence := func(name string) string { return name[max(0, len(name)-10):] }
 	sort.Slice(children, func(i, j int) bool { return sequence(children[i]) < sequence(children[j]) })
 }
+
+// Leader reads who leads, without taking part; empty when nobody does. It fails
+// with zk.ErrNoNode when the leader's node vanishes between the two readings.
+func Leader(conn *zk.Conn, dir string) (string, error) {
+	children, _, err := conn.Children(dir)
+	if err != nil || len(children) == 0 {
+		return "", err
+	}
+	bySequence(children)
+	data, _, err := conn.Get(dir + "/" + children[0])
+	return string(data), err
+}
