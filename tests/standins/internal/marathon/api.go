@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -130,11 +131,20 @@ func (q *request) accepts() bool {
 	return accept == "" || strings.Contains(accept, "json") || strings.Contains(accept, "*/*") || strings.Contains(accept, "application/*")
 }
 
+// encode leaves < and > as they are.
+func encode(value any) ([]byte, error) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimRight(body.Bytes(), "\n"), err
+}
+
 func (q *request) json(status int, value any) {
 	if !q.accepts() {
 		status, value = http.StatusNotAcceptable, map[string]string{"message": "Not Acceptable"}
 	}
-	body, err := json.Marshal(value)
+	body, err := encode(value)
 	if err != nil {
 		jetty.Error(q.w, q.r, http.StatusInternalServerError, "Server Error")
 		return
@@ -144,7 +154,7 @@ func (q *request) json(status int, value any) {
 
 // jsonLocked encodes under the core's lock, which it releases before writing.
 func (q *request) jsonLocked(c *Core, status int, value any) {
-	body, err := json.Marshal(value)
+	body, err := encode(value)
 	c.unlock()
 	if err != nil {
 		jetty.Error(q.w, q.r, http.StatusInternalServerError, "Server Error")
@@ -176,7 +186,7 @@ func (q *request) problem(p *Problem) {
 	for key, value := range p.Extra {
 		body[key] = value
 	}
-	encoded, _ := json.Marshal(body)
+	encoded, _ := encode(body)
 	q.raw(p.Status, "application/json", encoded)
 }
 

@@ -37,7 +37,7 @@ func (c *Core) groupView(id string) map[string]any {
 		groups = append(groups, c.groupView(member))
 	}
 	view := map[string]any{"id": id, "apps": apps, "pods": []any{}, "groups": groups, "dependencies": []any{}, "version": c.version}
-	if id != "/" {
+	if path.Dir(id) == "/" && id != "/" { // only top groups enforce a role
 		view["enforceRole"] = false
 	}
 	return view

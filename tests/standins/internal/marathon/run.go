@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,6 +89,7 @@ type process struct {
 	core       *Core // of the leader
 	ui         string
 	abdicated  bool
+	ending     atomic.Bool
 	stopLeader context.CancelFunc
 }
 
@@ -120,10 +122,17 @@ func Run(args []string) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	caught := <-signals
-	p.conn.Close() // takes the latch away at once
 	if number, ok := caught.(syscall.Signal); ok {
-		os.Exit(128 + int(number))
+		p.end(128 + int(number))
 	}
+}
+
+// end takes the latch away at once, so that another may lead, and exits. The
+// closed connection must not be taken for a lost one.
+func (p *process) end(code int) {
+	p.ending.Store(true)
+	p.conn.Close()
+	os.Exit(code)
 }
 
 // connect waits for ZooKeeper within the connection timeout; afterwards the
@@ -154,7 +163,8 @@ func (p *process) connect() {
 	p.conn = conn
 	go func() {
 		for event := range events {
-			if event.State == zk.StateDisconnected || event.State == zk.StateExpired {
+			lost := event.State == zk.StateDisconnected || event.State == zk.StateExpired
+			if lost && !p.ending.Load() {
 				log.Print("Lost connection to ZooKeeper. Marathon will exit now.")
 				os.Exit(exitZKLost)
 			}
@@ -289,8 +299,7 @@ func (p *process) abdicate() {
 	p.lock.Unlock()
 	go func() {
 		time.Sleep(300 * time.Millisecond)
-		p.conn.Close()
-		os.Exit(exitLeadershipLost)
+		p.end(exitLeadershipLost)
 	}()
 }
 
@@ -346,8 +355,7 @@ func (p *process) register(ctx context.Context, core *Core) {
 	core.Session = driver.Session
 	if err := driver.Run(ctx); errors.Is(err, framework.ErrDisconnected) {
 		log.Print("Disconnected from Mesos; exiting")
-		p.conn.Close()
-		os.Exit(exitLeadershipLost)
+		p.end(exitLeadershipLost)
 	}
 }
 
