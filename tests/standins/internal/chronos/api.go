@@ -313,11 +313,11 @@ func (a *API) stat(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	sort.Float64s(times)
-	at := func(fraction float64) float64 {
+	at := func(fraction float64) Float {
 		if len(times) == 0 {
 			return 0
 		}
-		return times[min(len(times)-1, int(fraction*float64(len(times))))]
+		return Float(times[min(len(times)-1, int(fraction*float64(len(times))))])
 	}
 	sum := 0.0
 	for _, t := range times {
@@ -325,7 +325,7 @@ func (a *API) stat(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	answer(w, r, http.StatusOK, map[string]any{"taskStatHistory": []any{}, "histogram": map[string]any{
 		"75thPercentile": at(0.75), "95thPercentile": at(0.95), "98thPercentile": at(0.98), "99thPercentile": at(0.99),
-		"median": at(0.5), "mean": sum, "count": len(times)}})
+		"median": at(0.5), "mean": Float(sum), "count": len(times)}})
 }
 
 func (a *API) graph(w http.ResponseWriter, r *http.Request, form string) {

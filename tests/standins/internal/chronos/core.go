@@ -3,6 +3,7 @@ package chronos
 import (
 	"fmt"
 	"log"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -114,6 +115,7 @@ func (c *Core) Delete(name string) bool {
 	if c.jobs[name] == nil {
 		return false
 	}
+	c.orphan(name)
 	delete(c.jobs, name)
 	c.kill(name)
 	for id, r := range c.runs {
@@ -125,6 +127,23 @@ func (c *Core) Delete(name string) bool {
 		log.Printf("failed to remove job %s: %v", name, err)
 	}
 	return true
+}
+
+// orphan takes a parent's name off its children; one that has no other parent
+// goes on by the parent's schedule.
+func (c *Core) orphan(parent string) {
+	for _, child := range c.jobs {
+		at := slices.Index(child.Parents, parent)
+		if at < 0 {
+			continue
+		}
+		child.Parents = slices.Delete(slices.Clone(child.Parents), at, at+1)
+		if len(child.Parents) == 0 {
+			child.Schedule, child.ScheduleTimeZone = c.jobs[parent].Schedule, c.jobs[parent].ScheduleTimeZone
+		}
+		delete(c.ready[child.Name], parent)
+		c.save(child)
+	}
 }
 
 // Kill ends the tasks of a job.
@@ -272,7 +291,7 @@ func (c *Core) useOffer(offer framework.Offer) {
 	var tasks []framework.Task
 	for _, r := range c.pending() {
 		job := c.jobs[r.job]
-		resources, _, ok := pool.Take(framework.Need{CPUs: job.CPUs, Mem: job.Mem, Disk: job.Disk})
+		resources, _, ok := pool.Take(framework.Need{CPUs: float64(job.CPUs), Mem: float64(job.Mem), Disk: float64(job.Disk)})
 		if !ok {
 			continue
 		}
@@ -349,6 +368,10 @@ func (c *Core) succeeded(job *Job) {
 	job.ErrorsSinceLastSuccess = 0
 	job.LastSuccess = time.Now().UTC().Format(stampForm)
 	c.statuses[job.Name] = "success"
+	if job.Schedule != nil {
+		schedule, err := ParseSchedule(*job.Schedule, time.Now())
+		job.Disabled = job.Disabled || err == nil && schedule.Repeats == 0 // its last run
+	}
 	c.save(job)
 	for _, child := range c.jobs {
 		for _, parent := range child.Parents {

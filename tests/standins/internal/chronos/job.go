@@ -12,7 +12,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+
+	"toots.test/standins/internal/decimal"
 )
+
+// Float is a number that always shows a fraction.
+type Float = decimal.Float
 
 // Variable of a job's environment.
 type Variable struct {
@@ -36,9 +41,9 @@ type Job struct {
 	ErrorCount             int        `json:"errorCount"`
 	LastSuccess            string     `json:"lastSuccess"`
 	LastError              string     `json:"lastError"`
-	CPUs                   float64    `json:"cpus"`
-	Disk                   float64    `json:"disk"`
-	Mem                    float64    `json:"mem"`
+	CPUs                   Float      `json:"cpus"`
+	Disk                   Float      `json:"disk"`
+	Mem                    Float      `json:"mem"`
 	Disabled               bool       `json:"disabled"`
 	SoftError              bool       `json:"softError"`
 	DataProcessingJobType  bool       `json:"dataProcessingJobType"`
@@ -83,7 +88,7 @@ type Container struct {
 
 // Defaults of the mesos_task_ flags.
 type Defaults struct {
-	CPUs, Mem, Disk float64
+	CPUs, Mem, Disk Float
 	User            string
 }
 

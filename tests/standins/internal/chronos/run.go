@@ -132,7 +132,8 @@ func (p *process) listen() {
 }
 
 func (p *process) defaults() Defaults {
-	return Defaults{CPUs: p.flags.Float("mesos_task_cpu"), Mem: p.flags.Float("mesos_task_mem"), Disk: p.flags.Float("mesos_task_disk"), User: p.flags.Get("user")}
+	number := func(name string) Float { return Float(p.flags.Float(name)) }
+	return Defaults{CPUs: number("mesos_task_cpu"), Mem: number("mesos_task_mem"), Disk: number("mesos_task_disk"), User: p.flags.Get("user")}
 }
 
 func (p *process) leading() *Core {

@@ -2,19 +2,10 @@ package chronos
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"toots.test/standins/internal/framework"
 )
-
-func decimal(f float64) string {
-	text := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(text, ".") {
-		text += ".0"
-	}
-	return text
-}
 
 // taskFor builds what is launched for a run.
 func taskFor(job *Job, r *run, host string, resources []framework.Resource) framework.Task {
@@ -32,9 +23,9 @@ func taskFor(job *Job, r *run, host string, resources []framework.Resource) fram
 	add("CHRONOS_JOB_OWNER", job.Owner)
 	add("CHRONOS_JOB_NAME", job.Name)
 	add("HOST", host)
-	add("CHRONOS_RESOURCE_MEM", decimal(job.Mem))
-	add("CHRONOS_RESOURCE_CPU", decimal(job.CPUs))
-	add("CHRONOS_RESOURCE_DISK", decimal(job.Disk))
+	add("CHRONOS_RESOURCE_MEM", job.Mem.String())
+	add("CHRONOS_RESOURCE_CPU", job.CPUs.String())
+	add("CHRONOS_RESOURCE_DISK", job.Disk.String())
 	add("CHRONOS_JOB_RUN_TIME", fmt.Sprint(r.due.UnixMilli()))
 	add("CHRONOS_JOB_RUN_ATTEMPT", fmt.Sprint(r.attempt))
 	for _, variable := range job.EnvironmentVariables {

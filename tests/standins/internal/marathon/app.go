@@ -10,25 +10,13 @@ package marathon
 
 import (
 	"encoding/json"
-	"strconv"
-	"strings"
 	"time"
+
+	"toots.test/standins/internal/decimal"
 )
 
-// Float prints as a JSON number with a fraction, as Marathon's do.
-type Float float64
-
-// MarshalJSON writes 32 as 32.0.
-func (f Float) MarshalJSON() ([]byte, error) { return []byte(f.String()), nil }
-
-// String is the same text, which also appears in a task's environment.
-func (f Float) String() string {
-	text := strconv.FormatFloat(float64(f), 'f', -1, 64)
-	if !strings.Contains(text, ".") {
-		text += ".0"
-	}
-	return text
-}
+// Float is a number that always shows a fraction.
+type Float = decimal.Float
 
 // Network mode of an app.
 type Network struct {
