@@ -223,11 +223,18 @@ func (a *API) fixSchedule(job *Job) error {
 	return nil
 }
 
-// names lists the jobs in order.
+// names lists the jobs in order. A job whose parent is unknown was accepted and
+// stored, but never enters the graph that the API shows.
 func (c *Core) names() []string {
 	names := make([]string, 0, len(c.jobs))
-	for name := range c.jobs {
-		names = append(names, name)
+	for name, job := range c.jobs {
+		known := true
+		for _, parent := range job.Parents {
+			known = known && c.jobs[parent] != nil
+		}
+		if known {
+			names = append(names, name)
+		}
 	}
 	sort.Strings(names)
 	return names
