@@ -86,6 +86,13 @@ func (c *Core) unlock() {
 	}
 }
 
+// Connect tells where the present subscription is found.
+func (c *Core) Connect(session func() *framework.Session) {
+	c.lock.Lock()
+	defer c.unlock()
+	c.Session = session
+}
+
 func (c *Core) send(call func(*framework.Session) error) { c.outbox = append(c.outbox, call) }
 
 func (c *Core) save(job *Job) {

@@ -244,7 +244,7 @@ func (p *process) register(ctx context.Context, core *Core) {
 		log.Printf("Registered as %s to master %s", event.Subscribed.FrameworkID.Value, master.Endpoint())
 		core.Registered(event.Subscribed.FrameworkID.Value)
 	}
-	core.Session = driver.Session
+	core.Connect(driver.Session)
 	if err := driver.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Print(err)
 	}

@@ -188,6 +188,13 @@ func (c *Core) nextVersion() string {
 	return Timestamp(now)
 }
 
+// Connect tells where the present subscription is found.
+func (c *Core) Connect(session func() *framework.Session) {
+	c.lock.Lock()
+	defer c.unlock()
+	c.Session = session
+}
+
 // send queues a call to the master.
 func (c *Core) send(call func(*framework.Session) error) { c.outbox = append(c.outbox, call) }
 

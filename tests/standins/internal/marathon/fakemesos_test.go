@@ -112,7 +112,7 @@ func newCore(t *testing.T, mesos bool) (*Core, *fakeMesos) {
 		t.Fatalf("first event %+v, %v", event, err)
 	}
 	core.SetFrameworkID(event.Subscribed.FrameworkID.Value)
-	core.Session = func() *framework.Session { return session }
+	core.Connect(func() *framework.Session { return session })
 	go func() {
 		for {
 			event, err := session.Next()

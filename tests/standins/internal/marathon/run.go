@@ -352,7 +352,7 @@ func (p *process) register(ctx context.Context, core *Core) {
 		p.lock.Unlock()
 		core.Registered()
 	}
-	core.Session = driver.Session
+	core.Connect(driver.Session)
 	if err := driver.Run(ctx); errors.Is(err, framework.ErrDisconnected) {
 		log.Print("Disconnected from Mesos; exiting")
 		p.end(exitLeadershipLost)
