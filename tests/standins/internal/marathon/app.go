@@ -2,7 +2,7 @@
 // HTTP API on leader and standby, and a scheduler that runs apps on the Mesos
 // that leads.
 //
-// Owns: the app model (app.go, parse.go), deployments (deploy.go), the scheduler
+// Owns: the app model (app.go, parse.go), deployments (deploy.go, rollout.go), the scheduler
 // (core.go, schedule.go, task.go, health.go), the state in ZooKeeper (store.go),
 // events (events.go), the API (api*.go), the standby (standby.go) and the
 // process (run.go). Imports framework, latch, scallop and jetty.
