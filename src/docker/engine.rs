@@ -9,6 +9,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    TagImageOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use futures::StreamExt as _;
@@ -192,6 +193,15 @@ impl Engine {
         };
         tokio::time::timeout(ANSWER, read).await.map_err(|_| DockerError::Deadline { what: what.clone(), limit: ANSWER })??;
         Ok(out)
+    }
+
+    /// Gives an image a name besides its digest, so that what asks for the name finds it here and people can read the list of images.
+    ///
+    /// # Errors
+    /// When the image is not there.
+    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        answer(&format!("tag {image}"), ANSWER, self.docker.tag_image(image, Some(options))).await
     }
 
     /// The digest behind a reference, asked of its registry through this Engine; nothing is pulled.

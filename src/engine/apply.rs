@@ -145,7 +145,13 @@ async fn pull(cx: &Context, host: &HostRun, phase: &str, image: &ImageRef, diges
         let mut failure = failure::of(phase, &title, &error);
         failure.hints = pull_hints(image);
         Box::new(failure)
-    })
+    })?;
+    if digest.is_some() {
+        // A pull by digest leaves the image without a name.
+        let tagged = host.engine.tag(&reference, image.repository(), image.tag()).await;
+        tagged.map_err(|error| Box::new(failure::of(phase, &title, &error)))?;
+    }
+    Ok(())
 }
 
 fn pull_hints(image: &ImageRef) -> Vec<String> {

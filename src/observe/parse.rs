@@ -168,7 +168,17 @@ fn listener(line: &str) -> Option<Listener> {
         }
         None => (None, None),
     };
-    Some(Listener { protocol: protocol.into(), address: address.parse().ok()?, port: port.parse().ok()?, process, pid, container: None })
+    let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let holders = line.split("pid=").skip(1).filter_map(number).collect();
+    Some(Listener {
+        protocol: protocol.into(),
+        address: address.parse().ok()?,
+        port: port.parse().ok()?,
+        process,
+        pid,
+        holders,
+        container: None,
+    })
 }
 
 #[cfg(test)]

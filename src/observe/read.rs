@@ -66,8 +66,8 @@ pub async fn read(session: &Arc<dyn Session>, engine: &Engine, request: &Request
     };
     if let DockerStatus::Up { containers, .. } = &status.host.docker {
         for listener in &mut status.host.listeners {
-            let id = listener.pid.and_then(|pid| status.owners.get(&pid));
-            listener.container = id.and_then(|id| containers.iter().find(|c| c.id == *id)).map(|c| c.name.clone());
+            let ids = listener.holders.iter().filter_map(|pid| status.owners.get(pid));
+            listener.container = ids.filter_map(|id| containers.iter().find(|c| c.id == *id)).map(|c| c.name.clone()).next();
         }
     }
     Ok(status.host)

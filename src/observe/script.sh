@@ -46,14 +46,13 @@ done | put contents
 for d in $data; do if [ -d "$d" ] && [ -n "$(ls -A "$d" 2>/dev/null)" ]; then echo "$d"; fi; done | put data
 awk '/^# toots begin$/{on=1;next} /^# toots end$/{on=0} on' /etc/hosts | put hosts
 
-if command -v ss >/dev/null; then ss -H -lntup 2>/dev/null | put sockets; fi
+sockets=$(ss -H -lntup 2>/dev/null)
+text sockets "$sockets"
 # Which container a listener belongs to is in the cgroup path of its process.
-if command -v ss >/dev/null; then
-  ss -H -lntup 2>/dev/null | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2 | while read -r pid; do
-    c=$(grep -o '[0-9a-f]\{64\}' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
-    if [ -n "$c" ]; then echo "$pid $c"; fi
-  done | put owners
-fi
+printf '%s' "$sockets" | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2 | while read -r pid; do
+  c=$(grep -o '[0-9a-f]\{64\}' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
+  if [ -n "$c" ]; then echo "$pid $c"; fi
+done | put owners
 
 # Reached: connected, or refused at once by the other side. Not reached: no answer, or no route.
 if command -v bash >/dev/null && command -v timeout >/dev/null; then

@@ -110,6 +110,8 @@ pub struct Listener {
     pub process: Option<String>,
     /// Process id, when it could be read.
     pub pid: Option<u32>,
+    /// All processes that hold the socket; of those that hand it on to each other some may be gone a moment later.
+    pub holders: Vec<u32>,
     /// Container name when the process runs in one of the host's containers.
     pub container: Option<String>,
 }

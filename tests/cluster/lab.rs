@@ -153,9 +153,11 @@ pub fn proxies(lab: &Lab, delay: Duration) -> Proxies {
         let address = format!("10.42.7.{n}");
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let port = proxy(format!("{address}:22"), delay, std::sync::Arc::clone(&count));
-        for line in known.lines().filter(|line| line.starts_with(&format!("{address} "))) {
-            lines.push_str(&line.replacen(&address, &format!("[127.0.0.1]:{port}"), 1));
-            lines.push('\n');
+        // `name,address type key`
+        for (names, key) in known.lines().filter_map(|line| line.split_once(' ')) {
+            if names.split(',').any(|name| name == address) {
+                lines.push_str(&format!("[127.0.0.1]:{port} {key}\n"));
+            }
         }
         counts.insert(host.to_owned(), count);
         ports.insert(host, port);
