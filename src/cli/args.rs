@@ -265,11 +265,32 @@ pub struct Init {
     #[arg(long, value_delimiter = ',', value_name = "IP,…")]
     pub edges: Vec<std::net::IpAddr>,
     /// The network interface that holds the addresses.
-    #[arg(long, default_value = "eth0")]
-    pub nic: String,
-    /// The cluster's name.
-    #[arg(long, default_value = "dc1")]
-    pub cluster: String,
+    #[arg(long)]
+    pub nic: Option<String>,
+    /// The cluster's name, also Consul's datacenter.
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Domain of Consul's DNS.
+    #[arg(long, value_name = "DOMAIN")]
+    pub in_domain: Option<String>,
+    /// Additional domain of the balancer.
+    #[arg(long, value_name = "DOMAIN")]
+    pub ex_domain: Option<String>,
+    /// Address that one edge holds.
+    #[arg(long, value_name = "IP")]
+    pub vip: Option<std::net::IpAddr>,
+    /// NFS export of slaves with persistent storage.
+    #[arg(long, value_name = "HOST:/PATH")]
+    pub nfs: Option<String>,
+    /// Private registry.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub registry: Option<String>,
+    /// CA certificate of the registry.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<String>,
+    /// Switches of optional components to turn on (see inventory.toml.example); may be repeated.
+    #[arg(long, value_name = "SWITCH")]
+    pub with: Vec<String>,
     /// Write here instead of printing; an existing file is not replaced.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

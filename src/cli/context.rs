@@ -193,6 +193,11 @@ impl Dialer {
         let hosts = inventory.hosts.iter().map(|host| (host.name.clone(), host_settings(inventory, host, connection))).collect();
         Self { connector: Connector::new(settings, ask), hosts }
     }
+
+    /// The connector itself, for questions that need no session.
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
 }
 
 /// How one host is reached.

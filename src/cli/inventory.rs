@@ -1,11 +1,11 @@
 //! `toots inventory check`, `import` and `toots init`; no host is contacted.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use super::args::{Init, Source};
 use super::exit::Exit;
 use super::{context, output};
+use crate::inventory::Draft;
 use crate::spec::Role;
 
 /// `toots inventory check`
@@ -51,18 +51,20 @@ pub(super) fn import(file: &Path) -> Exit {
 
 /// `toots init`
 pub(super) fn init(args: &Init) -> Exit {
-    let list = |addresses: &[std::net::IpAddr]| addresses.iter().map(|a| format!("\"{a}\"")).collect::<Vec<_>>().join(", ");
-    let mut text = String::new();
-    let _ = writeln!(text, "# The cluster's name, also Consul's datacenter.\ncluster = \"{}\"\n", args.cluster);
-    let _ = writeln!(
-        text,
-        "# Three, five or seven: the cluster goes on when one, two or three of them fail.\nmasters = [{}]",
-        list(&args.masters)
-    );
-    let _ = writeln!(text, "\n# They run the applications. A host may be in several lists.\nslaves = [{}]", list(&args.slaves));
-    let _ = writeln!(text, "\n# They let the world in.\nedges = [{}]\n", list(&args.edges));
-    let _ = writeln!(text, "[network]\n# The interface that holds the addresses above.\nnic = \"{}\"", args.nic);
-    text.push_str("\n# Everything else has a default; inventory.toml.example of the project shows it all.\n");
+    let text = crate::inventory::draft(&Draft {
+        cluster: args.cluster.clone(),
+        masters: args.masters.clone(),
+        slaves: args.slaves.clone(),
+        edges: args.edges.clone(),
+        nic: args.nic.clone(),
+        in_domain: args.in_domain.clone(),
+        ex_domain: args.ex_domain.clone(),
+        vip: args.vip,
+        nfs: args.nfs.clone(),
+        registry: args.registry.clone(),
+        ca: args.ca.clone(),
+        switches: args.with.clone(),
+    });
     let name = args.out.as_ref().map_or_else(|| "the inventory".to_owned(), |path| path.display().to_string());
     if let Err(errors) = crate::inventory::parse(&text, &name, Path::new(".")) {
         eprintln!("{errors}");

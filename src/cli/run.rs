@@ -45,7 +45,7 @@ async fn dispatch(command: Command) -> Exit {
         Command::Inventory(InventoryCommand::Check(source)) => inventory::check(&source),
         Command::Inventory(InventoryCommand::Import { file }) => inventory::import(&file),
         Command::Render(args) => render::render(&args),
-        Command::Ssh(Ssh::Explain { host, source }) => ssh::explain(&host, &source),
+        Command::Ssh(Ssh::Explain { host, source }) => ssh::explain(&host, &source).await,
         Command::Ssh(Ssh::Trust { hosts, source, yes }) => ssh::trust(&hosts, &source, yes).await,
         Command::Init(args) => inventory::init(&args),
         Command::Completions { shell } => {

@@ -76,13 +76,14 @@ pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
         for component in &host.components {
             let Some(web) = &component.web else { continue };
             let leader = ended.verdicts.get(&component.name).and_then(|verdict| verdict.leader.as_ref());
-            if leader.is_some_and(|leader| *leader != host.name) || out.iter().any(|seen| seen.service == component.name.as_str()) {
+            let service = component.gate.as_deref().unwrap_or(component.name.as_str());
+            if leader.is_some_and(|leader| *leader != host.name) || out.iter().any(|seen| seen.service == service) {
                 continue;
             }
             let address = if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() };
             let reach = if host.roles.contains(&Role::Edge) { "everyone who reaches the edge" } else { "hosts of the cluster's network" };
             out.push(WebAddress {
-                service: component.name.to_string(),
+                service: service.to_owned(),
                 url: format!("http://{address}:{}{}", web.port, if web.path == "/" { "" } else { &web.path }),
                 reach: reach.into(),
             });

@@ -96,9 +96,7 @@ fn transport_lost(error: &DockerError) -> bool {
 }
 
 async fn docker(engine: &Engine) -> Result<DockerStatus, DockerError> {
-    // The first call finds out how the Engine is reached; the others then share its connection or open their own.
-    let version = engine.version().await?;
-    let (containers, images) = tokio::try_join!(engine.containers(), engine.images())?;
+    let (version, containers, images) = tokio::try_join!(engine.version(), engine.containers(), engine.images())?;
     Ok(DockerStatus::Up { engine: version, containers, images })
 }
 

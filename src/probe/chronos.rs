@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
+
 use super::answer::{Answer, ProbeError, show, split_authority};
 use super::framework::{self, Framework, runs_on};
 use super::http::{Http, Reply};
@@ -29,7 +31,16 @@ fn active(frameworks: &[Framework]) -> Vec<&Framework> {
 
 /// Asks Mesos, then the leader, then the others.
 pub async fn read(members: &[Member], context: &Context) -> Reading {
-    let frameworks = framework::read(context).await;
+    // A connection alone is no question and ends nobody, so they are made while Mesos is asked.
+    let mut ways: Vec<Option<Http>> = members
+        .iter()
+        .map(|member| {
+            let session = Arc::clone(member.session.as_ref()?);
+            Some(Http::new(session, member.address.to_string(), context.ports.chronos, context.deadline))
+        })
+        .collect();
+    let knocks = join_all(ways.iter_mut().flatten().map(Http::knock));
+    let (frameworks, _) = tokio::join!(framework::read(context), knocks);
     let not_asked = |why: &str| members.iter().map(|m| m.session.as_ref().map(|_| Err(ProbeError::NotAsked(why.to_owned())))).collect();
     let first = match &frameworks {
         Ok(list) => match active(list).as_slice() {
@@ -44,17 +55,16 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
         Err(_) => return Reading { leaders: not_asked("Mesos cannot say where it leads, and a question could end a standby"), frameworks },
     };
     let mut leaders: Vec<Option<Answer<String>>> = not_asked("the leader did not answer, and a question could end a standby");
-    let mut order: Vec<usize> = (0..members.len()).collect();
-    order.sort_by_key(|i| *i != first);
-    for index in order {
-        let member = &members[index];
-        let Some(session) = &member.session else { continue };
-        let mut http = Http::new(Arc::clone(session), member.address.to_string(), context.ports.chronos, context.deadline);
-        let answer = ask_instance(&mut http).await;
-        let goes_on = answer.is_ok();
-        leaders[index] = Some(answer);
-        if !goes_on {
-            break;
+    let Some(Some(way)) = ways.get_mut(first) else { return Reading { frameworks, leaders } };
+    let answer = ask_instance(way).await;
+    let goes_on = answer.is_ok();
+    leaders[first] = Some(answer);
+    if goes_on {
+        let others = ways.iter_mut().enumerate().filter(|(index, _)| *index != first);
+        let answers =
+            join_all(others.filter_map(|(index, way)| way.as_mut().map(|way| async move { (index, ask_instance(way).await) }))).await;
+        for (index, answer) in answers {
+            leaders[index] = Some(answer);
         }
     }
     Reading { frameworks, leaders }

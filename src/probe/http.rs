@@ -103,6 +103,15 @@ impl Http {
         self
     }
 
+    /// Connects ahead of the first question, so that it costs no further wait. Nothing is asked; a failure shows with that question.
+    pub async fn knock(&mut self) {
+        if self.connection.is_none()
+            && let Ok(Ok(connection)) = tokio::time::timeout(self.deadline, self.connect("connect")).await
+        {
+            self.connection = Some(connection);
+        }
+    }
+
     /// Asks with GET.
     ///
     /// # Errors

@@ -143,24 +143,28 @@ async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Conte
     struct Version {
         version: String,
     }
-    let mut http = Http::new(Arc::clone(session), member.address.to_string(), context.ports.mesos, context.deadline);
-    let health = http.post("/api/v1", r#"{"type":"GET_HEALTH"}"#).await.and_then(|r| parse_health(&r));
-    if let Err(error @ (ProbeError::Unreachable { .. } | ProbeError::Silent { .. })) = &health {
-        // A master that does not answer would only add its limit three times more.
-        return Answers { metrics: Err(error.clone()), version: Err(error.clone()), slaves: Err(error.clone()), health };
-    }
-    let metrics = async {
-        const PATH: &str = "/metrics/snapshot";
-        parse_metrics(&http.get(PATH).await?.ok(PATH)?.body)
-    }
-    .await;
-    let version = http.get_json::<Version>("/version").await.map(|v| v.version);
-    let slaves = if health == Ok(Health::Healthy) && !context.slaves.is_empty() {
-        const PATH: &str = "/slaves";
-        async { parse_slaves(&http.get(PATH).await?.ok(PATH)?.body) }.await
-    } else {
-        Err(ProbeError::NotAsked("it does not lead, or no slaves are expected".into()))
+    let http = || Http::new(Arc::clone(session), member.address.to_string(), context.ports.mesos, context.deadline);
+    let leading = async {
+        let mut http = http();
+        let health = http.post("/api/v1", r#"{"type":"GET_HEALTH"}"#).await.and_then(|r| parse_health(&r));
+        let slaves = if health == Ok(Health::Healthy) && !context.slaves.is_empty() {
+            const PATH: &str = "/slaves";
+            async { parse_slaves(&http.get(PATH).await?.ok(PATH)?.body) }.await
+        } else {
+            Err(ProbeError::NotAsked("it does not lead, or no slaves are expected".into()))
+        };
+        (health, slaves)
     };
+    let own = async {
+        let mut http = http();
+        let metrics = async {
+            const PATH: &str = "/metrics/snapshot";
+            parse_metrics(&http.get(PATH).await?.ok(PATH)?.body)
+        }
+        .await;
+        (metrics, http.get_json::<Version>("/version").await.map(|v| v.version))
+    };
+    let ((health, slaves), (metrics, version)) = tokio::join!(leading, own);
     Answers { health, metrics, version, slaves }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use indicatif::DecimalBytes;
+
 use unicode_width::UnicodeWidthChar;
 
 use crate::event::escape;
@@ -105,12 +107,11 @@ pub(super) fn millis(ms: u64) -> String {
     duration(Duration::from_millis(ms))
 }
 
-/// `34.2 of 120.0 MB`, `34.2 MB`.
+/// `34.25 MB of 120.00 MB`, `34.25 MB`.
 pub(super) fn bytes(done: u64, total: Option<u64>) -> String {
-    let mb = |b: u64| format!("{}.{}", b / 1_000_000, b % 1_000_000 / 100_000);
     match total {
-        Some(total) => format!("{} of {} MB", mb(done), mb(total)),
-        None => format!("{} MB", mb(done)),
+        Some(total) => format!("{} of {}", DecimalBytes(done), DecimalBytes(total)),
+        None => DecimalBytes(done).to_string(),
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     fn numbers_as_people_read_them() {
         let of = |s: f64| duration(Duration::from_secs_f64(s));
         assert_eq!([of(0.85), of(41.9), of(125.0), of(3725.0)], ["0.8 s", "41 s", "2 min 05 s", "1 h 02 min"]);
-        assert_eq!(bytes(34_250_000, Some(120_000_000)), "34.2 of 120.0 MB");
+        assert_eq!(bytes(34_250_000, Some(120_000_000)), "34.25 MB of 120.00 MB");
         assert_eq!(names(["a", "b", "c"], 2), "a, b and 1 more");
         assert_eq!(names(["a", "b"], 2), "a, b");
         assert_eq!(clean("a\n  b\x1b[m"), "a b\\x1b[m");

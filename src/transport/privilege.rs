@@ -51,6 +51,21 @@ if command -v sudo >/dev/null 2>&1; then if m=$(sudo -n -- sh -c : 2>&1); then e
 if command -v doas >/dev/null 2>&1; then if m=$(doas -n sh -c : 2>&1); then echo "doas yes"; else echo "doas no $m" | head -n 1; fi; fi
 exit 0"#;
 
+/// Exit status of [`at_once`] when root cannot be had: the one that no program of a script uses.
+pub(super) const NO_WAY: u32 = 213;
+
+/// The first privileged command of a session, as root in whatever way the host allows, so that the question costs no round trip of its own.
+/// When there is no way nothing is run, and [`PROBE`] then says why.
+pub(super) fn at_once(command: &str) -> String {
+    let command = super::quote(command);
+    format!(
+        "if [ \"$(id -u)\" = 0 ]; then exec sh -c {command}; fi
+if sudo -n -- sh -c : </dev/null >/dev/null 2>&1; then exec sudo -n -- sh -c {command}; fi
+if doas -n sh -c : </dev/null >/dev/null 2>&1; then exec doas -n sh -c {command}; fi
+exit {NO_WAY}"
+    )
+}
+
 /// The answers to [`PROBE`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {

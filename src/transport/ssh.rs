@@ -19,7 +19,7 @@ use super::{
     exec::{self, Job},
     gate::{Gate, Permit},
     handler::{Guard, Watch, shown},
-    privilege::{Found, PROBE, Way},
+    privilege::{Found, NO_WAY, PROBE, Way, at_once},
     stream::{self, Kind},
 };
 use crate::spec::HostName;
@@ -278,6 +278,13 @@ impl Session for SshSession {
     }
 
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
+        if exec.privileged && self.mode == PrivilegeMode::Auto && self.way.get().is_none() {
+            let job = Job { command: at_once(&exec.command), stdin: exec.stdin.clone(), max_output: exec.max_output };
+            let output = self.run(job, exec.deadline, "run a command").await?;
+            if output.status != NO_WAY {
+                return Ok(output);
+            }
+        }
         let (command, preface) = self.wrap(exec.command, exec.privileged).await?;
         let stdin = if preface.is_empty() {
             exec.stdin

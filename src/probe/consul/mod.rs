@@ -71,46 +71,45 @@ async fn agent(http: &mut Http) -> Answer<Agent> {
     parse_agent(&http.get(PATH).await?.ok(PATH)?.body)
 }
 
+/// Six questions over three connections: one connection would wait six times, six would cost six channels.
 async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
-    let mut http = http(session, member, context);
-    let agent = agent(&mut http).await;
-    if let Err(error) = agent {
-        // A server that does not even answer about itself would only add its limit five times more.
-        let why = || error.clone();
-        return Answers {
-            leader: Err(why()),
-            raft: Err(why()),
-            health: Err(why()),
-            consistent: Err(why()),
-            members: Err(why()),
-            agent: Err(error),
-        };
-    }
-    let leader = http.get_json("/v1/status/leader").await;
-    let raft = async {
-        const PATH: &str = "/v1/operator/raft/configuration?stale";
-        parse_raft(&http.get(PATH).await?.ok(PATH)?.body)
-    }
-    .await;
-    let health = async {
-        const PATH: &str = "/v1/operator/autopilot/health";
-        let reply = http.get(PATH).await?;
-        // 429 is the answer of an unhealthy cluster, with the same body.
-        if reply.status == 200 || reply.status == 429 { parse_health(reply.status, &reply.body) } else { Err(reply.unwanted(PATH)) }
-    }
-    .await;
-    let consistent = async {
-        const PATH: &str = "/v1/kv/toots/proof?consistent";
-        let reply = http.get(PATH).await?;
-        // 404 without a word is the answer of a leader that has made sure of its followers and holds no such key.
-        if reply.status == 200 || (reply.status == 404 && reply.body.is_empty()) { Ok(()) } else { Err(reply.unwanted(PATH)) }
-    }
-    .await;
-    let members = async {
-        const PATH: &str = "/v1/agent/members";
-        parse_members(&http.get(PATH).await?.ok(PATH)?.body)
-    }
-    .await;
+    let about_itself = async {
+        let mut http = http(session, member, context);
+        (agent(&mut http).await, http.get_json("/v1/status/leader").await)
+    };
+    let about_the_servers = async {
+        let mut http = http(session, member, context);
+        let raft = async {
+            const PATH: &str = "/v1/operator/raft/configuration?stale";
+            parse_raft(&http.get(PATH).await?.ok(PATH)?.body)
+        }
+        .await;
+        let health = async {
+            const PATH: &str = "/v1/operator/autopilot/health";
+            let reply = http.get(PATH).await?;
+            // 429 is the answer of an unhealthy cluster, with the same body.
+            if reply.status == 200 || reply.status == 429 { parse_health(reply.status, &reply.body) } else { Err(reply.unwanted(PATH)) }
+        }
+        .await;
+        (raft, health)
+    };
+    let about_the_cluster = async {
+        let mut http = http(session, member, context);
+        let consistent = async {
+            const PATH: &str = "/v1/kv/toots/proof?consistent";
+            let reply = http.get(PATH).await?;
+            // 404 without a word is the answer of a leader that has made sure of its followers and holds no such key.
+            if reply.status == 200 || (reply.status == 404 && reply.body.is_empty()) { Ok(()) } else { Err(reply.unwanted(PATH)) }
+        }
+        .await;
+        let members = async {
+            const PATH: &str = "/v1/agent/members";
+            parse_members(&http.get(PATH).await?.ok(PATH)?.body)
+        }
+        .await;
+        (consistent, members)
+    };
+    let ((agent, leader), (raft, health), (consistent, members)) = tokio::join!(about_itself, about_the_servers, about_the_cluster);
     Answers { agent, leader, raft, health, consistent, members }
 }
 
