@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response, body::Incoming, header::HOST};
+use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OnceCell;
 
@@ -39,7 +40,8 @@ impl Connections {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = path.parse().map_err(std::io::Error::other)?;
-        parts.headers.insert(HOST, hyper::header::HeaderValue::from_static("docker"));
+        parts.headers.insert(HOST, HeaderValue::from_static("docker"));
+        url_alphabet(&mut parts.headers);
         let request = Request::from_parts(parts, body.map_err(Into::into).boxed_unsync());
         let mut sender = match self.take() {
             Some(sender) => sender,
@@ -87,5 +89,36 @@ impl Connections {
             }
             Err(other) => Err(other),
         }
+    }
+}
+
+/// The Engine reads the login in the alphabet for URLs; bollard 0.21 writes it in the standard one, which differs for some passwords.
+fn url_alphabet(headers: &mut HeaderMap) {
+    let Some(login) = headers.get_mut("x-registry-auth") else { return };
+    let translated: Vec<u8> = login
+        .as_bytes()
+        .iter()
+        .map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        })
+        .collect();
+    if let Ok(mut value) = HeaderValue::from_bytes(&translated) {
+        value.set_sensitive(true);
+        *login = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_written_for_urls() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-registry-auth", HeaderValue::from_static("ab+/cd=="));
+        url_alphabet(&mut headers);
+        assert_eq!(headers["x-registry-auth"], "ab-_cd==");
     }
 }

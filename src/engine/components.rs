@@ -167,5 +167,8 @@ async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &
 async fn quorum_views(gates: &Gates<'_>) -> Vec<Verdict> {
     let names: BTreeSet<ComponentName> =
         gates.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum).map(|c| c.name.clone()).collect();
-    join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await.into_iter().flatten().collect()
+    let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
+    // A component that has no gate says nothing of its members, and unknown counts as down.
+    let unknown = |name: &ComponentName| Verdict { service: name.to_string(), members: gates.holders(name).len(), ..Verdict::default() };
+    names.iter().zip(verdicts).map(|(name, verdict)| verdict.unwrap_or_else(|| unknown(name))).collect()
 }
