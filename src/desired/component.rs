@@ -68,7 +68,9 @@ pub(super) fn desired(
             (image, digest)
         })
         .collect();
+    let requires = component.requires.iter().filter(|requirement| requirement.concerns(&container.image)).cloned().collect();
     Ok(ComponentDesired {
+        requires,
         name: component.name.clone(),
         after: component.after.iter().filter(|after| used.contains(*after)).cloned().collect(),
         quorum: component.quorum,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::{
-    ClusterName, ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, NodeRecord, ProbeSpec, Role, Secret, WebSpec,
+    ClusterName, ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, NodeRecord, ProbeSpec, Requirement, Role, Secret,
+    WebSpec,
 };
 
 /// What earlier runs wrote down on the hosts, read back from them. Empty before the first run and offline.
@@ -80,6 +81,8 @@ pub struct ComponentDesired {
     pub ports: Vec<(u16, String, String)>,
     /// Ordinary probes.
     pub probes: Vec<ProbeSpec>,
+    /// What its image needs of the host.
+    pub requires: Vec<Requirement>,
     /// Its web interface.
     pub web: Option<WebSpec>,
     /// Where its data lies on the host (tells a host with data from an empty one).

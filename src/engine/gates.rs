@@ -18,6 +18,8 @@ use crate::spec::{ComponentName, HostName};
 const FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two questions.
 const SLOWEST: Duration = Duration::from_secs(2);
+/// More restarts than a first start needs.
+const REPEATED: i64 = 5;
 /// A gate that is being waited for is heard of this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -89,6 +91,7 @@ impl Gates<'_> {
                 return Ok(verdict);
             }
             if started.elapsed() >= self.cx.timeouts.gate || self.cx.cancel.is_cancelled() {
+                faults.extend(self.ill(component).await);
                 self.cx.events.send(Event::GateFailed { service: component.to_string(), faults: faults.clone() });
                 return Err(faults);
             }
@@ -100,6 +103,32 @@ impl Gates<'_> {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(SLOWEST);
         }
+    }
+
+    /// Containers of the component that do not run, or that end again and again, with their last lines. One restart is no illness: some
+    /// programs wait for others by ending.
+    async fn ill(&self, component: &ComponentName) -> Vec<String> {
+        let asked = self.holders(component).into_iter().filter_map(|(host, wanted)| {
+            let run = self.hosts.get(&host)?;
+            let name = wanted.container.name();
+            Some(async move {
+                let Ok(detail) = run.engine.inspect(&name).await else { return Vec::new() };
+                if detail.running && !detail.restarting && detail.restart_count < REPEATED {
+                    return Vec::new();
+                }
+                let state = if detail.running { "runs" } else { "does not run" };
+                let memory = if detail.oom_killed { ", killed for want of memory" } else { "" };
+                let mut lines = vec![format!(
+                    "{host}: {name} {state}, was started again {} times, last exit code {}{memory}; its last lines:",
+                    detail.restart_count, detail.exit_code
+                )];
+                if let Ok(log) = run.engine.logs_tail(&name, 20).await {
+                    lines.extend(super::failure::tail(log.as_bytes()).into_iter().map(|line| format!("  | {line}")));
+                }
+                lines
+            })
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The faults that ordinary probes show on the component's hosts that still take part.

@@ -71,6 +71,7 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
         checks.clock(status.facts.clock_offset_ms - clock, limits);
         checks.address(host, &status.facts, limits);
         checks.engine(status, limits);
+        checks.requirements(host, status);
         checks.ports(host, status);
         checks.reach(&status.facts);
     }
@@ -116,6 +117,13 @@ impl Checks<'_> {
     }
 
     fn machine(&mut self, facts: &Facts, limits: &Limits) {
+        if facts.os_id.is_empty() {
+            self.add(
+                true,
+                "it has no /etc/os-release: it is no Linux distribution that is known".into(),
+                "use a current Linux distribution",
+            );
+        }
         if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
             self.add(true, format!("its architecture is {:?}", facts.arch), "use an x86_64 or aarch64 machine");
         }
@@ -202,6 +210,28 @@ impl Checks<'_> {
             DockerStatus::Up { engine, .. } => {
                 if numbers(&engine.version).is_some_and(|v| (v.0, v.1) < OLDEST_ENGINE) {
                     self.add(true, format!("Docker {} is older than 1.10", engine.version), "update Docker");
+                }
+            }
+        }
+    }
+
+    fn requirements(&mut self, host: &HostDesired, status: &HostStatus) {
+        for component in &host.components {
+            for requirement in &component.requires {
+                let image = &component.container.image;
+                if requirement.cgroup.is_some_and(|version| version != status.facts.cgroup_version) {
+                    let has = status.facts.cgroup_version;
+                    let why = format!("{image} does not run on it: {} (the host has version {has})", requirement.why);
+                    self.add(true, why, requirement.hint.as_str());
+                }
+                if let DockerStatus::Up { engine, .. } = &status.docker
+                    && requirement.refuses_engine(&engine.min_api)
+                {
+                    let why = format!(
+                        "{image} does not run on it: {} (Docker {} speaks {} and later)",
+                        requirement.why, engine.version, engine.min_api
+                    );
+                    self.add(true, why, requirement.hint.as_str());
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::spec::{ComponentName, Mount, Place, ProbeSpec, Role, WebSpec};
+use crate::spec::{ComponentName, Mount, Place, ProbeSpec, Requirement, Role, WebSpec};
 
 /// One component. Texts marked *template* are rendered with the values of the host.
 #[derive(Debug, Clone, Deserialize)]
@@ -88,6 +88,9 @@ pub struct Component {
     /// Ordinary probes.
     #[serde(default)]
     pub probes: Vec<ProbeSpec>,
+    /// What its image needs of the host.
+    #[serde(default)]
+    pub requires: Vec<Requirement>,
     /// Web interface.
     #[serde(default)]
     pub web: Option<WebSpec>,
