@@ -1,5 +1,7 @@
 //! The engine without hosts: sessions are played, and a command that was not foreseen is a failure of the test.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! The difference between wanted and seen, preflight, kept plans and recorded identities, without hosts.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::Path;
 
 use toots::desired::{self, Desired, Draw, Recorded};
