@@ -2,7 +2,7 @@
 //! components with no path between them go on together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -17,6 +17,11 @@ use crate::guard;
 use crate::plan::{Plan, Step};
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
+
+/// How long the guard is asked again when every member's host takes part: an election or a view that lags passes, a dead host does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two of those questions.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How the components ended.
 #[derive(Default)]
@@ -146,11 +151,9 @@ async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &
             return Some(End::Failed(faults));
         }
         first = false;
-        let views = if quorum { quorum_views(gates).await } else { gates.ask(name, Proof::Read, false).await.into_iter().collect() };
-        let candidates: Vec<HostName> = left.keys().cloned().collect();
-        let next = guard::order(&candidates, &views).into_iter().next()?;
+        let (next, refusal) = choose(gates, name, left.keys(), quorum).await?;
         let (host, steps) = left.remove(&next)?;
-        if quorum && let Err(refusal) = guard::may_stop(&next, &views) {
+        if let Some(refusal) = refusal {
             let hints = vec!["bring the missing member back first: toots cluster status shows it".into()];
             let failure = failure::words(name.as_str(), "replace a member", refusal.to_string(), hints);
             gates.ledger.fail(&next, Outcome::Failed, failure);
@@ -161,6 +164,30 @@ async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &
         }
     }
     None
+}
+
+/// The host whose turn it is, and the guard's no when it stays with it.
+async fn choose(
+    gates: &Gates<'_>,
+    name: &ComponentName,
+    left: impl Iterator<Item = &HostName>,
+    quorum: bool,
+) -> Option<(HostName, Option<guard::Refusal>)> {
+    let started = Instant::now();
+    let candidates: Vec<HostName> = left.cloned().collect();
+    let everyone = gates.holders(name).iter().all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
+    loop {
+        let views = if quorum { quorum_views(gates).await } else { gates.ask(name, Proof::Read, false).await.into_iter().collect() };
+        let next = guard::order(&candidates, &views).into_iter().next()?;
+        let Err(refusal) = (if quorum { guard::may_stop(&next, &views) } else { Ok(()) }) else { return Some((next, None)) };
+        if !everyone || started.elapsed() >= PATIENCE || gates.cx.cancel.is_cancelled() {
+            return Some((next, Some(refusal)));
+        }
+        tracing::info!(%refusal, "the guard is asked again");
+        let event = Event::GateWaiting { service: name.to_string(), missing: refusal.to_string(), elapsed_ms: ms(started) };
+        gates.cx.events.send(event);
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// How every service with a quorum stands right now.

@@ -70,6 +70,7 @@ impl Ledger {
             first
         });
         if first {
+            tracing::error!(%host, ?outcome, ?failure, "host failed");
             self.events.send(Event::HostFailed { host: host.clone(), outcome, failure });
         }
     }
