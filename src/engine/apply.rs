@@ -1,55 +1,18 @@
 //! Carries one step out on one host.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
-use super::connect::{HostRun, finished};
+use super::connect::HostRun;
 use super::context::Context;
-use super::ledger::Ledger;
 use super::{failure, place};
 use crate::docker::{DockerError, RegistryAuth};
-use crate::event::{Event, Failure, Outcome};
+use crate::event::{Event, Failure};
 use crate::plan::Step;
 use crate::spec::{ContainerSpec, ImageRef};
 use crate::transport::Exec;
 
-/// Runs steps one after another; the first failure takes the host out of the run. Returns whether all were done.
-pub(super) async fn all(cx: &Context, ledger: &Ledger, host: &HostRun, phase: &str, steps: &[Step]) -> bool {
-    for step in steps {
-        if cx.cancel.is_cancelled() || !ledger.alive(&host.info.name) {
-            return false;
-        }
-        if !one(cx, ledger, host, phase, step).await {
-            return false;
-        }
-    }
-    true
-}
-
-/// Runs one step with its events.
-pub(super) async fn one(cx: &Context, ledger: &Ledger, host: &HostRun, phase: &str, step: &Step) -> bool {
-    let name = &host.info.name;
-    let title = step.title();
-    let started = Instant::now();
-    cx.events.send(Event::StepStarted { host: name.clone(), phase: phase.to_owned(), step: title.clone() });
-    tracing::info!(host = %name, phase, step = %title, "step begins");
-    match run(cx, host, phase, step).await {
-        Ok(()) => {
-            tracing::info!(host = %name, phase, step = %title, "step done");
-            ledger.changed(name, &title, step.changes());
-            cx.events.send(finished(name, &title, true, started));
-            true
-        }
-        Err(failure) => {
-            tracing::error!(host = %name, phase, step = %title, ?failure, "step failed");
-            ledger.fail(name, Outcome::Failed, *failure);
-            false
-        }
-    }
-}
-
-async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) -> Result<(), Box<Failure>> {
+/// Carries it out. What is in the way is said in full, but not as an event.
+pub(super) async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) -> Result<(), Box<Failure>> {
     let title = step.title();
     let fail = |error: &(dyn std::error::Error + 'static)| Box::new(failure::of(phase, &title, error));
     let engine = &host.engine;
@@ -104,11 +67,16 @@ async fn create(cx: &Context, host: &HostRun, phase: &str, title: &str, spec: &C
     Ok(())
 }
 
+/// The name of a container that is about to be replaced.
+pub(super) fn aside(container: &str) -> String {
+    format!("{container}.old")
+}
+
 /// The former container is set aside, not removed, until the new one has started: a new one that cannot be created or started is taken
 /// back and the former one runs again.
 async fn replace(cx: &Context, host: &HostRun, phase: &str, title: &str, spec: &ContainerSpec) -> Result<(), Box<Failure>> {
     let name = spec.name();
-    let old = format!("{name}.old");
+    let old = aside(&name);
     let engine = &host.engine;
     let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
     engine.remove(&old, true).await.or_else(gone).map_err(fail)?;

@@ -8,13 +8,13 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
-use super::apply;
 use super::connect::{HostRun, ms};
 use super::failure;
 use super::gates::Gates;
+use super::work::Work;
 use crate::event::{Event, Outcome};
 use crate::guard;
-use crate::plan::{Plan, Step};
+use crate::plan::Step;
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
 
@@ -45,12 +45,12 @@ enum End {
 }
 
 /// Runs all components to their end. `writing`: prove by writing even where nothing changed.
-pub(super) async fn run(gates: &Gates<'_>, plan: &Plan, writing: bool) -> Ended {
+pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> Ended {
     let mut waiting = graph(gates);
     let mut passed: BTreeSet<ComponentName> = BTreeSet::new();
     let mut ended = Ended::default();
     let mut running = FuturesUnordered::new();
-    let idle = plan.changes() == 0;
+    let idle = work.idle();
     loop {
         let ready: Vec<ComponentName> = waiting
             .iter()
@@ -62,7 +62,7 @@ pub(super) async fn run(gates: &Gates<'_>, plan: &Plan, writing: bool) -> Ended 
             waiting.remove(&name);
             running.push(async move {
                 let started = Instant::now();
-                let end = one(gates, plan, &name, writing).await;
+                let end = one(gates, work, &name, writing).await;
                 (name, end, ms(started))
             });
         }
@@ -101,9 +101,9 @@ fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> 
     graph
 }
 
-async fn one(gates: &Gates<'_>, plan: &Plan, name: &ComponentName, writing: bool) -> End {
+async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: bool) -> End {
     let cx = gates.cx;
-    let steps: Vec<(&HostRun, &[Step])> = super::prepare::in_scope(cx, gates.hosts, plan)
+    let steps: Vec<(&HostRun, &[Step])> = super::prepare::in_scope(cx, gates.hosts, &work.planned.plan)
         .filter(|(host, _)| gates.ledger.alive(&host.info.name))
         .filter_map(|(host, plan)| plan.components.get(name).map(|steps| (host, steps.as_slice())))
         .collect();
@@ -113,9 +113,9 @@ async fn one(gates: &Gates<'_>, plan: &Plan, name: &ComponentName, writing: bool
         cx.events.send(Event::PhaseStarted { phase: name.to_string() });
     }
     let (rolling, parallel): (Vec<_>, Vec<_>) = steps.into_iter().partition(|(_, steps)| steps.iter().any(Step::interrupts));
-    join_all(parallel.into_iter().map(|(host, steps)| apply::all(cx, gates.ledger, host, name.as_str(), steps))).await;
+    join_all(parallel.into_iter().map(|(host, steps)| work.all(host, name.as_str(), steps))).await;
     if !rolling.is_empty()
-        && let Some(end) = roll(gates, name, rolling).await
+        && let Some(end) = roll(gates, work, name, rolling).await
     {
         return end;
     }
@@ -138,7 +138,7 @@ async fn one(gates: &Gates<'_>, plan: &Plan, name: &ComponentName, writing: bool
 }
 
 /// Replaces running containers one host at a time, the service proven after each. `Some` when it had to stop.
-async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &[Step])>) -> Option<End> {
+async fn roll(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &[Step])>) -> Option<End> {
     let quorum = gates.holders(name).iter().any(|(_, component)| component.quorum);
     let mut left: BTreeMap<HostName, (&HostRun, &[Step])> =
         rolling.into_iter().map(|(host, steps)| (host.info.name.clone(), (host, steps))).collect();
@@ -159,7 +159,7 @@ async fn roll(gates: &Gates<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &
             gates.ledger.fail(&next, Outcome::Failed, failure);
             return Some(End::Refused);
         }
-        if !apply::all(gates.cx, gates.ledger, host, name.as_str(), steps).await {
+        if !work.all(host, name.as_str(), steps).await {
             return Some(End::Failed(vec![format!("{next}: the replacement failed; no other member was touched")]));
         }
     }

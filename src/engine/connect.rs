@@ -9,6 +9,7 @@ use futures::future::join_all;
 use super::context::{Context, HostInfo};
 use super::failure;
 use super::ledger::Ledger;
+use super::line::Line;
 use crate::docker::Engine;
 use crate::event::{Event, Outcome};
 use crate::observe::{self, Request};
@@ -20,8 +21,10 @@ use crate::transport::Session;
 pub(super) struct HostRun {
     /// The host.
     pub info: HostInfo,
-    /// Its connection.
+    /// Its connection, for those who use it.
     pub session: Arc<dyn Session>,
+    /// The same connection, for those who keep it up.
+    pub line: Arc<Line>,
     /// Its Engine.
     pub engine: Engine,
     /// Held while files are put on it: components go on together, and their files are staged in one place.
@@ -47,8 +50,10 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
         Ok(session) => {
             cx.events.send(finished(&info.name, "connect", false, started));
             ledger.touch(&info.name);
+            let line = Arc::new(Line::new(session));
+            let session: Arc<dyn Session> = Arc::clone(&line) as Arc<dyn Session>;
             let engine = Engine::over(Arc::clone(&session));
-            Some(HostRun { info: info.clone(), session, engine, placing: tokio::sync::Mutex::new(()) })
+            Some(HostRun { info: info.clone(), session, line, engine, placing: tokio::sync::Mutex::new(()) })
         }
         Err(error) => {
             ledger.fail(&info.name, Outcome::Unreachable, failure::transport("connect", "connect", &error));
@@ -65,7 +70,12 @@ pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Obs
         let request = request(cx, &host.info);
         let step = Instant::now();
         cx.events.send(Event::StepStarted { host: host.info.name.clone(), phase: "observe".into(), step: "observe".into() });
-        match observe::read(&host.session, &host.engine, &request).await {
+        let mut reading = observe::read(&host.session, &host.engine, &request).await;
+        if reading.as_ref().is_err_and(lost) && host.line.renew(&*cx.dial).await.is_ok() {
+            // Reading changes nothing, so it may be done again.
+            reading = observe::read(&host.session, &host.engine, &request).await;
+        }
+        match reading {
             Ok(status) => {
                 cx.events.send(finished(&host.info.name, "observe", false, step));
                 Some((host.info.name.clone(), status))
@@ -95,8 +105,8 @@ fn hints(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
     Vec::new()
 }
 
-fn lost(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
+fn lost(error: &observe::ObserveError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         if matches!(error.downcast_ref(), Some(crate::transport::TransportError::Lost(_))) {
             return true;
@@ -107,7 +117,7 @@ fn lost(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// What to look at on a host: paths outside /etc/toots, data directories, and on masters whether the other masters can be reached.
-fn request(cx: &Context, info: &HostInfo) -> Request {
+pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
     let mut request = Request::default();
     let Some(host) = cx.offline.hosts.iter().find(|host| host.name == info.name) else { return request };
     let own = host.dirs.iter().map(|dir| &dir.path).chain(host.files.iter().map(|file| &file.path));

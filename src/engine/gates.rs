@@ -8,9 +8,10 @@ use futures::future::join_all;
 
 use super::connect::{Hosts, ms};
 use super::context::Context;
+use super::failure;
 use super::ledger::Ledger;
 use crate::desired::{ComponentDesired, Desired};
-use crate::event::Event;
+use crate::event::{Event, Outcome};
 use crate::probe::{self, Groups, Member, Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
 
@@ -75,6 +76,7 @@ impl Gates<'_> {
         let started = Instant::now();
         let (mut pause, mut said) = (FIRST, started);
         loop {
+            self.renew().await;
             let (verdict, ordinary) = futures::join!(self.ask(component, proof, after_change), self.ordinary(component));
             let mut faults = ordinary;
             if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
@@ -105,6 +107,18 @@ impl Gates<'_> {
         }
     }
 
+    /// Connects lost hosts anew: nothing was under way on them, so there is nothing to find out.
+    async fn renew(&self) {
+        let lost = self.hosts.values().filter(|host| host.session.closed() && self.ledger.alive(&host.info.name));
+        join_all(lost.map(|host| async move {
+            tracing::warn!(host = %host.info.name, "the connection was lost; connecting again");
+            if let Err(error) = host.line.renew(&*self.cx.dial).await {
+                self.ledger.fail(&host.info.name, Outcome::Unreachable, failure::of("gate", "connect again", &error));
+            }
+        }))
+        .await;
+    }
+
     /// Containers of the component that do not run, or that end again and again, with their last lines. One restart is no illness: some
     /// programs wait for others by ending.
     async fn ill(&self, component: &ComponentName) -> Vec<String> {
@@ -123,7 +137,7 @@ impl Gates<'_> {
                     detail.restart_count, detail.exit_code
                 )];
                 if let Ok(log) = run.engine.logs_tail(&name, 20).await {
-                    lines.extend(super::failure::tail(log.as_bytes()).into_iter().map(|line| format!("  | {line}")));
+                    lines.extend(failure::tail(log.as_bytes()).into_iter().map(|line| format!("  | {line}")));
                 }
                 lines
             })

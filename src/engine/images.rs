@@ -5,19 +5,18 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use futures::future::join_all;
 
-use super::apply;
 use super::connect::{Hosts, ms};
-use super::context::Context;
-use super::ledger::Ledger;
 use super::prepare::in_scope;
+use super::work::Work;
 use crate::event::Event;
-use crate::plan::Plan;
 
 /// Pulls of one host that go on together: more only makes them wait for each other's layers.
 const PULLS_PER_HOST: usize = 3;
 
 /// Pulls on all hosts at once.
-pub(super) async fn pull(cx: &Context, ledger: &Ledger, hosts: &Hosts, plan: &Plan) {
+pub(super) async fn pull(work: &Work<'_>, hosts: &Hosts) {
+    let Work { cx, ledger, planned } = *work;
+    let plan = &planned.plan;
     if in_scope(cx, hosts, plan).all(|(_, plan)| plan.images.is_empty()) {
         return;
     }
@@ -26,9 +25,7 @@ pub(super) async fn pull(cx: &Context, ledger: &Ledger, hosts: &Hosts, plan: &Pl
     join_all(in_scope(cx, hosts, plan).filter(|(host, _)| ledger.alive(&host.info.name)).map(|(host, plan)| async move {
         futures::stream::iter(&plan.images)
             .for_each_concurrent(PULLS_PER_HOST, |step| async move {
-                if ledger.alive(&host.info.name) && !cx.cancel.is_cancelled() {
-                    apply::one(cx, ledger, host, "images", step).await;
-                }
+                work.all(host, "images", std::slice::from_ref(step)).await;
             })
             .await;
     }))

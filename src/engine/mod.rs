@@ -11,11 +11,13 @@ mod failure;
 mod gates;
 mod images;
 mod ledger;
+mod line;
 mod place;
 mod prepare;
 mod status;
 mod summary;
 mod up;
+mod work;
 
 pub use context::{Cancel, Confirm, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
 pub use status::{ComponentState, StatusView, status};

@@ -9,9 +9,10 @@ use super::connect::{HostRun, Hosts};
 use super::context::Context;
 use super::failure;
 use super::ledger::Ledger;
+use super::work::Work;
 use crate::desired::{Desired, Recorded};
 use crate::event::{Event, Outcome};
-use crate::guard::{Lock, LockError, Owner};
+use crate::guard::{LockError, Owner};
 use crate::observe::DockerStatus;
 use crate::plan::{Observed, Plan};
 use crate::spec::{FileSpec, ImageRef, Place, Role};
@@ -27,8 +28,8 @@ pub(super) enum NotLocked {
     Failed,
 }
 
-/// Takes the lock of every host that may be changed and of a majority of the masters; held until the guards are dropped.
-pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result<Vec<Lock>, NotLocked> {
+/// Takes the lock of every host that may be changed and of all masters that take part; held until the connections are closed.
+pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result<(), NotLocked> {
     let owner = Owner { who: cx.owner.clone(), command: cx.command.clone(), run_id: cx.run_id.clone() };
     let wanted = hosts
         .values()
@@ -36,36 +37,29 @@ pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result
         .filter(|host| cx.scope.contains(&host.info.name) || host.info.roles.contains(&Role::Master));
     let results = join_all(wanted.map(|host| {
         let owner = owner.clone();
-        async move { (host, Lock::acquire(&host.session, &owner).await) }
+        async move { (host, host.line.lock(owner).await) }
     }))
     .await;
-    let mut locks = Vec::new();
     let mut refused = None;
     for (host, result) in results {
-        match result {
-            Ok(lock) => locks.push(lock),
-            Err(error) => {
-                let held = matches!(error, LockError::Held { .. });
-                let mut failure = failure::of("lock", "take the host's lock", &error);
-                failure.hints = if held { vec!["wait for that run to end, then run again".into()] } else { Vec::new() };
-                ledger.fail(&host.info.name, Outcome::Failed, failure);
-                if held || refused.is_none() {
-                    refused = Some(if held { NotLocked::Held } else { NotLocked::Failed });
-                }
-            }
+        let Err(error) = result else { continue };
+        let held = matches!(error, LockError::Held { .. });
+        let mut failure = failure::of("lock", "take the host's lock", &error);
+        failure.hints = if held { vec!["wait for that run to end, then run again".into()] } else { Vec::new() };
+        ledger.fail(&host.info.name, Outcome::Failed, failure);
+        if held || refused.is_none() {
+            refused = Some(if held { NotLocked::Held } else { NotLocked::Failed });
         }
     }
-    match refused {
-        None => Ok(locks),
-        Some(why) => Err(why),
-    }
+    refused.map_or(Ok(()), Err)
 }
 
 /// Runs the preparation of all hosts at once.
-pub(super) async fn prepare(cx: &Context, ledger: &Ledger, hosts: &Hosts, plan: &Plan) {
+pub(super) async fn prepare(work: &Work<'_>, hosts: &Hosts) {
+    let Work { cx, planned, .. } = *work;
     cx.events.send(Event::PhaseStarted { phase: "prepare".into() });
     let started = std::time::Instant::now();
-    join_all(in_scope(cx, hosts, plan).map(|(host, plan)| apply::all(cx, ledger, host, "prepare", &plan.prepare))).await;
+    join_all(in_scope(cx, hosts, &planned.plan).map(|(host, plan)| work.all(host, "prepare", &plan.prepare))).await;
     cx.events.send(Event::PhaseFinished { phase: "prepare".into(), elapsed_ms: super::connect::ms(started) });
 }
 

@@ -11,7 +11,8 @@ use super::failure;
 use super::gates::Gates;
 use super::ledger::{Ledger, code};
 use super::prepare::{self, NotLocked};
-use super::{apply, images, summary};
+use super::work::{RECORD, Work};
+use super::{images, summary};
 use crate::desired::{Desired, Recorded};
 use crate::event::{Event, HostResult, Outcome, RunResult};
 use crate::observe::DockerStatus;
@@ -168,15 +169,16 @@ async fn work(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant) ->
 async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant) -> Result<u8, Stop> {
     let mut planned = look(cx, ledger, hosts).await?;
     agrees(cx, &planned)?;
-    if in_scope_changes(cx, &planned.plan) == 0 {
+    let work = Work { cx, ledger, planned: &planned };
+    if work.idle() {
         let gates = Gates { cx, ledger, hosts, desired: &planned.desired };
-        let ended = components::run(&gates, &Plan { hosts: Vec::new() }, cx.mode.prove).await;
-        let marked = if unrecorded(&planned, &ended).is_empty() { Ok(()) } else { record_late(cx, ledger, hosts, &planned, &ended).await };
+        let ended = components::run(&gates, &work, cx.mode.prove).await;
+        let marked = if unrecorded(&planned, &ended).is_empty() { Ok(()) } else { record_late(&work, hosts, &ended).await };
         summary::say(&gates, &ended, started);
         marked?;
         return Ok(verdict(cx, ledger, &ended));
     }
-    let locks = prepare::lock(cx, ledger, hosts).await.map_err(|why| match why {
+    prepare::lock(cx, ledger, hosts).await.map_err(|why| match why {
         NotLocked::Held => Stop(code::LOCKED),
         NotLocked::Failed => Stop(code::REFUSED),
     })?;
@@ -189,20 +191,20 @@ async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant)
     for host in planned.plan.hosts.iter().filter(|host| cx.scope.contains(&host.host)) {
         cx.events.send(Event::HostPlanned { host: host.host.clone(), steps: host.steps().count() });
     }
-    prepare::prepare(cx, ledger, hosts, &planned.plan).await;
+    prepare::prepare(&Work { cx, ledger, planned: &planned }, hosts).await;
     stopped(cx)?;
     majority(cx, ledger, hosts, code::PARTLY)?;
     planned = pin(cx, ledger, hosts, planned).await?;
-    images::pull(cx, ledger, hosts, &planned.plan).await;
+    let work = Work { cx, ledger, planned: &planned };
+    images::pull(&work, hosts).await;
     stopped(cx)?;
     majority(cx, ledger, hosts, code::PARTLY)?;
     let gates = Gates { cx, ledger, hosts, desired: &planned.desired };
-    let ended = components::run(&gates, &planned.plan, true).await;
-    record(cx, ledger, hosts, &planned, &ended).await;
+    let ended = components::run(&gates, &work, true).await;
+    record(&work, hosts, &ended).await;
     for (host, plan) in prepare::in_scope(cx, hosts, &planned.plan) {
-        apply::all(cx, ledger, host, "cleanup", &plan.cleanup).await;
+        work.all(host, "cleanup", &plan.cleanup).await;
     }
-    drop(locks);
     stopped(cx)?;
     summary::say(&gates, &ended, started);
     Ok(verdict(cx, ledger, &ended))
@@ -226,10 +228,6 @@ fn confirmed(cx: &Context, plan: &Plan) -> Result<(), Stop> {
 
 fn stopped(cx: &Context) -> Result<(), Stop> {
     if cx.cancel.is_cancelled() { Err(Stop(code::INTERRUPTED)) } else { Ok(()) }
-}
-
-fn in_scope_changes(cx: &Context, plan: &Plan) -> usize {
-    plan.hosts.iter().filter(|host| cx.scope.contains(&host.host)).flat_map(plan::HostPlan::steps).map(Step::changes).sum()
 }
 
 /// With a kept plan: that it is still what would be done.
@@ -271,7 +269,7 @@ async fn pin(cx: &Context, ledger: &Ledger, hosts: &Hosts, mut planned: Planned)
     }
     let planned = self::planned(cx, observed, planned.recorded)?;
     // The record of digests belongs to the preparation; everything else of it is already done.
-    prepare::prepare(cx, ledger, hosts, &planned.plan).await;
+    prepare::prepare(&Work { cx, ledger, planned: &planned }, hosts).await;
     Ok(planned)
 }
 
@@ -281,8 +279,8 @@ fn unrecorded(planned: &Planned, ended: &Ended) -> Vec<ComponentName> {
 }
 
 /// Writes down which services were proven: from then on no member creates an ensemble again.
-async fn record(cx: &Context, ledger: &Ledger, hosts: &Hosts, planned: &Planned, ended: &Ended) {
-    let files: Vec<FileChange> = unrecorded(planned, ended)
+async fn record(work: &Work<'_>, hosts: &Hosts, ended: &Ended) {
+    let files: Vec<FileChange> = unrecorded(work.planned, ended)
         .into_iter()
         .map(|name| FileChange {
             file: FileSpec {
@@ -302,14 +300,14 @@ async fn record(cx: &Context, ledger: &Ledger, hosts: &Hosts, planned: &Planned,
         return;
     }
     let step = Step::Place { dirs: Vec::new(), files, hosts_entries: None };
-    let masters = hosts.values().filter(|host| host.info.roles.contains(&Role::Master) && ledger.alive(&host.info.name));
-    futures::future::join_all(masters.map(|host| apply::one(cx, ledger, host, "record", &step))).await;
+    let masters = hosts.values().filter(|host| host.info.roles.contains(&Role::Master) && work.ledger.alive(&host.info.name));
+    futures::future::join_all(masters.map(|host| work.all(host, RECORD, std::slice::from_ref(&step)))).await;
 }
 
 /// A run that was cut off after its last change left everything in place but this record.
-async fn record_late(cx: &Context, ledger: &Ledger, hosts: &Hosts, planned: &Planned, ended: &Ended) -> Result<(), Stop> {
-    let _locks = prepare::lock(cx, ledger, hosts).await.map_err(|_| Stop(code::LOCKED))?;
-    record(cx, ledger, hosts, planned, ended).await;
+async fn record_late(work: &Work<'_>, hosts: &Hosts, ended: &Ended) -> Result<(), Stop> {
+    prepare::lock(work.cx, work.ledger, hosts).await.map_err(|_| Stop(code::LOCKED))?;
+    record(work, hosts, ended).await;
     Ok(())
 }
 

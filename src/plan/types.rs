@@ -146,6 +146,17 @@ impl HostPlan {
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.prepare.iter().chain(&self.images).chain(self.components.values().flatten()).chain(&self.cleanup)
     }
+
+    /// The steps of one phase: `prepare`, `images`, `cleanup`, or a component's name.
+    #[must_use]
+    pub fn phase(&self, phase: &str) -> &[Step] {
+        match phase {
+            "prepare" => &self.prepare,
+            "images" => &self.images,
+            "cleanup" => &self.cleanup,
+            component => self.components.iter().find(|(name, _)| name.as_str() == component).map_or(&[], |(_, steps)| steps),
+        }
+    }
 }
 
 /// What `up` would do.

@@ -1,6 +1,7 @@
 //! A session with scripted answers, for tests of other rooms.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::io::DuplexStream;
@@ -19,6 +20,7 @@ pub struct FakeSession {
     ran: Mutex<Vec<Exec>>,
     opened: Mutex<Vec<Target>>,
     unexpected: Mutex<Vec<String>>,
+    lost: Arc<AtomicBool>,
 }
 
 /// A successful answer.
@@ -31,7 +33,21 @@ impl FakeSession {
     /// A host that answers nothing yet.
     #[must_use]
     pub fn new(host: HostName) -> Self {
-        Self { host, execs: Vec::new(), opens: Vec::new(), ran: Mutex::default(), opened: Mutex::default(), unexpected: Mutex::default() }
+        Self {
+            host,
+            execs: Vec::new(),
+            opens: Vec::new(),
+            ran: Mutex::default(),
+            opened: Mutex::default(),
+            unexpected: Mutex::default(),
+            lost: Arc::default(),
+        }
+    }
+
+    /// Set by a rule to end the connection.
+    #[must_use]
+    pub fn lost(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.lost)
     }
 
     /// Answers commands; `None` leaves a command to the next rule.
@@ -115,6 +131,10 @@ impl Session for FakeSession {
             Some(answer) => answer,
             None => self.refuse(format!("{target:?}")),
         }
+    }
+
+    fn closed(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
     }
 
     fn cost(&self) -> Cost {

@@ -182,6 +182,9 @@ pub trait Session: Send + Sync {
         Ok(())
     }
 
+    /// Whether the connection is gone: nothing will be answered any more.
+    fn closed(&self) -> bool;
+
     /// What it has cost so far.
     fn cost(&self) -> Cost;
 

@@ -308,6 +308,10 @@ impl Session for SshSession {
         self.way().await.map(|_| ())
     }
 
+    fn closed(&self) -> bool {
+        self.link.closed()
+    }
+
     fn cost(&self) -> Cost {
         Cost { connections: 1, execs: self.counters.execs.load(Ordering::Relaxed), streams: self.counters.streams.load(Ordering::Relaxed) }
     }

@@ -1,8 +1,11 @@
 //! The lab as tests use it: toots as a process, and the machines by means that are not toots'.
 
 use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -132,67 +135,86 @@ pub fn http(arguments: &[&str]) -> (u16, String) {
     (status.trim().parse().unwrap_or(0), body.to_owned())
 }
 
-/// Proxies before every host's SSH port that hold each byte to the host back for a fixed time.
+/// Proxies before every host's SSH port that hold each byte to the host back for a fixed time, and that can be cut.
 pub struct Proxies {
     pub inventory: PathBuf,
-    counts: BTreeMap<String, std::sync::Arc<std::sync::atomic::AtomicUsize>>,
+    lines: BTreeMap<String, Arc<Wire>>,
+}
+
+/// Both ends of every connection through one proxy.
+#[derive(Default)]
+struct Wire {
+    ends: Mutex<Vec<(TcpStream, TcpStream)>>,
+    cut: AtomicBool,
 }
 
 impl Proxies {
     pub fn connections(&self) -> Vec<(String, usize)> {
-        self.counts.iter().map(|(host, n)| (host.clone(), n.load(std::sync::atomic::Ordering::SeqCst))).collect()
+        self.lines.iter().map(|(host, wire)| (host.clone(), wire.ends.lock().expect("a lock").len())).collect()
+    }
+
+    /// Ends the operator's side of a host's connections; the host is not told and holds its side open.
+    pub fn cut(&self, host: &str) {
+        let wire = &self.lines[host];
+        wire.cut.store(true, Ordering::SeqCst);
+        for (client, _) in wire.ends.lock().expect("a lock").iter() {
+            drop(client.shutdown(Shutdown::Both));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        wire.cut.store(false, Ordering::SeqCst);
     }
 }
 
 /// One proxy for each host, and an inventory and known_hosts that lead through them.
-pub fn proxies(lab: &Lab, delay: Duration) -> Proxies {
+pub fn proxies(lab: &Lab, delay: Duration, change: impl Fn(&str) -> String) -> Proxies {
     let folder = lab.inventory.with_file_name(".lab");
     let known = std::fs::read_to_string(folder.join("known_hosts")).expect("known_hosts");
-    let (mut lines, mut counts, mut ports) = (String::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut keys, mut lines, mut ports) = (String::new(), BTreeMap::new(), BTreeMap::new());
     for (host, n) in [("m1", 11), ("m2", 12), ("m3", 13), ("s1", 21), ("e1", 31)] {
         let address = format!("10.42.7.{n}");
-        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let port = proxy(format!("{address}:22"), delay, std::sync::Arc::clone(&count));
+        let wire = Arc::new(Wire::default());
+        let port = proxy(format!("{address}:22"), delay, Arc::clone(&wire));
         // `name,address type key`
         for (names, key) in known.lines().filter_map(|line| line.split_once(' ')) {
             if names.split(',').any(|name| name == address) {
-                lines.push_str(&format!("[127.0.0.1]:{port} {key}\n"));
+                keys.push_str(&format!("[127.0.0.1]:{port} {key}\n"));
             }
         }
-        counts.insert(host.to_owned(), count);
+        lines.insert(host.to_owned(), wire);
         ports.insert(host, port);
     }
-    std::fs::write(folder.join("known_hosts.proxied"), lines).expect("known_hosts");
+    std::fs::write(folder.join("known_hosts.proxied"), keys).expect("known_hosts");
     let inventory = lab.changed("proxied", |text| {
-        let mut text = text.replace(".lab/known_hosts", ".lab/known_hosts.proxied");
+        let mut text = change(text).replace(".lab/known_hosts", ".lab/known_hosts.proxied");
         for (host, port) in &ports {
             text = text.replace(&format!("[hosts.{host}]\n"), &format!("[hosts.{host}]\nssh = \"127.0.0.1\"\nport = {port}\n"));
         }
         text
     });
-    Proxies { inventory, counts }
+    Proxies { inventory, lines }
 }
 
-fn proxy(target: String, delay: Duration, count: std::sync::Arc<std::sync::atomic::AtomicUsize>) -> u16 {
+fn proxy(target: String, delay: Duration, wire: Arc<Wire>) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let server = std::net::TcpStream::connect(&target).expect("the host");
+            let server = TcpStream::connect(&target).expect("the host");
             for stream in [&client, &server] {
                 stream.set_nodelay(true).expect("nodelay");
             }
-            let (c, s) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
-            std::thread::spawn(move || held_back(c, s, delay));
-            std::thread::spawn(move || held_back(server, client, Duration::ZERO));
+            let clone = |stream: &TcpStream| stream.try_clone().expect("a clone");
+            wire.ends.lock().expect("a lock").push((clone(&client), clone(&server)));
+            let (c, s, there, back) = (clone(&client), clone(&server), Arc::clone(&wire), Arc::clone(&wire));
+            std::thread::spawn(move || held_back(c, s, delay, &there));
+            std::thread::spawn(move || held_back(server, client, Duration::ZERO, &back));
         }
     });
     port
 }
 
 /// Copies; each piece is passed on a fixed time after it came, however many are under way.
-fn held_back(mut from: std::net::TcpStream, mut to: std::net::TcpStream, delay: Duration) {
+fn held_back(mut from: TcpStream, mut to: TcpStream, delay: Duration, wire: &Wire) {
     use std::io::{Read as _, Write as _};
     let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
     let writer = std::thread::spawn(move || {
@@ -202,7 +224,7 @@ fn held_back(mut from: std::net::TcpStream, mut to: std::net::TcpStream, delay: 
                 break;
             }
         }
-        drop(to.shutdown(std::net::Shutdown::Write));
+        to
     });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
@@ -210,6 +232,10 @@ fn held_back(mut from: std::net::TcpStream, mut to: std::net::TcpStream, delay: 
             break;
         }
     }
+    let cut = wire.cut.load(Ordering::SeqCst);
     drop(sender);
-    drop(writer.join());
+    let to = writer.join().expect("the writer ends");
+    if !cut {
+        drop(to.shutdown(Shutdown::Write));
+    }
 }

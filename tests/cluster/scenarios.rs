@@ -22,6 +22,7 @@ pub const ALL: &[Scenario] = &[
     ("a_changed_parameter_rolls_one_component", change::parameter),
     ("a_kept_plan_is_done_or_refused", change::kept_plan),
     ("two_runs_at_once_exclude_each_other", change::locked),
+    ("a_lost_connection_is_made_anew_and_looked_through", change::cut_off),
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("add_edge", grow::add_edge),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),

@@ -91,6 +91,10 @@ impl Session for Play {
         Ok(Box::new(ours))
     }
 
+    fn closed(&self) -> bool {
+        false
+    }
+
     fn cost(&self) -> Cost {
         Cost { streams: self.streams.load(Ordering::Relaxed), ..Cost::default() }
     }

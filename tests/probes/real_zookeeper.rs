@@ -36,6 +36,10 @@ impl Session for Loop {
         Ok(Box::new(TcpStream::connect((self.address.as_str(), port)).await.map_err(refused)?))
     }
 
+    fn closed(&self) -> bool {
+        false
+    }
+
     fn cost(&self) -> Cost {
         Cost::default()
     }

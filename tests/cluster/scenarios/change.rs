@@ -58,3 +58,38 @@ pub fn locked(lab: &Lab) {
     assert!(second.stderr.contains("held by"), "{}", second.stderr);
     lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
 }
+
+/// A connection that ends in the middle of a replacement, without the host's knowledge: the host is looked at again and the run goes on.
+pub fn cut_off(lab: &Lab) {
+    use std::io::BufRead as _;
+    let proxies = crate::lab::proxies(lab, Duration::from_millis(100), |text| format!("{text}\n[consul]\nraft_multiplier = 2\n"));
+    let mut run = lab
+        .command(&proxies.inventory, &["cluster", "up", "--yes", "--output", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("toots runs");
+    let mut events = Vec::new();
+    for line in std::io::BufReader::new(run.stdout.take().expect("its output")).lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("an event");
+        let replacing = event["type"] == "step-started" && event["step"] == "replace toots-consul-server";
+        if replacing && !events.iter().any(|(cut, _)| *cut) {
+            // By then the former container is stopped, and no more.
+            std::thread::sleep(Duration::from_millis(250));
+            proxies.cut(event["host"].as_str().expect("a host"));
+            events.push((true, event));
+        } else {
+            events.push((false, event));
+        }
+    }
+    let said: Vec<&str> = events.iter().filter_map(|(_, event)| event["text"].as_str()).collect();
+    assert_eq!(run.wait().expect("it ends").code(), Some(0), "{said:#?}\n{:#?}", events.last());
+    assert!(said.iter().any(|text| text.contains("its result is unknown")), "{said:#?}");
+    assert!(said.iter().any(|text| text.starts_with("connected again")), "{said:#?}");
+    lab.toots_with(&proxies.inventory, &["cluster", "up", "--output", "json"]).expect(0);
+    for machine in MASTERS {
+        let names: Vec<String> = containers(machine).into_keys().collect();
+        assert!(names.iter().any(|name| name == "toots-consul-server") && !names.iter().any(|name| name.ends_with(".old")), "{names:?}");
+    }
+    lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
+}
