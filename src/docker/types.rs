@@ -64,6 +64,27 @@ pub struct ContainerDetail {
     pub oom_killed: bool,
 }
 
+impl ContainerDetail {
+    /// Restarts that a first start may need: some programs wait for others by ending (Marathon does until ZooKeeper answers).
+    const EXPECTED: i64 = 4;
+
+    /// Whether it was started again more often than a start explains.
+    #[must_use]
+    pub fn ends_again_and_again(&self) -> bool {
+        self.restart_count > Self::EXPECTED
+    }
+}
+
+impl ContainerStatus {
+    /// Whether it was started within the last minute, as far as the Engine's sentence tells, or waits to be.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
+        self.state == "restarting"
+            || self.status.starts_with("Up Less than")
+            || (self.status.starts_with("Up ") && self.status.contains(" second"))
+    }
+}
+
 /// Login to a registry; travels in a request header and rests nowhere on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryAuth {

@@ -19,8 +19,6 @@ use crate::spec::{ComponentName, HostName};
 const FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two questions.
 const SLOWEST: Duration = Duration::from_secs(2);
-/// More restarts than a first start needs.
-const REPEATED: i64 = 5;
 /// A gate that is being waited for is heard of this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -127,7 +125,7 @@ impl Gates<'_> {
             let name = wanted.container.name();
             Some(async move {
                 let Ok(detail) = run.engine.inspect(&name).await else { return Vec::new() };
-                if detail.running && !detail.restarting && detail.restart_count < REPEATED {
+                if detail.running && !detail.restarting && !detail.ends_again_and_again() {
                     return Vec::new();
                 }
                 let state = if detail.running { "runs" } else { "does not run" };

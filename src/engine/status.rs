@@ -12,6 +12,7 @@ use super::gates::Gates;
 use super::ledger::Ledger;
 use super::summary;
 use crate::desired::HostDesired;
+use crate::docker::ContainerDetail;
 use crate::event::{Event, EventSink, ServiceRow, WebAddress};
 use crate::observe::{DockerStatus, HostStatus};
 use crate::plan;
@@ -66,11 +67,12 @@ pub async fn status(cx: &Context) -> StatusView {
     let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
     let verdicts: BTreeMap<ComponentName, Verdict> =
         names.into_iter().zip(verdicts).filter_map(|(name, verdict)| verdict.map(|verdict| (name, verdict))).collect();
+    let repeating = repeating(&hosts, &observed).await;
     let mut view = StatusView { healthy: true, ..StatusView::default() };
     for host in &desired.hosts {
         match observed.get(&host.name) {
             Some(status) => {
-                view.hosts.insert(host.name.clone(), components(host, status, &verdicts));
+                view.hosts.insert(host.name.clone(), components(host, status, &verdicts, &repeating));
             }
             None => {
                 view.healthy = false;
@@ -91,6 +93,23 @@ pub async fn status(cx: &Context) -> StatusView {
         .collect();
     join_all(hosts.values().map(|host| host.session.close())).await;
     view
+}
+
+/// Containers that end again and again, by host and name, in words. Only those that began a moment ago are asked about.
+async fn repeating(hosts: &connect::Hosts, observed: &plan::Observed) -> BTreeMap<(HostName, String), String> {
+    let young = observed.iter().filter_map(|(name, status)| match &status.docker {
+        DockerStatus::Up { containers, .. } => Some(containers.iter().filter(|c| c.is_young()).map(move |c| (name, c))),
+        _ => None,
+    });
+    let asked = young.flatten().filter_map(|(name, container)| {
+        let run = hosts.get(name)?;
+        Some(async move {
+            let detail = run.engine.inspect(&container.name).await.ok().filter(ContainerDetail::ends_again_and_again)?;
+            let words = format!("ends again and again ({} times, last exit code {})", detail.restart_count, detail.exit_code);
+            Some(((name.clone(), container.name.clone()), words))
+        })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Remembers why hosts could not be read, for the table.
@@ -118,6 +137,7 @@ fn components(
     host: &HostDesired,
     status: &HostStatus,
     verdicts: &BTreeMap<ComponentName, Verdict>,
+    repeating: &BTreeMap<(HostName, String), String>,
 ) -> BTreeMap<ComponentName, ComponentState> {
     let containers = match &status.docker {
         DockerStatus::Up { containers, .. } => containers.as_slice(),
@@ -127,10 +147,15 @@ fn components(
         let verdict = verdicts.get(&component.name);
         let container = containers.iter().find(|c| c.name == component.container.name());
         let image = container.and_then(|c| c.labels.get(ContainerSpec::LABEL_IMAGE)).unwrap_or(&component.container.image.0).clone();
+        let ill = container.and_then(|c| repeating.get(&(host.name.clone(), c.name.clone())));
         ComponentState {
-            state: container.map_or_else(|| "absent".to_owned(), |c| c.state.clone()),
-            as_wanted: container
-                .is_some_and(|c| c.state == "running" && c.labels.get(ContainerSpec::LABEL_SPEC) == Some(&component.container.hash().0)),
+            state: ill.cloned().or_else(|| container.map(|c| c.state.clone())).unwrap_or_else(|| "absent".to_owned()),
+            // A restart that does not repeat is how some programs wait for others.
+            as_wanted: ill.is_none()
+                && container.is_some_and(|c| {
+                    matches!(c.state.as_str(), "running" | "restarting")
+                        && c.labels.get(ContainerSpec::LABEL_SPEC) == Some(&component.container.hash().0)
+                }),
             role: verdict.and_then(|verdict| verdict.roles.get(&host.name).cloned()),
             version: verdict.and_then(|verdict| verdict.versions.get(&host.name).cloned()),
             image,

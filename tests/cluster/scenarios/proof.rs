@@ -81,12 +81,16 @@ pub fn status(lab: &Lab) {
 }
 
 /// Marathon → Docker → Registrator → Consul → consul-template → HAProxy → client.
-pub fn app(_lab: &Lab) {
+pub fn app(lab: &Lab) {
+    // The image that the canary uses, wherever this lab has it from.
+    let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
+    let image = text.lines().find_map(|line| line.strip_prefix("canary = \"")?.strip_suffix('"')).unwrap_or("hashicorp/http-echo:1.0");
     let app = r#"{"id":"/hello","instances":2,"cpus":0.1,"mem":32,"args":["-listen=:5678","-text=hello from an app"],
-      "container":{"type":"DOCKER","docker":{"image":"registry.toots.test:5000/lab/http-echo:1.0.0","network":"BRIDGE",
+      "container":{"type":"DOCKER","docker":{"image":"IMAGE","network":"BRIDGE",
       "portMappings":[{"containerPort":5678,"hostPort":0,"protocol":"tcp"}]}},
-      "env":{"SERVICE_NAME":"hello","SERVICE_TAGS":"haproxy,haproxy_route=/hi,weight=50"}}"#;
-    let (status, body) = http(&["-X", "POST", "-H", "Content-Type: application/json", "-d", app, "http://10.42.7.11:8080/v2/apps"]);
+      "env":{"SERVICE_NAME":"hello","SERVICE_TAGS":"haproxy,haproxy_route=/hi,weight=50"}}"#
+        .replace("IMAGE", image);
+    let (status, body) = http(&["-X", "POST", "-H", "Content-Type: application/json", "-d", &app, "http://10.42.7.11:8080/v2/apps"]);
     assert_eq!(status, 201, "{body}");
     let through = |arguments: &[&str]| {
         let (status, body) = http(arguments);
