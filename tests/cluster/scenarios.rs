@@ -24,6 +24,7 @@ pub const ALL: &[Scenario] = &[
     ("two_runs_at_once_exclude_each_other", change::locked),
     ("a_lost_connection_is_made_anew_and_looked_through", change::cut_off),
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
+    ("docker_is_installed_where_it_is_absent", grow::install),
     ("add_edge", grow::add_edge),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),
     ("a_dead_member_is_not_made_two", trouble::dead_member),

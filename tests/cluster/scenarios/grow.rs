@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::lab::{Lab, containers};
 
-fn add(lab: &Lab, command: &str, machine: &str, address: &str) {
+/// Adds a machine; returns the titles of the steps that were done on it.
+fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
     lab.demo(&["lab", machine]);
     let inventory = lab.changed("grown", |text| format!("# a comment that stays\n{text}"));
     let before = containers("e1");
@@ -23,12 +24,27 @@ fn add(lab: &Lab, command: &str, machine: &str, address: &str) {
     println!("  {command}: {:.1} s", run.took.as_secs_f32());
     let again = lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0);
     assert_eq!(again.result()["changed"], 0);
-    lab_keeps(lab, &inventory);
+    let done = run.events().into_iter().filter(|event| event["type"] == "step-finished" && event["host"] == machine);
+    done.filter_map(|event| event["step"].as_str().map(str::to_owned)).collect()
 }
 
-/// Later scenarios go on with the grown cluster.
-fn lab_keeps(lab: &Lab, inventory: &std::path::Path) {
-    std::fs::copy(inventory, lab.inventory.with_file_name(".lab/with-all.toml")).expect("a copy");
+/// On a machine without an Engine.
+pub fn install(lab: &Lab) {
+    // One that was in an earlier run has it by now.
+    drop(std::process::Command::new("docker").args(["rm", "-fv", "toots-lab-bare"]).output());
+    lab.demo(&["lab", "bare"]);
+    let refused = lab.changed("no-install", |text| format!("{text}\n[docker]\ninstall = false\n"));
+    let run = lab.toots_with(&refused, &["cluster", "add-slave", "10.42.7.41", "--name", "bare", "--output", "plain"]).expect(4);
+    assert!(
+        run.stderr.contains("Docker is not installed") || run.stdout.contains("Docker is not installed"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    let done = add(lab, "add-slave", "bare", "10.42.7.41");
+    assert!(done.iter().any(|step| step.starts_with("install docker")), "{done:?}");
+    assert!(crate::lab::on("bare", "docker ps --format '{{.Names}}'").contains("toots-mesos-slave"));
+    crate::lab::local(&["docker", "rm", "-fv", "toots-lab-bare"]);
 }
 
 pub fn add_slave(lab: &Lab) {
