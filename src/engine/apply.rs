@@ -1,5 +1,7 @@
 //! Carries one step out on one host.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::connect::HostRun;
@@ -109,7 +111,17 @@ async fn pull(cx: &Context, host: &HostRun, phase: &str, image: &ImageRef, diges
     let reference = digest.map_or_else(|| image.0.clone(), |digest| image.pinned(digest));
     let name = &host.info.name;
     let progress = |bytes, total| cx.events.send(Event::StepProgress { host: name.clone(), bytes, total });
-    host.engine.pull(&reference, login(cx, image).as_ref(), cx.timeouts.pull_idle, progress).await.map_err(|error| {
+    let auth = login(cx, image);
+    let pull = || host.engine.pull(&reference, auth.as_ref(), cx.timeouts.pull_idle, progress);
+    let mut pulled = pull().await;
+    if let Err(error) = &pulled
+        && !host.session.closed()
+    {
+        tracing::warn!(host = %name, %error, "the pull is tried once more");
+        tokio::time::sleep(PULL_AGAIN).await;
+        pulled = pull().await;
+    }
+    pulled.map_err(|error| {
         let mut failure = failure::of(phase, &title, &error);
         failure.hints = pull_hints(image);
         Box::new(failure)
@@ -121,6 +133,10 @@ async fn pull(cx: &Context, host: &HostRun, phase: &str, image: &ImageRef, diges
     }
     Ok(())
 }
+
+/// Before a pull that failed is tried once more: what is gone after that (a busy registry, an Engine's stale view of /etc/hosts, which it
+/// keeps for 5 s) is no reason to give a host up.
+const PULL_AGAIN: Duration = Duration::from_secs(6);
 
 fn pull_hints(image: &ImageRef) -> Vec<String> {
     match image.registry() {

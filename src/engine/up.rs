@@ -148,7 +148,15 @@ fn check(cx: &Context, ledger: &Ledger, planned: &Planned) -> Result<(), Stop> {
     }
     let quorum = planned.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum);
     let unproven: BTreeSet<&ComponentName> = quorum.map(|c| &c.name).filter(|name| !planned.recorded.proven.contains(*name)).collect();
-    let masters = planned.observed.keys().filter(|name| cx.host(name).is_some_and(|host| host.roles.contains(&Role::Master))).count();
+    let is_master = |name: &&crate::spec::HostName| cx.host(name).is_some_and(|host| host.roles.contains(&Role::Master));
+    if !unproven.is_empty() && !cx.scope.iter().any(|name| is_master(&name)) {
+        let names: Vec<&str> = unproven.iter().map(|name| name.as_str()).collect();
+        let text =
+            format!("{} never came up on the masters: bring them up first, with toots cluster up; nothing was changed", names.join(", "));
+        cx.events.send(Event::Warning { host: None, text });
+        return Err(Stop(code::REFUSED));
+    }
+    let masters = planned.observed.keys().filter(is_master).count();
     if !unproven.is_empty() && masters < cx.masters {
         let text = format!(
             "a cluster is created by all its masters together, and {masters} of {} can be used: nothing was changed on any host",
@@ -248,7 +256,7 @@ fn agrees(cx: &Context, planned: &Planned) -> Result<(), Stop> {
 /// Pins what is not pinned yet, now that the hosts know the registry, and plans the rest anew.
 async fn pin(cx: &Context, ledger: &Ledger, hosts: &Hosts, mut planned: Planned) -> Result<Planned, Stop> {
     let wanted = prepare::unpinned(&planned.desired);
-    let installed = planned.plan.hosts.iter().any(|host| matches!(host.prepare.first(), Some(Step::InstallDocker { .. })));
+    let installed = planned.plan.hosts.iter().any(|host| host.prepare.iter().any(|step| matches!(step, Step::InstallDocker { .. })));
     if wanted.is_empty() && !installed {
         return Ok(planned);
     }

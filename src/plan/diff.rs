@@ -22,13 +22,13 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
         DockerStatus::Up { containers, images, .. } => (containers.as_slice(), images.as_slice()),
         _ => (&[][..], &[][..]),
     };
-    let mut prepare = Vec::new();
+    let hosts_entries = (!host.hosts_entries.is_empty() && host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
+    // Before the Engine starts: it keeps what it read of /etc/hosts for some seconds.
+    let mut prepare: Vec<Step> = place(&host.dirs, host.files.iter(), hosts_entries, status).into_iter().collect();
     if matches!(status.docker, DockerStatus::Absent) {
         let manager = status.facts.package_managers.first().cloned().unwrap_or_default();
         prepare.push(Step::InstallDocker { manager });
     }
-    let hosts_entries = (!host.hosts_entries.is_empty() && host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
-    prepare.extend(place(&host.dirs, host.files.iter(), hosts_entries, status));
     let mut pulls: BTreeMap<String, Step> = BTreeMap::new();
     let mut components = BTreeMap::new();
     for component in &host.components {
