@@ -103,7 +103,8 @@ fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> 
 
 async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: bool) -> End {
     let cx = gates.cx;
-    let steps: Vec<(&HostRun, &[Step])> = super::prepare::in_scope(cx, gates.hosts, &work.planned.plan)
+    let steps: Vec<(&HostRun, &[Step])> = work
+        .in_scope(gates.hosts)
         .filter(|(host, _)| gates.ledger.alive(&host.info.name))
         .filter_map(|(host, plan)| plan.components.get(name).map(|steps| (host, steps.as_slice())))
         .collect();

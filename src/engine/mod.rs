@@ -13,6 +13,7 @@ mod images;
 mod ledger;
 mod line;
 mod place;
+mod planned;
 mod prepare;
 mod status;
 mod summary;
@@ -20,5 +21,6 @@ mod up;
 mod work;
 
 pub use context::{Cancel, Confirm, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
+pub use planned::Planned;
 pub use status::{ComponentState, StatusView, status};
-pub use up::{Planned, observe_and_plan, up};
+pub use up::{observe_and_plan, up};

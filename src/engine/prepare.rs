@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 
 use super::apply;
-use super::connect::{HostRun, Hosts};
+use super::connect::Hosts;
 use super::context::Context;
 use super::failure;
 use super::ledger::Ledger;
@@ -14,7 +14,7 @@ use crate::desired::{Desired, Recorded};
 use crate::event::{Event, Outcome};
 use crate::guard::{LockError, Owner};
 use crate::observe::DockerStatus;
-use crate::plan::{Observed, Plan};
+use crate::plan::Observed;
 use crate::spec::{FileSpec, ImageRef, Place, Role};
 
 /// Where masters keep the digests to which image references were pinned.
@@ -56,23 +56,11 @@ pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result
 
 /// Runs the preparation of all hosts at once.
 pub(super) async fn prepare(work: &Work<'_>, hosts: &Hosts) {
-    let Work { cx, planned, .. } = *work;
+    let cx = work.cx;
     cx.events.send(Event::PhaseStarted { phase: "prepare".into() });
     let started = std::time::Instant::now();
-    join_all(in_scope(cx, hosts, &planned.plan).map(|(host, plan)| work.all(host, "prepare", &plan.prepare))).await;
+    join_all(work.in_scope(hosts).map(|(host, plan)| work.all(host, "prepare", &plan.prepare))).await;
     cx.events.send(Event::PhaseFinished { phase: "prepare".into(), elapsed_ms: super::connect::ms(started) });
-}
-
-/// Host plans that may be carried out, with their hosts.
-pub(super) fn in_scope<'a>(
-    cx: &'a Context,
-    hosts: &'a Hosts,
-    plan: &'a Plan,
-) -> impl Iterator<Item = (&'a HostRun, &'a crate::plan::HostPlan)> {
-    plan.hosts
-        .iter()
-        .filter(|plan| cx.scope.contains(&plan.host))
-        .filter_map(|plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
 }
 
 /// References of the desired state that are not pinned yet.

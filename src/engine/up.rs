@@ -10,35 +10,15 @@ use super::context::Context;
 use super::failure;
 use super::gates::Gates;
 use super::ledger::{Ledger, code};
+use super::planned::Planned;
 use super::prepare::{self, NotLocked};
 use super::work::{RECORD, Work};
 use super::{images, summary};
-use crate::desired::{Desired, Recorded};
-use crate::event::{Event, HostResult, Outcome, RunResult};
+use crate::desired::Recorded;
+use crate::event::{Event, Outcome, RunResult};
 use crate::observe::DockerStatus;
 use crate::plan::{self, FileChange, Observed, Plan, SavedPlan, Step};
 use crate::spec::{ComponentName, FileSpec, Place, Role};
-
-/// What `plan` shows and `up` starts from.
-pub struct Planned {
-    /// What is wanted.
-    pub desired: Desired,
-    /// What was seen.
-    pub observed: Observed,
-    /// The difference.
-    pub plan: Plan,
-    /// What was recorded on the hosts.
-    recorded: Recorded,
-}
-
-impl Planned {
-    /// The result of a run that only planned.
-    #[must_use]
-    pub fn result(&self, exit_code: u8) -> RunResult {
-        let end = |host: &plan::HostPlan| (host.host.clone(), HostResult { outcome: Outcome::Ok, changed: 0, failed_step: None });
-        RunResult { exit_code, changed: 0, hosts: self.plan.hosts.iter().map(end).collect() }
-    }
-}
 
 /// A run that ended before its plan: with which exit code.
 struct Stop(u8);
@@ -210,7 +190,7 @@ async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant)
     let gates = Gates { cx, ledger, hosts, desired: &planned.desired };
     let ended = components::run(&gates, &work, true).await;
     record(&work, hosts, &ended).await;
-    for (host, plan) in prepare::in_scope(cx, hosts, &planned.plan) {
+    for (host, plan) in work.in_scope(hosts) {
         work.all(host, "cleanup", &plan.cleanup).await;
     }
     stopped(cx)?;

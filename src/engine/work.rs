@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::connect::{self, HostRun, finished};
+use super::connect::{self, HostRun, Hosts, finished};
 use super::context::Context;
 use super::ledger::Ledger;
-use super::up::Planned;
+use super::planned::Planned;
 use super::{apply, failure};
 use crate::event::{Event, Failure, Outcome};
 use crate::observe;
@@ -31,6 +31,12 @@ impl Work<'_> {
     pub fn idle(&self) -> bool {
         let hosts = self.planned.plan.hosts.iter().filter(|host| self.cx.scope.contains(&host.host));
         hosts.flat_map(HostPlan::steps).map(Step::changes).sum::<usize>() == 0
+    }
+
+    /// Host plans that may be carried out, with their hosts.
+    pub fn in_scope<'b>(&'b self, hosts: &'b Hosts) -> impl Iterator<Item = (&'b HostRun, &'b HostPlan)> {
+        let plans = self.planned.plan.hosts.iter().filter(|plan| self.cx.scope.contains(&plan.host));
+        plans.filter_map(|plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
     }
 
     /// Runs steps of a phase one after another; the first failure takes the host out of the run. Returns whether all were done.

@@ -10,7 +10,7 @@ use nix::unistd::{Uid, User};
 
 use super::{
     HostSettings, PrivilegeMode, SshSettings, TransportError,
-    config::{self, AlgorithmList, Files, Tokens, Values},
+    config::{self, AlgorithmList, Files, Tokens, Values, time},
     dial::Way,
     known_hosts::Question,
 };
@@ -254,36 +254,6 @@ fn way(values: &Values) -> Result<Way, TransportError> {
             })?),
         };
     Ok(Way { only_v6, from })
-}
-
-/// A span of time as OpenSSH writes it: seconds, or numbers with `s`, `m`, `h`, `d`, `w`; `none` is no time at all.
-pub(super) fn time(text: &str) -> Option<Duration> {
-    if text.eq_ignore_ascii_case("none") {
-        return Some(Duration::ZERO);
-    }
-    let (mut total, mut number) = (0u64, String::new());
-    for c in text.chars() {
-        let unit = match c.to_ascii_lowercase() {
-            '0'..='9' => {
-                number.push(c);
-                continue;
-            }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return None,
-        };
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        number.clear();
-    }
-    if text.is_empty() {
-        return None;
-    }
-    let rest = if number.is_empty() { 0 } else { number.parse().ok()? };
-    // a year is longer than any wait; larger numbers would overflow the clock
-    total.checked_add(rest).filter(|s| *s <= 366 * 86_400).map(Duration::from_secs)
 }
 
 /// Splits `[user@]host[:port]` or `ssh://[user@]host[:port]`.

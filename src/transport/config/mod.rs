@@ -14,7 +14,7 @@ mod values;
 pub(super) use algorithms::AlgorithmList;
 pub(super) use read::{Files, read};
 pub(super) use tokens::Tokens;
-pub(super) use values::Values;
+pub(super) use values::{Values, time};
 
 /// Splits any text as the reader would; for fuzzing.
 #[doc(hidden)]

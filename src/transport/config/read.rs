@@ -209,7 +209,7 @@ fn check(keyword: &str, values: &[String]) -> Result<(), String> {
         "serveralivecountmax" => value.parse::<u32>().is_ok(),
         "identitiesonly" | "hashknownhosts" => matches!(value.to_ascii_lowercase().as_str(), "yes" | "no" | "true" | "false"),
         "addressfamily" => matches!(value.to_ascii_lowercase().as_str(), "any" | "inet" | "inet6"),
-        "connecttimeout" | "serveraliveinterval" => super::super::endpoint::time(value).is_some(),
+        "connecttimeout" | "serveraliveinterval" => super::values::time(value).is_some(),
         _ => true,
     };
     if good { Ok(()) } else { Err(format!("{value:?} is no value of {keyword}")) }
