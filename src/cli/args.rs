@@ -84,9 +84,36 @@ pub struct Connection {
     /// Ask once for the sudo password.
     #[arg(long)]
     pub ask_sudo_password: bool,
-    /// Limit of one connection: TCP, greeting, key exchange and login, per hop.
+    /// Limits.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Limits in the place of those in the inventory's `[timeouts]`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Limits (in the place of [timeouts] in the inventory)")]
+pub struct Limits {
+    /// TCP, greeting, key exchange and login, per hop.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub connect_timeout: Option<Duration>,
+    /// Silence before a connection is asked for a sign of life.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub keepalive: Option<Duration>,
+    /// One command on a host.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub exec_timeout: Option<Duration>,
+    /// Installing packages on a host.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub install_timeout: Option<Duration>,
+    /// One answer of a Docker Engine.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub answer_timeout: Option<Duration>,
+    /// A pull without a byte.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub pull_idle_timeout: Option<Duration>,
+    /// One proof of a service.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub gate_timeout: Option<Duration>,
 }
 
 /// How a run is shown.

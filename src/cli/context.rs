@@ -120,7 +120,15 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         ..Limits::default()
     };
     let times = &inventory.timeouts;
-    let timeouts = Timeouts { exec: times.exec, install: times.install, pull_idle: times.pull_idle, gate: times.gate, run: wanted.timeout };
+    let limits_given = &wanted.connection.limits;
+    let timeouts = Timeouts {
+        exec: limits_given.exec_timeout.unwrap_or(times.exec),
+        install: limits_given.install_timeout.unwrap_or(times.install),
+        answer: limits_given.answer_timeout.unwrap_or(times.answer),
+        pull_idle: limits_given.pull_idle_timeout.unwrap_or(times.pull_idle),
+        gate: limits_given.gate_timeout.unwrap_or(times.gate),
+        run: wanted.timeout,
+    };
     let random = Random { id: format!("{:016x}", rand::random::<u64>()), bytes: rand::random() };
     let settings = desired::settings(&playbook);
     let cluster = inventory.cluster.clone();
@@ -185,8 +193,12 @@ impl Dialer {
         use std::io::IsTerminal as _;
         let settings = SshSettings {
             config_files: inventory.ssh.config_file.clone().map(|file| vec![file]),
-            connect_timeout: connection.connect_timeout,
-            timeouts: crate::transport::Timeouts { connect: inventory.timeouts.connect, ..crate::transport::Timeouts::default() },
+            connect_timeout: connection.limits.connect_timeout,
+            timeouts: crate::transport::Timeouts {
+                connect: inventory.timeouts.connect,
+                keepalive: connection.limits.keepalive.unwrap_or(inventory.timeouts.keepalive),
+                ..crate::transport::Timeouts::default()
+            },
             ..SshSettings::default()
         };
         let ask: Arc<dyn crate::transport::Ask> = if std::io::stdin().is_terminal() { Arc::new(AskTerminal) } else { Arc::new(AskNobody) };

@@ -8,7 +8,7 @@ use crate::inventory::Host;
 use crate::spec::shown;
 
 fn plain() -> Connection {
-    Connection { accept_new_host_keys: false, ask_password: false, ask_sudo_password: false, connect_timeout: None }
+    Connection { accept_new_host_keys: false, ask_password: false, ask_sudo_password: false, limits: super::args::Limits::default() }
 }
 
 /// The named hosts; all of the inventory when none is named.

@@ -20,13 +20,14 @@ use super::types::{ContainerDetail, ContainerStatus, EngineStatus, ImageStatus, 
 use crate::spec::{ClusterName, ContainerSpec};
 use crate::transport::Session;
 
-/// An answer is due within this; streams of pulls and stops have limits of their own.
+/// An answer is due within this unless told otherwise; streams of pulls have a limit of their own.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// The Engine of one host.
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
+    answer: Duration,
 }
 
 impl Engine {
@@ -40,10 +41,16 @@ impl Engine {
         };
         let built = Docker::connect_with_custom_transport(transport, Some("http://docker"), 3600, API_DEFAULT_VERSION);
         match built {
-            Ok(docker) => Self { docker },
+            Ok(docker) => Self { docker, answer: ANSWER },
             // The constructor has no failing path; its signature only shares the type of the other constructors.
             Err(error) => unreachable!("{error}"),
         }
+    }
+
+    /// Sets the limit of one answer.
+    #[must_use]
+    pub fn answering_within(self, answer: Duration) -> Self {
+        Self { answer, ..self }
     }
 
     pub(super) fn api(&self) -> &Docker {
@@ -55,7 +62,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn version(&self) -> Result<EngineStatus, DockerError> {
-        let version = answer("ask for the version", ANSWER, self.docker.version()).await?;
+        let version = answer("ask for the version", self.answer, self.docker.version()).await?;
         Ok(EngineStatus {
             version: version.version.unwrap_or_default(),
             api: version.api_version.unwrap_or_default(),
@@ -69,7 +76,7 @@ impl Engine {
     /// When it does not answer.
     pub async fn containers(&self) -> Result<Vec<ContainerStatus>, DockerError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
-        let list = answer("list the containers", ANSWER, self.docker.list_containers(Some(options))).await?;
+        let list = answer("list the containers", self.answer, self.docker.list_containers(Some(options))).await?;
         let status = |c: bollard::models::ContainerSummary| ContainerStatus {
             id: c.id.unwrap_or_default(),
             name: c.names.and_then(|names| names.into_iter().next()).unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -87,7 +94,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn images(&self) -> Result<Vec<ImageStatus>, DockerError> {
-        let list = answer("list the images", ANSWER, self.docker.list_images(None::<ListImagesOptions>)).await?;
+        let list = answer("list the images", self.answer, self.docker.list_images(None::<ListImagesOptions>)).await?;
         let status = |image: bollard::models::ImageSummary| ImageStatus {
             id: image.id,
             tags: image.repo_tags,
@@ -103,7 +110,7 @@ impl Engine {
     /// When it does not exist.
     pub async fn inspect(&self, name: &str) -> Result<ContainerDetail, DockerError> {
         let what = format!("inspect {name}");
-        let detail = answer(&what, ANSWER, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await?;
+        let detail = answer(&what, self.answer, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await?;
         let state = detail.state.unwrap_or_default();
         Ok(ContainerDetail {
             id: detail.id.unwrap_or_default(),
@@ -124,7 +131,7 @@ impl Engine {
         let name = spec.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let call = self.docker.create_container(Some(options), super::create::body(spec, cluster));
-        answer(&format!("create {name}"), ANSWER, call).await.map(drop)
+        answer(&format!("create {name}"), self.answer, call).await.map(drop)
     }
 
     /// Starts a container; one that runs is left alone.
@@ -132,7 +139,7 @@ impl Engine {
     /// # Errors
     /// When the Engine refuses.
     pub async fn start(&self, name: &str) -> Result<(), DockerError> {
-        answer(&format!("start {name}"), ANSWER, self.docker.start_container(name, None::<StartContainerOptions>)).await
+        answer(&format!("start {name}"), self.answer, self.docker.start_container(name, None::<StartContainerOptions>)).await
     }
 
     /// Stops a container, with SIGKILL after `grace_s` seconds; one that does not run is left alone.
@@ -141,7 +148,7 @@ impl Engine {
     /// When the Engine refuses.
     pub async fn stop(&self, name: &str, grace_s: u32) -> Result<(), DockerError> {
         let options = StopContainerOptionsBuilder::new().t(i32::try_from(grace_s).unwrap_or(i32::MAX)).build();
-        let limit = ANSWER + Duration::from_secs(u64::from(grace_s));
+        let limit = self.answer + Duration::from_secs(u64::from(grace_s));
         answer(&format!("stop {name}"), limit, self.docker.stop_container(name, Some(options))).await
     }
 
@@ -151,7 +158,7 @@ impl Engine {
     /// When the Engine refuses.
     pub async fn kill(&self, name: &str, signal: &str) -> Result<(), DockerError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
-        answer(&format!("send {signal} to {name}"), ANSWER, self.docker.kill_container(name, Some(options))).await
+        answer(&format!("send {signal} to {name}"), self.answer, self.docker.kill_container(name, Some(options))).await
     }
 
     /// Removes a container, with its anonymous volumes.
@@ -160,7 +167,7 @@ impl Engine {
     /// When the Engine refuses, or it runs and `force` is false.
     pub async fn remove(&self, name: &str, force: bool) -> Result<(), DockerError> {
         let options = RemoveContainerOptionsBuilder::new().force(force).v(true).build();
-        answer(&format!("remove {name}"), ANSWER, self.docker.remove_container(name, Some(options))).await
+        answer(&format!("remove {name}"), self.answer, self.docker.remove_container(name, Some(options))).await
     }
 
     /// Renames a container.
@@ -169,7 +176,7 @@ impl Engine {
     /// When the Engine refuses.
     pub async fn rename(&self, name: &str, to: &str) -> Result<(), DockerError> {
         let options = RenameContainerOptionsBuilder::new().name(to).build();
-        answer(&format!("rename {name} to {to}"), ANSWER, self.docker.rename_container(name, options)).await
+        answer(&format!("rename {name} to {to}"), self.answer, self.docker.rename_container(name, options)).await
     }
 
     /// The last lines of a container's output, as it wrote them.
@@ -191,7 +198,7 @@ impl Engine {
             }
             Ok(())
         };
-        tokio::time::timeout(ANSWER, read).await.map_err(|_| DockerError::Deadline { what: what.clone(), limit: ANSWER })??;
+        tokio::time::timeout(self.answer, read).await.map_err(|_| DockerError::Deadline { what: what.clone(), limit: self.answer })??;
         Ok(out)
     }
 
@@ -201,7 +208,7 @@ impl Engine {
     /// When the image is not there.
     pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
         let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
-        answer(&format!("tag {image}"), ANSWER, self.docker.tag_image(image, Some(options))).await
+        answer(&format!("tag {image}"), self.answer, self.docker.tag_image(image, Some(options))).await
     }
 
     /// The digest behind a reference, asked of its registry through this Engine; nothing is pulled.
@@ -211,7 +218,7 @@ impl Engine {
     pub async fn distribution_digest(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<String, DockerError> {
         let what = format!("ask the registry for {reference}");
         let call = self.docker.inspect_registry_image(reference, auth.map(credentials));
-        answer(&what, ANSWER, call).await?.descriptor.digest.ok_or_else(|| DockerError::Refused {
+        answer(&what, self.answer, call).await?.descriptor.digest.ok_or_else(|| DockerError::Refused {
             what,
             status: 200,
             message: "the answer holds no digest".into(),

@@ -178,9 +178,14 @@ async fn choose(
     let candidates: Vec<HostName> = left.cloned().collect();
     let everyone = gates.holders(name).iter().all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
     loop {
-        let views = if quorum { quorum_views(gates).await } else { gates.ask(name, Proof::Read, false).await.into_iter().collect() };
-        let next = guard::order(&candidates, &views).into_iter().next()?;
-        let Err(refusal) = (if quorum { guard::may_stop(&next, &views) } else { Ok(()) }) else { return Some((next, None)) };
+        let views = if quorum { quorum_views(gates).await } else { BTreeMap::new() };
+        let own = match views.get(name) {
+            Some(view) => view.clone(),
+            None => gates.ask(name, Proof::Read, false).await.unwrap_or_default(),
+        };
+        let next = guard::order(&candidates, &own).into_iter().next()?;
+        let allowed = if quorum { guard::may_stop(&next, &views.into_values().collect::<Vec<_>>()) } else { Ok(()) };
+        let Err(refusal) = allowed else { return Some((next, None)) };
         if !everyone || started.elapsed() >= PATIENCE || gates.cx.cancel.is_cancelled() {
             return Some((next, Some(refusal)));
         }
@@ -192,11 +197,12 @@ async fn choose(
 }
 
 /// How every service with a quorum stands right now.
-async fn quorum_views(gates: &Gates<'_>) -> Vec<Verdict> {
+async fn quorum_views(gates: &Gates<'_>) -> BTreeMap<ComponentName, Verdict> {
     let names: BTreeSet<ComponentName> =
         gates.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum).map(|c| c.name.clone()).collect();
     let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
     // A component that has no gate says nothing of its members, and unknown counts as down.
     let unknown = |name: &ComponentName| Verdict { service: name.to_string(), members: gates.holders(name).len(), ..Verdict::default() };
-    names.iter().zip(verdicts).map(|(name, verdict)| verdict.unwrap_or_else(|| unknown(name))).collect()
+    let named = |(name, verdict): (&ComponentName, Option<Verdict>)| (name.clone(), verdict.unwrap_or_else(|| unknown(name)));
+    names.iter().zip(verdicts).map(named).collect()
 }

@@ -52,7 +52,7 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
             ledger.touch(&info.name);
             let line = Arc::new(Line::new(session));
             let session: Arc<dyn Session> = Arc::clone(&line) as Arc<dyn Session>;
-            let engine = Engine::over(Arc::clone(&session));
+            let engine = Engine::over(Arc::clone(&session)).answering_within(cx.timeouts.answer);
             Some(HostRun { info: info.clone(), session, line, engine, placing: tokio::sync::Mutex::new(()) })
         }
         Err(error) => {

@@ -42,6 +42,8 @@ pub struct Timeouts {
     pub exec: Duration,
     /// Installing packages on a host.
     pub install: Duration,
+    /// One answer of a Docker Engine.
+    pub answer: Duration,
     /// A pull without any progress.
     pub pull_idle: Duration,
     /// One gate.
@@ -55,6 +57,7 @@ impl Default for Timeouts {
         Self {
             exec: Duration::from_secs(60),
             install: Duration::from_secs(600),
+            answer: Duration::from_secs(30),
             pull_idle: Duration::from_secs(120),
             gate: Duration::from_secs(180),
             run: None,

@@ -62,16 +62,12 @@ pub fn may_stop(member: &HostName, services: &[Verdict]) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Followers first, leaders of any service last; members that are not in sync before all, since they cost nothing.
+/// The members of one service in the order in which they are replaced: those that are not in sync first, since they cost nothing, then
+/// followers, the leader last.
 #[must_use]
-pub fn order(members: &[HostName], services: &[Verdict]) -> Vec<HostName> {
+pub fn order(members: &[HostName], service: &Verdict) -> Vec<HostName> {
     let mut out = members.to_vec();
-    let weight = |host: &HostName| {
-        let leads = services.iter().filter(|service| service.leader.as_ref() == Some(host)).count();
-        let synced = services.iter().filter(|service| service.synced.contains(host)).count();
-        (leads, synced, host.clone())
-    };
-    out.sort_by_key(weight);
+    out.sort_by_key(|host| (service.leader.as_ref() == Some(host), service.synced.contains(host), host.clone()));
     out
 }
 
@@ -147,8 +143,10 @@ mod tests {
     #[test]
     fn leaders_come_last() {
         let hosts: Vec<HostName> = (1..=3).map(|n| HostName::new(format!("m{n}")).unwrap()).collect();
-        let order = order(&hosts, &[verdict(3, &[1, 2, 3], Some(1)), verdict(3, &[1, 3], Some(3))]);
-        assert_eq!(order.iter().map(HostName::as_str).collect::<Vec<_>>(), ["m2", "m1", "m3"]);
+        let names = |service: &Verdict| order(&hosts, service).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&verdict(3, &[1, 2, 3], Some(1))), ["m2", "m3", "m1"]);
+        assert_eq!(names(&verdict(3, &[1, 3], Some(1))), ["m2", "m3", "m1"]);
+        assert_eq!(names(&verdict(3, &[2, 3], Some(2))), ["m1", "m3", "m2"]);
     }
 
     proptest! {

@@ -331,8 +331,10 @@ fn timeouts(table: &dyn TableLike, problems: &mut Problems<'_>) -> Timeouts {
     let default = Timeouts::default();
     let out = Timeouts {
         connect: reader.duration("connect").unwrap_or(default.connect),
+        keepalive: reader.duration("keepalive").unwrap_or(default.keepalive),
         exec: reader.duration("exec").unwrap_or(default.exec),
         install: reader.duration("install").unwrap_or(default.install),
+        answer: reader.duration("answer").unwrap_or(default.answer),
         pull_idle: reader.duration("pull_idle").unwrap_or(default.pull_idle),
         gate: reader.duration("gate").unwrap_or(default.gate),
     };

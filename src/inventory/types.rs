@@ -154,10 +154,14 @@ pub struct ConsulSettings {
 pub struct Timeouts {
     /// TCP, greeting, key exchange and login, per hop.
     pub connect: Duration,
+    /// Silence before a connection is asked for a sign of life; three unanswered questions end it.
+    pub keepalive: Duration,
     /// One command on a host.
     pub exec: Duration,
     /// Installing packages.
     pub install: Duration,
+    /// One answer of a Docker Engine.
+    pub answer: Duration,
     /// A pull without progress.
     pub pull_idle: Duration,
     /// One gate.
@@ -168,8 +172,10 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
             exec: Duration::from_secs(60),
             install: Duration::from_secs(600),
+            answer: Duration::from_secs(30),
             pull_idle: Duration::from_secs(120),
             gate: Duration::from_secs(180),
         }

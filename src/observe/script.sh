@@ -46,13 +46,25 @@ done | put contents
 for d in $data; do if [ -d "$d" ] && [ -n "$(ls -A "$d" 2>/dev/null)" ]; then echo "$d"; fi; done | put data
 awk '/^# toots begin$/{on=1;next} /^# toots end$/{on=0} on' /etc/hosts | put hosts
 
-sockets=$(ss -H -lntup 2>/dev/null)
+# Which container a listener belongs to is in the cgroup path of its process. A process that ends meanwhile (HAProxy's at each reload) has
+# handed its sockets to another: then all is looked at again.
+owners() {
+  printf '%s' "$sockets" | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2 | while read -r pid; do
+    if c=$(cat "/proc/$pid/cgroup" 2>/dev/null); then
+      c=$(printf '%s' "$c" | grep -o '[0-9a-f]\{64\}' | tail -n 1)
+      if [ -n "$c" ]; then echo "$pid $c"; fi
+    else
+      echo "$pid gone"
+    fi
+  done
+}
+for again in 1 2 3; do
+  sockets=$(ss -H -lntup 2>/dev/null)
+  owners=$(owners)
+  case "$owners" in *gone*) sleep 0.2 ;; *) break ;; esac
+done
 text sockets "$sockets"
-# Which container a listener belongs to is in the cgroup path of its process.
-printf '%s' "$sockets" | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2 | while read -r pid; do
-  c=$(grep -o '[0-9a-f]\{64\}' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
-  if [ -n "$c" ]; then echo "$pid $c"; fi
-done | put owners
+text owners "$owners"
 
 # Reached: connected, or refused at once by the other side. Not reached: no answer, or no route.
 if command -v bash >/dev/null && command -v timeout >/dev/null; then
