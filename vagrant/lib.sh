@@ -48,6 +48,8 @@ at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 # tools: what the scripts of this folder and tests/run call; compilers and mmdebstrap are asked for where something must be built.
 tools() {
   need docker:docker.io dockerd:docker.io vagrant:vagrant ssh:openssh-client sshd:openssh-server openssl:openssl curl:curl shellcheck:shellcheck
+  # A library without a command of its own.
+  [ -d /usr/lib/python3/dist-packages/paramiko ] || need no-command-of:python3-paramiko
 }
 
 # toots: cargo itself knows what has changed; it is quiet when nothing has.

@@ -4,6 +4,7 @@ mod change;
 mod first;
 mod grow;
 mod proof;
+mod secrets;
 mod trouble;
 
 use crate::lab::Lab;
@@ -19,6 +20,7 @@ pub const ALL: &[Scenario] = &[
     ("an_idle_run_costs_few_round_trips", proof::cost),
     ("status_names_leaders_and_versions", proof::status),
     ("an_app_is_reached_through_the_edge", proof::app),
+    ("secrets_are_found_nowhere", secrets::nowhere),
     ("a_changed_parameter_rolls_one_component", change::parameter),
     ("a_kept_plan_is_done_or_refused", change::kept_plan),
     ("two_runs_at_once_exclude_each_other", change::locked),
@@ -26,6 +28,7 @@ pub const ALL: &[Scenario] = &[
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("docker_is_installed_where_it_is_absent", grow::install),
     ("add_edge", grow::add_edge),
+    ("small_limits_of_sshd_are_enough", trouble::small_limits),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),
     ("a_dead_member_is_not_made_two", trouble::dead_member),
     ("two_dead_masters_change_nothing", trouble::two_dead_masters),

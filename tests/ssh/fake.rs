@@ -31,8 +31,10 @@ pub enum Script {
     Drip,
     /// Output, then so many times this status.
     Output(Vec<u8>, Vec<u8>, usize),
-    /// Ends the connection.
-    Cut,
+    /// Standard error, then status 1.
+    Failing(Vec<u8>),
+    /// Ends the connection with these words.
+    Farewell(String),
 }
 
 /// How the server behaves.
@@ -210,7 +212,16 @@ impl Handler for Server {
         match self.behaviour.script.clone() {
             Script::Silent => session.channel_success(channel)?,
             Script::Refuse => session.channel_failure(channel)?,
-            Script::Cut => session.disconnect(Disconnect::ByApplication, "good\x1b[2Jbye", "")?,
+            Script::Farewell(words) => session.disconnect(Disconnect::ByApplication, &words, "")?,
+            Script::Failing(stderr) => {
+                session.channel_success(channel)?;
+                tokio::spawn(async move {
+                    let _ = handle.extended_data(channel, 1, stderr).await;
+                    let _ = handle.exit_status_request(channel, 1).await;
+                    let _ = handle.eof(channel).await;
+                    let _ = handle.close(channel).await;
+                });
+            }
             Script::Endless => {
                 session.channel_success(channel)?;
                 tokio::spawn(async move { while handle.data(channel, vec![0; 32 * 1024]).await.is_ok() {} });

@@ -235,6 +235,47 @@ async fn files_that_cannot_be_read() {
     assert!(matches!(below, TransportError::Settings(_)), "{below}");
 }
 
+/// As root nothing is forbidden, so the test runs itself once more as nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_permission() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+    const WHERE: &str = "TOOTS_TEST_AS_NOBODY";
+    if let Some(known) = std::env::var_os(WHERE) {
+        assert!(fs::read(&known).is_err(), "nobody may not read it");
+        for accept_new_host_keys in [false, true] {
+            let host = HostSettings {
+                dial: "127.0.0.1".to_owned(),
+                known_hosts_files: Some(vec![known.clone().into()]),
+                accept_new_host_keys,
+                ..HostSettings::new(toots::spec::HostName::new("m1").unwrap())
+            };
+            let error = connector(settings()).connect(&host).await.err().unwrap();
+            assert!(matches!(&error, TransportError::Settings(why) if why.contains("Permission denied")), "{error:?}");
+        }
+        return;
+    }
+    if !ready() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, known) = (dir.path().join("test"), dir.path().join("known_hosts"));
+    // where the test was built nobody may not go
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::write(&known, "").unwrap();
+    fs::set_permissions(&known, fs::Permissions::from_mode(0o600)).unwrap();
+    let run = std::process::Command::new(&program)
+        .args(["--exact", "host_keys::a_file_without_permission"])
+        .env(WHERE, &known)
+        .current_dir("/")
+        .gid(65534)
+        .uid(65534)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+}
+
 /// A server with a host certificate made by these arguments of ssh-keygen.
 fn certified(arguments: &[&str]) -> Sshd {
     Sshd::start_with(&["ed25519"], |dir| {

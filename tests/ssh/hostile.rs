@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixListener},
 };
 use toots::transport::{Connector, Exec, HostSettings, SshSettings, Target, TransportError};
@@ -55,18 +55,69 @@ async fn hosts_that_do_not_speak_ssh() {
     if !ready() {
         return;
     }
-    let cases: [(&str, Vec<u8>, bool, &str); 6] = [
+    // EXT_INFO without extensions, before any key exchange
+    let ext_info = [0, 0, 0, 12, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(4096);
+    let cases: [(&str, Vec<u8>, bool, &str); 7] = [
         ("silence", Vec::new(), false, "no answer"),
         ("partial banner", b"SSH-2.0-Open".to_vec(), false, "no answer"),
         ("endless banner", vec![b'S'; 4096], true, "not an SSH server"),
         ("endless lines", b"hello\x1b]52;c;x\x07\r\n".repeat(100), true, "not an SSH server"),
         ("web server", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), false, "no answer"),
+        ("messages before the key exchange", [b"SSH-2.0-x\r\n".to_vec(), ext_info].concat(), false, ""),
         ("banner, then garbage", [b"SSH-2.0-x\r\n".to_vec(), vec![0xff; 65536]].concat(), false, ""),
     ];
     for (name, bytes, endless, part) in cases {
         let fake = Fake::raw(move |stream, _| say(stream, bytes.clone(), endless)).await;
         let error = fails(&hurried(), &fake.host()).await;
         assert!(error.to_string().contains(part), "{name}: {error}");
+    }
+}
+
+/// Messages that no library sends of its own accord; with Python's SSH library, which lets any be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_messages_out_of_place() {
+    if !ready() {
+        return;
+    }
+    if !std::process::Command::new("/usr/bin/python3").args(["-c", "import paramiko"]).output().is_ok_and(|o| o.status.success()) {
+        println!("skipped: python3-paramiko is not installed");
+        return;
+    }
+    let cases: [(&str, Right); 2] = [
+        ("forged", |e| matches!(e, TransportError::Command(_) | TransportError::Lost(_))),
+        ("flood", |e| matches!(e, TransportError::Deadline { .. } | TransportError::Lost(_))),
+    ];
+    for (mode, right) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let key = crate::lab::keygen(&dir.path().join("host"), "ed25519", "");
+        crate::lab::keygen(&dir.path().join("id"), "ed25519", "");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh/raw.py");
+        let mut server = tokio::process::Command::new("/usr/bin/python3")
+            .args([script, mode, dir.path().join("host").to_str().unwrap()])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        tokio::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).await.unwrap();
+        let port: u16 = port.trim().parse().unwrap();
+        std::fs::write(dir.path().join("known_hosts"), format!("[127.0.0.1]:{port} {key}\n")).unwrap();
+        let host = HostSettings {
+            dial: "127.0.0.1".to_owned(),
+            port: Some(port),
+            user: Some("root".to_owned()),
+            identity_files: vec![dir.path().join("id")],
+            known_hosts_files: Some(vec![dir.path().join("known_hosts")]),
+            ..HostSettings::new(toots::spec::HostName::new("m1").unwrap())
+        };
+        let session = hurried().connect(&host).await.unwrap();
+        let start = Instant::now();
+        let error = session.exec(short("anything")).await.unwrap_err();
+        assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{mode}: {:?}", start.elapsed());
+        harmless(&error);
+        assert!(right(&error), "{mode}: {error:?}");
+        println!("{mode}: {error}");
     }
 }
 
@@ -137,7 +188,11 @@ async fn commands_on_hosts_that_misbehave() {
         ("drip", Script::Drip, |e| matches!(e, TransportError::Deadline { .. })),
         ("no status", output(0), |e| matches!(e, TransportError::Command(why) if why.contains("without an exit status"))),
         ("two statuses", output(2), |e| matches!(e, TransportError::Command(why) if why.contains("two exit statuses"))),
-        ("cut off", Script::Cut, |e| matches!(e, TransportError::Lost(why) if why.contains("good\\\\x1b[2Jbye"))),
+        (
+            "cut off",
+            Script::Farewell("good\x1b[2Jbye".to_owned()),
+            |e| matches!(e, TransportError::Lost(why) if why.contains("good\\\\x1b[2Jbye")),
+        ),
     ];
     for (name, script, right) in cases {
         let fake = Fake::start(Behaviour { script, ..Behaviour::default() }).await;

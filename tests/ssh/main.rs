@@ -13,4 +13,5 @@ mod lab;
 mod limits;
 mod login;
 mod privilege;
+mod terminal;
 mod users;

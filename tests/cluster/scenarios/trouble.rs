@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, MASTERS, containers, local, until};
+use crate::lab::{Lab, MASTERS, containers, local, on, until};
 
 /// A machine's processes are frozen: it answers nothing, and comes back as it was.
 struct Frozen(&'static str);
@@ -38,6 +38,21 @@ pub fn dead_slave(lab: &Lab) {
         assert_eq!(run.result()["hosts"]["s2"]["outcome"], "ok");
     }
     until("the slave is back", Duration::from_secs(120), || lab.toots_with(&grown, &["cluster", "status", "--output", "json"]).code == 0);
+}
+
+/// Daemons that allow two sessions a connection and few logins at once: the run does what it must, slower.
+pub fn small_limits(lab: &Lab) {
+    let machines = ["m1", "m2", "m3", "s1", "e1"];
+    let reload = |text: &str| {
+        for machine in machines {
+            on(machine, &format!("printf '%b' '{text}' > /etc/ssh/sshd_config.d/limits.conf && systemctl reload ssh"));
+        }
+    };
+    reload("MaxSessions 2\\nMaxStartups 3:100:3\\n");
+    on("m1", "docker rm -f toots-chronos >/dev/null");
+    let run = lab.toots(&["cluster", "up", "--yes", "--output", "json"]);
+    reload("");
+    assert!(run.expect(0).result()["changed"].as_u64().is_some_and(|n| n > 0), "the container is back");
 }
 
 /// With one master gone, no other member may be stopped.
