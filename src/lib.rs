@@ -25,6 +25,8 @@ pub mod probe;
 
 pub mod guard;
 
+pub mod tunnel;
+
 pub mod engine;
 
 pub mod report;

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plan", &["desired", "observe"]),
     ("probe", &["transport", "docker"]),
     ("guard", &["probe"]),
+    ("tunnel", &["transport", "probe"]),
     ("engine", &["plan", "probe", "guard", "event"]),
     ("report", &["event"]),
     ("cli", ALL),
@@ -28,14 +29,28 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const THROUGH: &[(&str, &[&str])] =
     &[("plan", &["docker"]), ("guard", &["transport"]), ("engine", &["desired", "observe", "docker", "transport"])];
 
-const ALL: &[&str] =
-    &["event", "inventory", "playbook", "desired", "transport", "docker", "observe", "plan", "probe", "guard", "engine", "report"];
+const ALL: &[&str] = &[
+    "event",
+    "inventory",
+    "playbook",
+    "desired",
+    "transport",
+    "docker",
+    "observe",
+    "plan",
+    "probe",
+    "guard",
+    "tunnel",
+    "engine",
+    "report",
+];
 
 /// Library → the rooms that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("russh", &["transport"]),
     ("bollard", &["docker"]),
     ("minijinja", &["playbook"]),
+    ("fast_socks5", &["tunnel"]),
     ("indicatif", &["report"]),
     ("console", &["report"]),
     ("clap", &["cli"]),

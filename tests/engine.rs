@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use toots::desired::{self, Desired, Draw, Recorded};
-use toots::engine::{self, Cancel, Context, Dial, HostInfo, Mode, Timeouts};
+use toots::engine::{self, Cancel, Context, HostInfo, Mode, Timeouts};
 use toots::event::{Event, EventSink, Outcome};
 use toots::inventory::{self, Inventory};
 use toots::plan::Limits;
 use toots::playbook::{Playbook, SecretKind};
 use toots::spec::{HostName, Role, Secret};
 use toots::transport::fake::FakeSession;
-use toots::transport::{Session, TransportError};
+use toots::transport::{Dial, Session, TransportError};
 
 const INVENTORY: &str = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n";
 

@@ -37,6 +37,10 @@ pub enum Command {
     /// Look into and prepare connections.
     #[command(subcommand)]
     Ssh(Ssh),
+    /// Forward a local port to a service's web interface, on its leader where it has one, and open the browser.
+    Open(Open),
+    /// Serve a SOCKS5 proxy on this machine that leads into the cluster and knows its names.
+    Tunnel(Tunnel),
     /// Write a commented inventory for these hosts.
     Init(Init),
     /// Print the completion script of a shell.
@@ -277,6 +281,39 @@ pub enum Ssh {
         #[arg(short, long)]
         yes: bool,
     },
+}
+
+/// `toots open`
+#[derive(Debug, Args)]
+pub struct Open {
+    /// The service: marathon, mesos, chronos, consul, haproxy, supervisord.
+    pub service: String,
+    /// Inventory and playbook.
+    #[command(flatten)]
+    pub source: Source,
+    /// Connections.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Local port; the service's own when it is free.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Print the address only.
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+/// `toots tunnel`
+#[derive(Debug, Args)]
+pub struct Tunnel {
+    /// Inventory and playbook.
+    #[command(flatten)]
+    pub source: Source,
+    /// Connections.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Where the proxy listens, on loopback.
+    #[arg(long, default_value = "127.0.0.1:1080", value_name = "ADDRESS:PORT")]
+    pub listen: std::net::SocketAddr,
 }
 
 /// `toots init`

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::args::{Output, Plan, Status, Up};
-use super::context::{self, Wanted};
+use super::args::{Connection, Output, Plan, Status, Up};
+use super::context::{self, Loaded, Wanted};
 use super::exit::Exit;
 use super::{log, output, signals};
 use crate::engine::{self, Cancel, Mode, StatusView};
 use crate::event::{Event, EventSink};
 use crate::plan::{SavedPlan, Step};
 use crate::report::{self, ComponentView, HostStatusView, PlanChange, PlanHostView, ServiceView, StatusReport};
+use crate::spec::ClusterName;
 
 /// A new run's id.
 pub(super) fn run_id() -> String {
@@ -203,6 +204,24 @@ impl EventSink for Quiet {
     }
 }
 
+/// Reads the cluster once.
+pub(super) async fn look(loaded: Loaded, connection: &Connection) -> Result<(ClusterName, StatusView), Exit> {
+    let scope = loaded.inventory.hosts.iter().map(|host| host.name.clone()).collect();
+    let wanted = Wanted {
+        command: "cluster status",
+        connection,
+        events: Arc::new(Quiet),
+        scope,
+        mode: Mode::default(),
+        timeout: None,
+        run_id: run_id(),
+        cancel: Cancel::default(),
+    };
+    let cx = context::context(loaded, wanted)?;
+    let view = engine::status(&cx).await;
+    Ok((cx.cluster, view))
+}
+
 /// `toots cluster status`
 pub(super) async fn status(args: Status) -> Exit {
     loop {
@@ -210,25 +229,12 @@ pub(super) async fn status(args: Status) -> Exit {
             Ok(loaded) => loaded,
             Err(exit) => return exit,
         };
-        let scope = loaded.inventory.hosts.iter().map(|host| host.name.clone()).collect();
-        let run_id = run_id();
-        let wanted = Wanted {
-            command: "cluster status",
-            connection: &args.connection,
-            events: Arc::new(Quiet),
-            scope,
-            mode: Mode::default(),
-            timeout: None,
-            run_id,
-            cancel: Cancel::default(),
-        };
-        let cx = match context::context(loaded, wanted) {
-            Ok(cx) => cx,
+        let (cluster, view) = match look(loaded, &args.connection).await {
+            Ok(seen) => seen,
             Err(exit) => return exit,
         };
-        let view = engine::status(&cx).await;
         let healthy = view.healthy;
-        let report = status_report(&cx.cluster, view);
+        let report = status_report(&cluster, view);
         if args.watch && args.output != Some(Output::Json) {
             // The screen is cleared only where there is one.
             use std::io::IsTerminal as _;
@@ -250,7 +256,7 @@ pub(super) async fn status(args: Status) -> Exit {
     }
 }
 
-fn status_report(cluster: &crate::spec::ClusterName, view: StatusView) -> StatusReport {
+fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
     let mut hosts: Vec<HostStatusView> = Vec::new();
     let unread: BTreeMap<_, _> = view.unread;
     for (host, components) in view.hosts {

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use super::args::{Connection, Source};
 use super::exit::Exit;
 use crate::desired::{self, Desired, Draw, Recorded};
-use crate::engine::{Cancel, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
+use crate::engine::{Cancel, Context, HostInfo, Mode, RegistryLogin, Timeouts};
 use crate::event::EventSink;
 use crate::inventory::{Inventory, PasswordSource};
 use crate::plan::Limits;
 use crate::playbook::{Playbook, SecretKind};
 use crate::spec::{HostName, Role, Secret};
-use crate::transport::{AskNobody, AskTerminal, Connector, HostSettings, PrivilegeMode, Session, SshSettings, TransportError};
+use crate::transport::{AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshSettings, TransportError};
 
 /// An inventory and a playbook that fit each other.
 pub(super) struct Loaded {

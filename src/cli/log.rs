@@ -27,6 +27,13 @@ pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Warnings on standard error, for commands that serve until they are interrupted.
+pub(super) fn to_terminal() {
+    let filter = EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=warn"));
+    // What hosts say is escaped where it becomes text.
+    drop(tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter).try_init());
+}
+
 fn prune(dir: &std::path::Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     let mut logs: Vec<PathBuf> =

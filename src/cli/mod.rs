@@ -16,6 +16,7 @@ mod render;
 mod run;
 mod signals;
 mod ssh;
+mod tunnel;
 
 pub use exit::Exit;
 pub use run::main;

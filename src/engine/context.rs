@@ -6,23 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use crate::desired::{Desired, Recorded};
 use crate::event::EventSink;
 use crate::plan::{Limits, SavedPlan};
 use crate::spec::{ClusterName, HostName, Role, Secret};
-use crate::transport::{Session, TransportError};
-
-/// The way to hosts; a fake one in tests.
-#[async_trait]
-pub trait Dial: Send + Sync {
-    /// One authenticated connection to a host of the inventory.
-    ///
-    /// # Errors
-    /// When the host cannot be reached, trusted or logged in to.
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError>;
-}
+use crate::transport::Dial;
 
 /// A host of the inventory as the engine needs it.
 #[derive(Debug, Clone)]

@@ -5,10 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::context::Dial;
 use crate::guard::{Lock, LockError, Owner};
 use crate::spec::HostName;
-use crate::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
+use crate::transport::{BoxStream, Cost, Dial, Exec, ExecOutput, Session, Target, TransportError};
 
 /// A host that is lost this often in one run is left alone: what is done on it is not worth the waiting.
 const TIMES: u32 = 3;

@@ -20,7 +20,7 @@ mod summary;
 mod up;
 mod work;
 
-pub use context::{Cancel, Confirm, Context, Dial, HostInfo, Mode, RegistryLogin, Timeouts};
+pub use context::{Cancel, Confirm, Context, HostInfo, Mode, RegistryLogin, Timeouts};
 pub use planned::Planned;
 pub use status::{ComponentState, StatusView, status};
 pub use up::{observe_and_plan, up};

@@ -34,6 +34,6 @@ pub use ask::{SERVICES, ask, service_of};
 pub use context::{Context, Ports, Route};
 pub use gate::{Groups, gate, ordinary};
 pub use ordinary::{ContainerState, ask_ordinary};
-pub use registrator::consul_service_instances;
+pub use registrator::{consul_service_instances, passing_instances};
 pub use types::{Member, Proof, Verdict};
 pub use wait::{FIRST_PAUSE, GateClosed, LONGEST_PAUSE, wait};

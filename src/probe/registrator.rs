@@ -22,6 +22,28 @@ pub async fn consul_service_instances(session: &Arc<dyn Session>, address: &str,
     parse_instances(&http.get(&path).await?.ok(&path)?.body)
 }
 
+/// The addresses of the instances of a service that Consul calls healthy, read through one server.
+///
+/// # Errors
+/// When the server does not answer rightly.
+pub async fn passing_instances(
+    session: &Arc<dyn Session>,
+    server: &str,
+    name: &str,
+    tag: Option<&str>,
+    datacenter: Option<&str>,
+) -> Answer<Vec<String>> {
+    let mut http = Http::new(Arc::clone(session), server, 8500, Duration::from_secs(5));
+    let label = |text: &str| -> String { text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect() };
+    let mut path = format!("/v1/health/service/{}?passing=1", label(name));
+    for (key, value) in [("tag", tag), ("dc", datacenter)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{key}={}", label(value)));
+        }
+    }
+    Ok(parse_instances(&http.get(&path).await?.ok(&path)?.body)?.into_iter().map(|instance| instance.address).collect())
+}
+
 /// Judges whether the canary is registered by every host where it runs (`there`), or by none of them any more.
 #[must_use]
 pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> Verdict {

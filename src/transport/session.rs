@@ -1,5 +1,6 @@
 //! The seam between toots and hosts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -190,4 +191,14 @@ pub trait Session: Send + Sync {
 
     /// Ends the connection in good order.
     async fn close(&self);
+}
+
+/// The way to hosts; a fake one in tests.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// One authenticated connection to a host of the inventory.
+    ///
+    /// # Errors
+    /// When the host cannot be reached, trusted or logged in to.
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError>;
 }

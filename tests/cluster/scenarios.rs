@@ -20,6 +20,7 @@ pub const ALL: &[Scenario] = &[
     ("an_idle_run_costs_few_round_trips", proof::cost),
     ("status_names_leaders_and_versions", proof::status),
     ("an_app_is_reached_through_the_edge", proof::app),
+    ("the_cluster_is_reached_from_outside", proof::tunnel),
     ("secrets_are_found_nowhere", secrets::nowhere),
     ("a_changed_parameter_rolls_one_component", change::parameter),
     ("a_kept_plan_is_done_or_refused", change::kept_plan),

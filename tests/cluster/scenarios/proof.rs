@@ -104,3 +104,48 @@ pub fn app(lab: &Lab) {
     assert_eq!(status, 200);
     until("the app is gone", Duration::from_secs(60), || http(&["-H", "Host: hello.service.consul", "http://10.42.7.31/"]).0 == 503);
 }
+
+/// A toots that serves until this is dropped.
+struct Serving(std::process::Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Serving {
+    /// With the first line that it printed.
+    fn new(lab: &Lab, words: &[&str]) -> (Self, String) {
+        use std::io::BufRead as _;
+        let mut run = Self(lab.command(&lab.inventory, words).stdout(std::process::Stdio::piped()).spawn().expect("toots runs"));
+        let mut line = String::new();
+        std::io::BufReader::new(run.0.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        (run, line.trim().to_owned())
+    }
+}
+
+/// From the operator's machine, by name and without a route into the cluster's network.
+pub fn tunnel(lab: &Lab) {
+    let (run, proxy) = Serving::new(lab, &["tunnel", "--listen", "127.0.0.1:0"]);
+    let through = |url: &str| http(&["--proxy", &proxy, url]);
+    assert_eq!(through("http://m2:5050/version").0, 200, "a host by its name");
+    assert!(through("http://consul.service.consul:8500/v1/status/leader").1.contains(":8300"), "a service by Consul's name");
+    assert_eq!(through("http://m3.node.consul:8500/v1/status/leader").0, 200, "a node by Consul's name");
+    assert_eq!(through("http://nobody.service.consul/").0, 503, "port 80 is the edge's");
+    assert_eq!(through("http://10.42.7.31:81/").0, 401, "an address");
+    assert_eq!(through("http://nobody.service.consul:8080/").0, 0, "what is not there is refused");
+    drop(run);
+
+    for (service, part) in
+        [("marathon", "/v2/leader"), ("consul", "v1/status/leader"), ("mesos", "/version"), ("chronos", "/v1/scheduler/jobs")]
+    {
+        let (_run, url) = Serving::new(lab, &["open", service, "--no-browser"]);
+        let base = url.trim_end_matches("/ui/").trim_end_matches('/');
+        assert!(base.starts_with("http://127.0.0.1:"), "{url}");
+        assert_eq!(http(&[&format!("{base}/{}", part.trim_start_matches('/'))]).0, 200, "{service} at {url}");
+    }
+    let unknown = lab.toots(&["open", "nothing", "--no-browser"]).expect(2);
+    assert!(unknown.stderr.contains("there are") && unknown.stderr.contains("marathon"), "{}", unknown.stderr);
+}

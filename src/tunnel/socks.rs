@@ -1,0 +1,90 @@
+//! A SOCKS5 proxy (RFC 1928) whose far end is the cluster.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fast_socks5::server::{Socks5ServerProtocol, SocksServerError};
+use fast_socks5::util::target_addr::TargetAddr;
+use fast_socks5::{ReplyError, Socks5Command};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::names::{Names, Place};
+use super::way::Way;
+use crate::probe::passing_instances;
+use crate::transport::{BoxStream, TransportError};
+
+/// A client that does not say what it wants is left after this.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// Serves until it is dropped. Only connections are proxied (no BIND, no UDP), without a login: it is for loopback.
+pub async fn socks(listener: TcpListener, way: Arc<Way>, names: Names) {
+    let names = Arc::new(names);
+    while let Ok((client, _)) = listener.accept().await {
+        let (way, names) = (Arc::clone(&way), Arc::clone(&names));
+        tokio::spawn(async move {
+            if let Err(error) = serve(client, &way, &names).await {
+                tracing::debug!(%error, "a client of the proxy left");
+            }
+        });
+    }
+}
+
+async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksServerError> {
+    let asked = async { Socks5ServerProtocol::accept_no_auth(client).await?.read_command().await };
+    let Ok(asked) = tokio::time::timeout(GREETING, asked).await else { return Ok(()) };
+    let (protocol, command, target) = asked?;
+    if !matches!(command, Socks5Command::TCPConnect) {
+        return protocol.reply_error(&ReplyError::CommandNotSupported).await;
+    }
+    let (name, port) = match target {
+        TargetAddr::Ip(address) => (address.ip().to_string(), address.port()),
+        TargetAddr::Domain(name, port) => (name, port),
+    };
+    match open(way, names, &name, port).await {
+        Ok(mut far) => {
+            let mut near = protocol.reply_success(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
+            // Either side may end it at any time.
+            drop(copy_bidirectional(&mut near, &mut far).await);
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!(%name, port, %error, "not reached");
+            let reply = match error {
+                TransportError::Refused { .. } => ReplyError::ConnectionRefused,
+                TransportError::Deadline { .. } => ReplyError::ConnectionTimeout,
+                _ => ReplyError::HostUnreachable,
+            };
+            protocol.reply_error(&reply).await
+        }
+    }
+}
+
+/// The first of the addresses of a name that answers.
+async fn open(way: &Way, names: &Names, name: &str, port: u16) -> Result<BoxStream, TransportError> {
+    let addresses: Vec<String> = match names.place(name, port) {
+        Place::Address(address) => vec![address],
+        Place::Edge => names.edges.iter().map(ToString::to_string).collect(),
+        Place::Service { name, tag, datacenter } => {
+            let session = way.session().await?;
+            let mut found = Vec::new();
+            for server in &names.servers {
+                if let Ok(list) = passing_instances(&session, &server.to_string(), &name, tag.as_deref(), datacenter.as_deref()).await {
+                    found = list;
+                    break;
+                }
+            }
+            found
+        }
+    };
+    let why = "Consul names no healthy instance of it".to_owned();
+    let mut last = TransportError::Refused { what: format!("{name}:{port}"), why };
+    for address in addresses {
+        match way.open(&address, port).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
