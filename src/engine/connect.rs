@@ -118,7 +118,7 @@ fn lost(error: &observe::ObserveError) -> bool {
 
 /// What to look at on a host: paths outside /etc/toots, data directories, and on masters whether the other masters can be reached.
 pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
-    let mut request = Request::default();
+    let mut request = Request { deadline: Some(cx.timeouts.exec), ..Request::default() };
     let Some(host) = cx.offline.hosts.iter().find(|host| host.name == info.name) else { return request };
     let own = host.dirs.iter().map(|dir| &dir.path).chain(host.files.iter().map(|file| &file.path));
     let components = host

@@ -64,9 +64,9 @@ impl Line {
         }
         state.renewed += 1;
         let session = dial.dial(&self.host).await?;
-        if let Some((owner, _)) = state.lock.take() {
-            let lock = Lock::acquire(&session, &owner).await?;
-            state.lock = Some((owner, lock));
+        // Without the lock the new connection is not used, whoever asks next.
+        if let Some((owner, lock)) = &mut state.lock {
+            *lock = Lock::acquire(&session, owner).await?;
         }
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = session;
         Ok(())

@@ -17,6 +17,8 @@ pub struct Request {
     pub paths: Vec<String>,
     /// Data directories.
     pub data_dirs: Vec<String>,
+    /// The script's limit, when it is not the usual one.
+    pub deadline: Option<Duration>,
     /// Addresses and ports that must be reachable.
     pub reach: Vec<(String, u16)>,
 }
@@ -110,8 +112,13 @@ async fn script(session: &Arc<dyn Session>, request: &Request) -> Result<parse::
         crate::transport::quote(&words(&request.data_dirs)),
         crate::transport::quote(&words(&reach))
     );
-    let exec =
-        Exec { command: "sh -s".into(), stdin: Bytes::from(head + SCRIPT), privileged: true, deadline: DEADLINE, max_output: MAX_OUTPUT };
+    let exec = Exec {
+        command: "sh -s".into(),
+        stdin: Bytes::from(head + SCRIPT),
+        privileged: true,
+        deadline: request.deadline.unwrap_or(DEADLINE),
+        max_output: MAX_OUTPUT,
+    };
     let before = now_ms();
     let output = session.exec(exec).await?;
     if output.status != 0 {

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::names::{Names, Place};
 use super::way::Way;
 use crate::probe::passing_instances;
+use crate::spec::shown;
 use crate::transport::{BoxStream, TransportError};
 
 /// A client that does not say what it wants is left after this.
@@ -50,7 +51,7 @@ async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksS
             Ok(())
         }
         Err(error) => {
-            tracing::warn!(%name, port, %error, "not reached");
+            tracing::warn!(name = shown(&name), port, %error, "not reached");
             let reply = match error {
                 TransportError::Refused { .. } => ReplyError::ConnectionRefused,
                 TransportError::Deadline { .. } => ReplyError::ConnectionTimeout,

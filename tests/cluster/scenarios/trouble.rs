@@ -49,6 +49,7 @@ pub fn small_limits(lab: &Lab) {
         }
     };
     reload("MaxSessions 2\\nMaxStartups 3:100:3\\n");
+    on("m1", "sshd -T | grep -x 'maxsessions 2'");
     on("m1", "docker rm -f toots-chronos >/dev/null");
     let run = lab.toots(&["cluster", "up", "--yes", "--output", "json"]);
     reload("");
