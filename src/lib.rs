@@ -25,6 +25,8 @@ pub mod probe;
 
 pub mod guard;
 
+pub mod app;
+
 pub mod tunnel;
 
 pub mod engine;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("probe", &["transport", "docker"]),
     ("guard", &["probe"]),
     ("tunnel", &["transport", "probe"]),
+    ("app", &["transport", "probe"]),
     ("engine", &["plan", "probe", "guard", "event"]),
     ("report", &["event"]),
     ("cli", ALL),
@@ -41,6 +42,7 @@ const ALL: &[&str] = &[
     "probe",
     "guard",
     "tunnel",
+    "app",
     "engine",
     "report",
 ];
@@ -51,6 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("bollard", &["docker"]),
     ("minijinja", &["playbook"]),
     ("fast_socks5", &["tunnel"]),
+    ("serde_saphyr", &["app"]),
     ("indicatif", &["report"]),
     ("console", &["report"]),
     ("clap", &["cli"]),

@@ -1,5 +1,7 @@
 //! The clap tree.
 
+pub mod app;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +39,12 @@ pub enum Command {
     /// Look into and prepare connections.
     #[command(subcommand)]
     Ssh(Ssh),
+    /// Deploy and look after applications, through SSH to Marathon's leader.
+    #[command(subcommand)]
+    App(app::App),
+    /// Deploy and look after jobs, through SSH to Chronos' leader.
+    #[command(subcommand)]
+    Job(app::Job),
     /// Forward a local port to a service's web interface, on its leader where it has one, and open the browser.
     Open(Open),
     /// Serve a SOCKS5 proxy on this machine that leads into the cluster and knows its names.

@@ -63,7 +63,11 @@ impl Draw for Masked {
     }
 
     fn secret(&self, _kind: SecretKind) -> Secret {
-        Secret::new("***")
+        Secret::new(Secret::MASK)
+    }
+
+    fn registry_password(&self) -> Option<Secret> {
+        Some(Secret::new(Secret::MASK))
     }
 }
 
@@ -71,6 +75,7 @@ impl Draw for Masked {
 struct Random {
     id: String,
     bytes: [u8; 32],
+    registry: Option<Secret>,
 }
 
 impl Draw for Random {
@@ -87,6 +92,10 @@ impl Draw for Random {
                 Secret::new(&digest[..24])
             }
         }
+    }
+
+    fn registry_password(&self) -> Option<Secret> {
+        self.registry.clone()
     }
 }
 
@@ -129,7 +138,11 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         gate: limits_given.gate_timeout.unwrap_or(times.gate),
         run: wanted.timeout,
     };
-    let random = Random { id: format!("{:016x}", rand::random::<u64>()), bytes: rand::random() };
+    let random = Random {
+        id: format!("{:016x}", rand::random::<u64>()),
+        bytes: rand::random(),
+        registry: registry.as_ref().map(|login| login.password.clone()),
+    };
     let settings = desired::settings(&playbook);
     let cluster = inventory.cluster.clone();
     let masters = inventory.with_role(Role::Master).count();

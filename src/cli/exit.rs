@@ -17,6 +17,8 @@ impl Exit {
     pub const REFUSED: Self = Self(4);
     /// A gate failed, or the cluster is unhealthy.
     pub const GATE: Self = Self(6);
+    /// A limit passed.
+    pub const DEADLINE: Self = Self(8);
     /// `plan --exit-code` found changes.
     pub const CHANGES: Self = Self(10);
     /// Interrupted.

@@ -6,12 +6,15 @@
 pub mod args;
 
 mod add;
+mod app;
 mod cluster;
 mod context;
 mod exit;
 mod inventory;
+mod job;
 mod log;
 mod output;
+mod reach;
 mod render;
 mod run;
 mod signals;

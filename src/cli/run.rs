@@ -4,7 +4,7 @@ use clap::Parser as _;
 
 use super::args::{Cli, Cluster, Command, InventoryCommand, Ssh};
 use super::exit::Exit;
-use super::{add, cluster, inventory, render, ssh, tunnel};
+use super::{add, app, cluster, inventory, job, render, ssh, tunnel};
 use crate::spec::Role;
 
 /// Runs the command line and returns the exit code. Never panics on an operator's mistake.
@@ -47,6 +47,8 @@ async fn dispatch(command: Command) -> Exit {
         Command::Render(args) => render::render(&args),
         Command::Ssh(Ssh::Explain { host, source }) => ssh::explain(&host, &source).await,
         Command::Ssh(Ssh::Trust { hosts, source, yes }) => ssh::trust(&hosts, &source, yes).await,
+        Command::App(command) => app::run(command).await,
+        Command::Job(command) => job::run(command).await,
         Command::Open(args) => tunnel::open(args).await,
         Command::Tunnel(args) => tunnel::tunnel(args).await,
         Command::Init(args) => inventory::init(&args),

@@ -8,19 +8,14 @@ use tokio::net::TcpListener;
 use super::args::{Open, Tunnel};
 use super::context::{self, Dialer};
 use super::exit::Exit;
+use super::reach::order;
 use super::{cluster, log, output};
 use crate::inventory::Inventory;
-use crate::spec::{HostName, Role, shown};
+use crate::spec::{Role, shown};
 use crate::tunnel::{Names, Way, forward, socks};
 
 fn fail(what: &str, error: &dyn std::fmt::Display) {
     eprintln!("toots: failed to {what}: {}", shown(&error.to_string()));
-}
-
-/// Masters first: they reach everything and are there as long as the cluster is.
-fn hosts(inventory: &Inventory) -> Vec<HostName> {
-    let (masters, others): (Vec<_>, Vec<_>) = inventory.hosts.iter().partition(|host| host.roles.contains(&Role::Master));
-    masters.into_iter().chain(others).map(|host| host.name.clone()).collect()
 }
 
 fn names(inventory: &Inventory) -> Names {
@@ -45,7 +40,7 @@ pub(super) async fn tunnel(args: Tunnel) -> Exit {
         return Exit::USAGE;
     }
     log::to_terminal();
-    let way = Arc::new(Way::new(Arc::new(Dialer::new(&loaded.inventory, &args.connection)), hosts(&loaded.inventory)));
+    let way = Arc::new(Way::new(Arc::new(Dialer::new(&loaded.inventory, &args.connection)), order(&loaded.inventory)));
     let through = match way.session().await {
         Ok(session) => session.host().clone(),
         Err(error) => {
@@ -72,7 +67,7 @@ pub(super) async fn open(args: Open) -> Exit {
         Err(exit) => return exit,
     };
     log::to_terminal();
-    let order = hosts(&loaded.inventory);
+    let order = order(&loaded.inventory);
     let dial = Arc::new(Dialer::new(&loaded.inventory, &args.connection));
     let web = match cluster::look(loaded, &args.connection).await {
         Ok((_, view)) => view.web,

@@ -18,6 +18,11 @@ pub trait Draw {
     /// A new secret.
     fn secret(&self, kind: SecretKind) -> Secret;
 
+    /// The password of the inventory's registry, where it has a login.
+    fn registry_password(&self) -> Option<Secret> {
+        None
+    }
+
     /// A new secret of its own for each name, so that knowing one (the login of a page) tells nothing of another.
     fn named(&self, name: &str, kind: SecretKind) -> Secret {
         let root = self.secret(kind);
@@ -54,6 +59,7 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
         };
         let here: &[&Component] = placed.get(&host.name).map_or(&[], Vec::as_slice);
         let mut values = values::values(inventory, host, &members, &secrets);
+        values.insert("registry".to_owned(), values::registry(inventory, draw.registry_password().as_ref()));
         values.insert("components".to_owned(), values::components(here));
         let mut components = Vec::new();
         for component in here {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::inventory::{Host, Inventory};
@@ -20,6 +22,16 @@ pub(super) fn components(here: &[&Component]) -> Value {
         out.push(json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s }));
     }
     json!(out)
+}
+
+/// The private registry as a docker configuration names it; `auth` is empty without a login.
+pub(super) fn registry(inventory: &Inventory, password: Option<&Secret>) -> Value {
+    let registry = inventory.registry.as_ref();
+    let auth = registry.and_then(|registry| registry.username.as_ref()).zip(password).map(|(user, password)| match password.expose() {
+        Secret::MASK => Secret::MASK.to_owned(),
+        password => STANDARD.encode(format!("{user}:{password}")),
+    });
+    json!({ "server": registry.map(|registry| &registry.server), "auth": auth.unwrap_or_default() })
 }
 
 /// The values of one host: the cluster's, the same everywhere, and `host`.

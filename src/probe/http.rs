@@ -213,8 +213,8 @@ impl Http {
         if let Some(login) = &self.login {
             request = request.header(AUTHORIZATION, login);
         }
-        if method == Method::POST {
-            // Mesos answers 415 to any parameter behind it.
+        if method == Method::POST || method == Method::PUT {
+            // Mesos answers 415 to any parameter behind it; Consul's keys take any type.
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body.clone())).map_err(|e| unreachable(question, &e))?;

@@ -29,7 +29,7 @@ mod types;
 mod wait;
 pub mod zookeeper;
 
-pub use answer::{Answer, ProbeError, show};
+pub use answer::{Answer, ProbeError, show, split_authority};
 pub use ask::{SERVICES, ask, service_of};
 pub use context::{Context, Ports, Route};
 pub use gate::{Groups, gate, ordinary};

@@ -1,7 +1,7 @@
 //! Everything that shows events to a person or a program.
 //!
 //! Owns: the choice of form ([`Mode`]), the reporter thread ([`reporter`]), the live view ([`ViewState`], [`render`]), plain lines,
-//! JSON lines, the ending ([`ending`]), the status table ([`status_table`]) and the printed plan ([`plan_text`]).
+//! JSON lines, the ending ([`ending`]), the status table ([`status_table`]), lists ([`listing`]) and the printed plan ([`plan_text`]).
 //! May import: `event`, `spec`.
 //!
 //! stdout is data (the ending, the JSON lines), stderr is everything else. Every text is escaped once more here, whoever made it, and
@@ -15,6 +15,7 @@
 mod ending;
 mod json;
 mod line;
+mod listing;
 mod live;
 mod mode;
 mod plain;
@@ -28,6 +29,7 @@ mod text;
 
 pub use ending::ending;
 pub use json::json_line;
+pub use listing::listing;
 pub use live::{permanent, render};
 pub use mode::{Mode, ModeError, Options};
 pub use plain::Plain;

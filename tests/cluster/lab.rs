@@ -1,6 +1,7 @@
 //! The lab as tests use it: toots as a process, and the machines by means that are not toots'.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -25,6 +26,17 @@ pub struct Run {
 }
 
 impl Run {
+    pub fn of(mut command: Command) -> Self {
+        let began = Instant::now();
+        let output = command.output().expect("toots runs");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: began.elapsed(),
+        }
+    }
+
     /// The run's code is this; else both outputs are shown.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
@@ -55,14 +67,7 @@ impl Lab {
     }
 
     pub fn toots_with(&self, inventory: &Path, args: &[&str]) -> Run {
-        let began = Instant::now();
-        let output = self.command(inventory, args).output().expect("toots runs");
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            took: began.elapsed(),
-        }
+        Run::of(self.command(inventory, args))
     }
 
     pub fn toots(&self, args: &[&str]) -> Run {
@@ -133,6 +138,63 @@ pub fn http(arguments: &[&str]) -> (u16, String) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
     (status.trim().parse().unwrap_or(0), body.to_owned())
+}
+
+/// The reference of an image of the lab's registry, by its key in `[images]` or its name there.
+pub fn image(lab: &Lab, key: &str) -> String {
+    let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
+    let named = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = \""))?.strip_suffix('"'));
+    let registry = text.lines().find_map(|line| line.strip_prefix("server = \"")?.strip_suffix('"')).expect("the registry");
+    named.map_or_else(|| format!("{registry}/lab/{key}:1"), str::to_owned)
+}
+
+/// A client of an edge that keeps its connection, as browsers do.
+pub struct Edge {
+    address: String,
+    host: String,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+impl Edge {
+    pub fn new(address: &str, host: &str) -> Self {
+        Self { address: address.to_owned(), host: host.to_owned(), connection: None }
+    }
+
+    /// Status and body. A connection that the edge closed while it was idle is made anew, as clients do.
+    pub fn get(&mut self, path: &str) -> std::io::Result<(u16, String)> {
+        if let Some(connection) = self.connection.take()
+            && let Ok(answer) = self.ask(connection, path)
+        {
+            return Ok(answer);
+        }
+        let stream = TcpStream::connect((self.address.as_str(), 80))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        self.ask(BufReader::new(stream), path)
+    }
+
+    fn ask(&mut self, mut connection: BufReader<TcpStream>, path: &str) -> std::io::Result<(u16, String)> {
+        let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
+        let (mut line, mut length, mut close) = (String::new(), 0, false);
+        connection.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(short)?;
+        loop {
+            line.clear();
+            connection.read_line(&mut line)?;
+            let header = line.trim().to_ascii_lowercase();
+            match header.split_once(": ") {
+                Some(("content-length", n)) => length = n.parse().map_err(|_| short())?,
+                Some(("connection", how)) => close = how == "close",
+                _ if header.is_empty() => break,
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body)?;
+        self.connection = (!close).then_some(connection);
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
 }
 
 /// Proxies before every host's SSH port that hold each byte to the host back for a fixed time, and that can be cut.
@@ -215,7 +277,6 @@ fn proxy(target: String, delay: Duration, wire: Arc<Wire>) -> u16 {
 
 /// Copies; each piece is passed on a fixed time after it came, however many are under way.
 fn held_back(mut from: TcpStream, mut to: TcpStream, delay: Duration, wire: &Wire) {
-    use std::io::{Read as _, Write as _};
     let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
     let writer = std::thread::spawn(move || {
         for (due, bytes) in receiver {

@@ -1,5 +1,6 @@
 //! The scenarios, in their order.
 
+mod apps;
 mod change;
 mod first;
 mod grow;
@@ -20,6 +21,10 @@ pub const ALL: &[Scenario] = &[
     ("an_idle_run_costs_few_round_trips", proof::cost),
     ("status_names_leaders_and_versions", proof::status),
     ("an_app_is_reached_through_the_edge", proof::app),
+    ("canaries_share_by_weight", apps::canaries),
+    ("scaling_down_loses_no_request", apps::smooth),
+    ("an_app_that_does_not_run_says_why", apps::failing),
+    ("jobs_are_deployed_and_run", apps::jobs),
     ("the_cluster_is_reached_from_outside", proof::tunnel),
     ("secrets_are_found_nowhere", secrets::nowhere),
     ("a_changed_parameter_rolls_one_component", change::parameter),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, containers, http, local, on, until};
+use crate::lab::{Lab, MASTERS, containers, http, image, local, on, until};
 
 pub fn other_means(_lab: &Lab) {
     let modes: Vec<String> = MASTERS
@@ -83,13 +83,12 @@ pub fn status(lab: &Lab) {
 /// Marathon → Docker → Registrator → Consul → consul-template → HAProxy → client.
 pub fn app(lab: &Lab) {
     // The image that the canary uses, wherever this lab has it from.
-    let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
-    let image = text.lines().find_map(|line| line.strip_prefix("canary = \"")?.strip_suffix('"')).unwrap_or("hashicorp/http-echo:1.0");
+    let image = image(lab, "canary");
     let app = r#"{"id":"/hello","instances":2,"cpus":0.1,"mem":32,"args":["-listen=:5678","-text=hello from an app"],
       "container":{"type":"DOCKER","docker":{"image":"IMAGE","network":"BRIDGE",
       "portMappings":[{"containerPort":5678,"hostPort":0,"protocol":"tcp"}]}},
       "env":{"SERVICE_NAME":"hello","SERVICE_TAGS":"haproxy,haproxy_route=/hi,weight=50"}}"#
-        .replace("IMAGE", image);
+        .replace("IMAGE", &image);
     let (status, body) = http(&["-X", "POST", "-H", "Content-Type: application/json", "-d", &app, "http://10.42.7.11:8080/v2/apps"]);
     assert_eq!(status, 201, "{body}");
     let through = |arguments: &[&str]| {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"toots.test/standins/internal/docker"
 	"toots.test/standins/internal/flags"
 	"toots.test/standins/internal/mesos"
 	"toots.test/standins/internal/mesos/agent"
@@ -44,11 +45,15 @@ func main() {
 	if advertised := values.Get("advertise_ip"); advertised != "" {
 		ip = advertised
 	}
+	logins, err := docker.ParseLogins(values.Get("docker_config"))
+	if err != nil {
+		mesos.Exit("Failed to load docker config: %v", err)
+	}
 	standin := agent.New(agent.Config{
 		Flags: values.Shown(), IP: ip, Hostname: hostname, Port: port, WorkDir: values.Get("work_dir"), Policy: values.Get("reconfiguration_policy"),
 		Info:   mesos.AgentInfo{Hostname: hostname, Port: port, Resources: resources, Attributes: attributes, Checkpoint: true},
 		Docker: enabled(values, "docker"), Mesos: enabled(values, "mesos"), Containers: values.Get("containerizers"),
-		DockerSocket: values.Get("docker_socket"), SandboxDir: values.Get("sandbox_directory"),
+		DockerSocket: values.Get("docker_socket"), Logins: logins, SandboxDir: values.Get("sandbox_directory"),
 	})
 	reserve(standin.Handler())
 	leaveOnUser1(standin)

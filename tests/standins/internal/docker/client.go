@@ -19,7 +19,10 @@ import (
 var ErrNotFound = errors.New("not found")
 
 // Client talks to one daemon.
-type Client struct{ http *http.Client }
+type Client struct {
+	http   *http.Client
+	logins Logins
+}
 
 // New makes a client of the daemon behind a socket; "unix://" before the path is allowed.
 func New(socket string) *Client {
@@ -48,6 +51,11 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 
 // send makes the request and turns statuses from 400 into errors. The caller closes the body.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	return c.sendAs(ctx, method, path, body, "")
+}
+
+// sendAs sends a login for a registry besides.
+func (c *Client) sendAs(ctx context.Context, method, path string, body any, login string) (*http.Response, error) {
 	var payload io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -61,6 +69,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if login != "" {
+		request.Header.Set("X-Registry-Auth", login)
+	}
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (c *Client) Pull(ctx context.Context, name string) error {
 	if !strings.Contains(name[strings.LastIndex(name, "/")+1:], ":") && !strings.Contains(name, "@") {
 		name += ":latest"
 	}
-	answer, err := c.send(ctx, "POST", "/images/create"+query("fromImage", name), nil)
+	answer, err := c.sendAs(ctx, "POST", "/images/create"+query("fromImage", name), nil, c.logins.header(name))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"sort"
@@ -233,7 +234,9 @@ func (a *API) putApp(q *request, id string) {
 	d, problem := a.Core.Apply(Change{Force: q.force(), Edit: func(apps map[string]*App) *Problem {
 		var app *App
 		var problem *Problem
-		if apps[id] != nil {
+		if version, given := versionOf(body); given && apps[id] != nil {
+			app, problem = a.Core.atVersion(id, version)
+		} else if apps[id] != nil {
 			app, problem = Merge(apps[id], body)
 		} else if q.r.Method == http.MethodPatch {
 			return missing("App", id, false)
@@ -255,6 +258,26 @@ func (a *API) putApp(q *request, id string) {
 	}
 	a.posted(q, changed)
 	q.deployed(status, d)
+}
+
+// versionOf is the version that a change asks to go back to.
+func versionOf(body []byte) (string, bool) {
+	var change map[string]any
+	if json.Unmarshal(body, &change) != nil {
+		return "", false
+	}
+	version, given := change["version"].(string)
+	return version, given
+}
+
+// atVersion is an app as an earlier version had it; the caller holds the lock.
+func (c *Core) atVersion(id, version string) (*App, *Problem) {
+	for _, app := range c.versions[id] {
+		if app.Version == version {
+			return app.clone(), nil
+		}
+	}
+	return nil, missing("App", id, false)
 }
 
 func (a *API) restart(q *request, id string) {

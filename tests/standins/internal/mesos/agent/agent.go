@@ -34,7 +34,7 @@ func New(cfg Config) *Agent {
 	if cfg.Policy != "equal" && cfg.Policy != "additive" {
 		mesos.Exit("Unknown option for 'reconfiguration_policy' flag %s. Please run the agent with '--help' to see the valid options.", cfg.Policy)
 	}
-	agent := &Agent{cfg: cfg, started: time.Now(), docker: docker.New(cfg.DockerSocket), changed: make(chan struct{}),
+	agent := &Agent{cfg: cfg, started: time.Now(), docker: docker.New(cfg.DockerSocket).WithLogins(cfg.Logins), changed: make(chan struct{}),
 		state: Checkpoint{Info: cfg.Info, Frameworks: map[string]mesos.FrameworkInfo{}}, sent: map[*Run]time.Time{}, counters: map[string]float64{}}
 	old, err := load(cfg.WorkDir)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"toots.test/standins/internal/docker"
 	"toots.test/standins/internal/mesos"
 )
 
@@ -23,7 +24,8 @@ type Config struct {
 	Mesos        bool   // the mesos containerizer is enabled
 	Containers   string // --containerizers as written
 	DockerSocket string
-	SandboxDir   string // where a container sees its sandbox
+	Logins       docker.Logins // of --docker_config
+	SandboxDir   string        // where a container sees its sandbox
 }
 
 // ParseAttributes reads `rack:r1;zone:z1`.

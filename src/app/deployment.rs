@@ -1,0 +1,122 @@
+//! Follows a change until it has come about, or will not.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::{App, AppError, AppId, Change, Marathon, TaskFailure};
+use crate::probe::show;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(700);
+/// So many failed tasks since a change are no accident; Marathon itself would try for ever.
+const FAILURES: usize = 3;
+
+/// How a deployment stands, whenever that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Counts of tasks.
+    Tasks {
+        /// Wanted.
+        instances: u64,
+        /// On their way.
+        staged: u64,
+        /// They run.
+        running: u64,
+        /// They pass their health checks; `None` when there is no check.
+        healthy: Option<u64>,
+    },
+    /// A task failed since the change was made.
+    Failure(TaskFailure),
+    /// The leader does not answer; it is looked for.
+    Waiting(String),
+}
+
+/// Follows the change of an application until its deployment is over and its instances run and are healthy.
+///
+/// # Errors
+/// When tasks fail again and again, another deployment took its place, or the limit passes.
+pub async fn follow(
+    marathon: &Marathon,
+    id: &AppId,
+    change: &Change,
+    limit: Duration,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<App, AppError> {
+    let began = Instant::now();
+    let mut failed = BTreeSet::new();
+    let mut last = None;
+    loop {
+        match marathon.show(id).await {
+            Ok(app) => {
+                let now = tasks(&app);
+                if last.as_ref() != Some(&now) {
+                    tell(now.clone());
+                    last = Some(now);
+                }
+                let under_way = app.deployments.iter().any(|deployment| deployment.id == change.deployment_id);
+                // A change that changes nothing makes no version of its own.
+                if !under_way && app.version > change.version {
+                    let why = format!("another deployment took its place (version {} is wanted now)", show(app.version.as_bytes()));
+                    return Err(AppError::Failed { why, task: None });
+                }
+                if !under_way && settled(&app) {
+                    return Ok(app);
+                }
+                if let Some(failure) = app.last_task_failure.clone().filter(|failure| failure.timestamp > change.version)
+                    && failed.insert(failure.task_id.clone())
+                {
+                    tell(Progress::Failure(failure.clone()));
+                    if failed.len() >= FAILURES {
+                        let why = format!("{FAILURES} tasks failed since then");
+                        return Err(AppError::Failed { why, task: Some(Box::new(failure)) });
+                    }
+                }
+                if began.elapsed() >= limit {
+                    return Err(late(marathon, id, &app, limit).await);
+                }
+            }
+            Err(error @ (AppError::NoLeader { .. } | AppError::Question(_))) if began.elapsed() < limit => {
+                tell(Progress::Waiting(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Follows a removal until nothing of the application is left.
+///
+/// # Errors
+/// When the limit passes.
+pub async fn follow_removal(marathon: &Marathon, id: &AppId, change: &Change, limit: Duration) -> Result<(), AppError> {
+    let began = Instant::now();
+    loop {
+        match marathon.deployments().await {
+            Ok(list) if !list.iter().any(|deployment| deployment.id == change.deployment_id) => return Ok(()),
+            _ if began.elapsed() >= limit => {
+                return Err(AppError::Deadline { limit, why: format!("tasks of {id} are still being ended") });
+            }
+            _ => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+fn tasks(app: &App) -> Progress {
+    Progress::Tasks {
+        instances: app.instances,
+        staged: app.tasks_staged,
+        running: app.tasks_running,
+        healthy: (!app.health_checks.is_empty()).then_some(app.tasks_healthy),
+    }
+}
+
+fn settled(app: &App) -> bool {
+    app.tasks_running >= app.instances && (app.health_checks.is_empty() || app.tasks_healthy >= app.instances)
+}
+
+/// What it still waits for.
+async fn late(marathon: &Marathon, id: &AppId, app: &App, limit: Duration) -> AppError {
+    let waits = marathon.waits_for(id).await.ok().flatten().map(|why| format!(": {why}")).unwrap_or_default();
+    let healthy = if app.health_checks.is_empty() { String::new() } else { format!(" and {} are healthy", app.tasks_healthy) };
+    AppError::Deadline { limit, why: format!("{} of {} instances run{healthy}{waits}", app.tasks_running, app.instances) }
+}

@@ -1,0 +1,23 @@
+//! What runs on a cluster: applications of Marathon and jobs of Chronos, read from files, sent to the leader and followed until they run.
+//!
+//! Owns: definitions with their macros, and the two programs' interfaces as far as deploying needs them. May import: `probe` (its HTTP over
+//! a session), `transport`, `spec`. Everything goes through a host of the cluster; the programs need not be reachable from outside.
+//! To add an operation: a method in `marathon` or `chronos`, and its command in `cli::app`.
+
+mod chronos;
+mod definition;
+mod deployment;
+mod error;
+mod leader;
+mod macros;
+mod marathon;
+mod task_log;
+mod weight;
+
+pub use chronos::{Chronos, Job};
+pub use definition::{Definition, Program, changes, read};
+pub use deployment::{Progress, follow, follow_removal};
+pub use error::AppError;
+pub use marathon::{App, AppId, Change, Marathon, Task, TaskFailure};
+pub use task_log::task_log;
+pub use weight::weighted;

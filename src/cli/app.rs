@@ -1,0 +1,308 @@
+//! `toots app …`: applications, through a host of the cluster to Marathon's leader.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::Output;
+use super::args::app::{App as Command, Follow, Reach};
+use super::exit::Exit;
+use super::output;
+use super::reach::{Reached, fail, reach, usage};
+use crate::app::{self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure};
+use crate::report;
+use crate::spec::shown;
+use crate::transport::Dial as _;
+
+/// Runs a command.
+pub(super) async fn run(command: Command) -> Exit {
+    let result = match command {
+        Command::Deploy { files, dry_run, follow, reach } => deploy(&files, dry_run, &follow, &reach).await,
+        Command::List { output, reach } => list(output, &reach).await,
+        Command::Show { name, output, reach } => show(&name, output, &reach).await,
+        Command::Scale { name, instances, follow, reach } => {
+            let wanted = serde_json::json!({ "instances": instances });
+            change(&name, &follow, &reach, &format!("scale to {instances}"), async |marathon, id| {
+                // A PUT to what is not there would make it.
+                marathon.show(id).await?;
+                marathon.put(id, &wanted).await
+            })
+            .await
+        }
+        Command::Restart { name, follow, reach } => {
+            change(&name, &follow, &reach, "restart", async |marathon, id| marathon.restart(id).await).await
+        }
+        Command::Rollback { name, to, follow, reach } => {
+            change(&name, &follow, &reach, "roll back", async |marathon, id| roll_back(marathon, id, to.as_deref()).await).await
+        }
+        Command::Weight { name, weight, follow, reach } => {
+            change(&name, &follow, &reach, &format!("weight {weight}"), async |marathon, id| {
+                let app = marathon.show(id).await?;
+                let env = app::weighted(&app.raw, weight).map_err(|why| AppError::Failed { why, task: None })?;
+                marathon.put(id, &serde_json::json!({ "env": env })).await
+            })
+            .await
+        }
+        Command::Delete { names, yes, follow, reach } => delete(&names, yes, &follow, &reach).await,
+    };
+    result.unwrap_or_else(|exit| exit)
+}
+
+fn id(name: &str) -> Result<AppId, Exit> {
+    AppId::new(name).map_err(|why| usage(&why))
+}
+
+fn marathon(reached: &Reached, force: bool) -> Marathon {
+    Marathon::new(Arc::clone(&reached.session), reached.masters.clone()).force(force)
+}
+
+async fn deploy(files: &[PathBuf], dry_run: bool, follow: &Follow, to: &Reach) -> Result<Exit, Exit> {
+    let definitions = app::read(files, Program::Marathon, |name| std::env::var(name).ok()).map_err(|wrong| usage(&wrong.join("\n")))?;
+    let reached = reach(to).await?;
+    let marathon = marathon(&reached, follow.force);
+    let mut begun = Vec::new();
+    for definition in &definitions {
+        let id = id(&definition.name)?;
+        let changes = changes(&marathon, &id, definition).await.map_err(|error| fail(&format!("look at {id}"), &error))?;
+        match &changes {
+            Some(lines) if lines.is_empty() => {
+                output::print(&format!("{id}: as it is wanted\n"));
+                continue;
+            }
+            Some(lines) => output::print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  ")))),
+            None => output::print(&format!("{id}: new\n")),
+        }
+        if dry_run {
+            continue;
+        }
+        match marathon.put(&id, &definition.value).await {
+            Ok(change) => begun.push((id, change)),
+            Err(error) => {
+                let exit = fail(&format!("deploy {id}"), &error);
+                let done: Vec<String> = begun.iter().map(|(id, _)| id.to_string()).collect();
+                if !done.is_empty() {
+                    eprintln!("  begun before it: {}", done.join(", "));
+                }
+                return Err(exit);
+            }
+        }
+    }
+    if dry_run {
+        eprintln!("nothing was changed");
+    }
+    if follow.wait {
+        for (id, change) in &begun {
+            wait(&reached, &marathon, id, change, follow.timeout).await?;
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+/// What a definition would change; `None` when the application is not there yet.
+async fn changes(marathon: &Marathon, id: &AppId, definition: &Definition) -> Result<Option<Vec<String>>, AppError> {
+    match marathon.show(id).await {
+        Ok(app) => Ok(Some(app::changes(&app.raw, &definition.value))),
+        Err(AppError::Missing(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One change of one application.
+async fn change(
+    name: &str,
+    follow: &Follow,
+    to: &Reach,
+    what: &str,
+    make: impl AsyncFnOnce(&Marathon, &AppId) -> Result<Change, AppError>,
+) -> Result<Exit, Exit> {
+    let id = id(name)?;
+    let reached = reach(to).await?;
+    let marathon = marathon(&reached, follow.force);
+    let change = make(&marathon, &id).await.map_err(|error| fail(&format!("{what}: {id}"), &error))?;
+    if follow.wait {
+        wait(&reached, &marathon, &id, &change, follow.timeout).await?;
+    } else {
+        output::print(&shown(&format!("{id}: {what}; deployment {}\n", change.deployment_id)));
+    }
+    Ok(Exit::DONE)
+}
+
+async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<Change, AppError> {
+    let now = marathon.show(id).await?.version;
+    let versions = marathon.versions(id).await?;
+    let wrong = |why: String| AppError::Failed { why, task: None };
+    let version = match to {
+        Some(to) => versions
+            .iter()
+            .find(|version| *version == to)
+            .ok_or_else(|| wrong(format!("it has no version {}; it has {}", shown(to), shown(&versions.join(", ")))))?,
+        None => versions.iter().rfind(|version| **version < now).ok_or_else(|| wrong("it has no version before the present one".into()))?,
+    };
+    marathon.rollback(id, version).await
+}
+
+async fn delete(names: &[String], yes: bool, follow: &Follow, to: &Reach) -> Result<Exit, Exit> {
+    let ids = names.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
+    let reached = reach(to).await?;
+    let marathon = marathon(&reached, follow.force);
+    // All of them are there, or nothing is removed.
+    for id in &ids {
+        marathon.show(id).await.map_err(|error| fail(&format!("remove {id}"), &error))?;
+    }
+    let listed: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    if !yes && output::yes(&format!("remove {}?", listed.join(", "))) == Some(false) {
+        return Err(Exit::INTERRUPTED);
+    }
+    for id in &ids {
+        let change = marathon.delete(id).await.map_err(|error| fail(&format!("remove {id}"), &error))?;
+        if follow.wait {
+            let done = app::follow_removal(&marathon, id, &change, follow.timeout).await;
+            done.map_err(|error| fail(&format!("remove {id}"), &error))?;
+        }
+        output::print(&format!("{id}: {}\n", if follow.wait { "removed" } else { "being removed" }));
+    }
+    Ok(Exit::DONE)
+}
+
+/// Follows a deployment and shows it, until it is over or somebody interrupts.
+async fn wait(reached: &Reached, marathon: &Marathon, id: &AppId, change: &Change, limit: Duration) -> Result<(), Exit> {
+    let mut tell = |progress: Progress| eprintln!("{}", shown(&format!("{id}: {}", words(&progress))));
+    let result = tokio::select! {
+        result = app::follow(marathon, id, change, limit, &mut tell) => result,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("\n{id}: no longer followed; the deployment goes on (toots app show {id})");
+            return Err(Exit::INTERRUPTED);
+        }
+    };
+    match result {
+        Ok(app) => {
+            output::print(&format!("{id}: {} of {} run\n", app.tasks_running, app.instances));
+            Ok(())
+        }
+        Err(error) => {
+            let exit = fail(&format!("bring {id} up"), &error);
+            let last = match &error {
+                AppError::Failed { task: Some(task), .. } => Some((**task).clone()),
+                // Late: a task may have died of something all the same.
+                _ => marathon.show(id).await.ok().and_then(|app| app.last_task_failure).filter(|f| f.timestamp > change.version),
+            };
+            if let Some(task) = last {
+                last_words(reached, &task).await;
+            }
+            eprintln!("  hint: the deployment goes on until it succeeds or is replaced; to go back: toots app rollback {id}");
+            Err(exit)
+        }
+    }
+}
+
+fn words(progress: &Progress) -> String {
+    match progress {
+        Progress::Tasks { instances, staged, running, healthy } => {
+            let healthy = healthy.map(|n| format!(", {n} healthy")).unwrap_or_default();
+            format!("{running} of {instances} run{healthy}, {staged} on their way")
+        }
+        Progress::Failure(task) => format!("a task failed on {}: {} ({})", task.host, task.message, task.state),
+        Progress::Waiting(why) => format!("Marathon's leader is looked for: {why}"),
+    }
+}
+
+/// The reason and the last lines of a task that failed.
+async fn last_words(reached: &Reached, task: &TaskFailure) {
+    eprintln!("{}", shown(&format!("  {} on {}: {} ({})", task.task_id, task.host, task.message, task.state)));
+    let log = match reached.host_at(&task.host) {
+        Some(host) => match reached.dial.dial(host).await {
+            Ok(session) => app::task_log(&session, &task.task_id).await,
+            Err(error) => Err(error),
+        },
+        None => Ok(Vec::new()),
+    };
+    match log {
+        Ok(lines) if lines.is_empty() => eprintln!("  it has written nothing"),
+        Ok(lines) => {
+            eprintln!("  its last lines:");
+            for line in lines {
+                eprintln!("  | {line}");
+            }
+        }
+        Err(error) => eprintln!("{}", shown(&format!("  its log cannot be read: failed to {error}"))),
+    }
+}
+
+async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
+    let reached = reach(to).await?;
+    let apps = marathon(&reached, false).list().await.map_err(|error| fail("list the applications", &error))?;
+    if form == Some(Output::Json) {
+        let all: Vec<_> = apps.iter().map(|app| &app.raw).collect();
+        output::print(&format!("{}\n", serde_json::json!(all)));
+        return Ok(Exit::DONE);
+    }
+    let rows = apps.iter().map(|app| {
+        vec![app.id.clone(), format!("{} of {}", app.tasks_running, app.instances), health(app), state(app).to_owned(), image(app)]
+    });
+    output::print(&report::listing(&["application", "running", "healthy", "state", "image or command"], rows, &output::options()));
+    Ok(Exit::DONE)
+}
+
+fn health(app: &App) -> String {
+    if app.health_checks.is_empty() { "–".into() } else { app.tasks_healthy.to_string() }
+}
+
+fn state(app: &App) -> &'static str {
+    if !app.deployments.is_empty() {
+        "deploying"
+    } else if app.tasks_running < app.instances {
+        "waiting"
+    } else if app.instances == 0 {
+        "suspended"
+    } else {
+        "running"
+    }
+}
+
+fn image(app: &App) -> String {
+    let image = app.raw["container"]["docker"]["image"].as_str();
+    image.or(app.raw["cmd"].as_str()).unwrap_or_default().to_owned()
+}
+
+async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
+    let id = id(name)?;
+    let reached = reach(to).await?;
+    let marathon = marathon(&reached, false);
+    let failed = |error| fail(&format!("show {id}"), &error);
+    let app = marathon.show(&id).await.map_err(failed)?;
+    if form == Some(Output::Json) {
+        output::print(&format!("{}\n", app.raw));
+        return Ok(Exit::DONE);
+    }
+    let versions = marathon.versions(&id).await.map_err(failed)?;
+    let waits = marathon.waits_for(&id).await.map_err(failed)?;
+    let mut text = format!("{id} is {}: {} of {} run", state(&app), app.tasks_running, app.instances);
+    if !app.health_checks.is_empty() {
+        text.push_str(&format!(", {} healthy", app.tasks_healthy));
+    }
+    text.push_str(&format!("; {}\n", image(&app)));
+    if let Some(why) = waits {
+        text.push_str(&format!("  waits: {why}\n"));
+    }
+    for (key, value) in app.raw["env"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("SERVICE_")) {
+        text.push_str(&format!("  {key}: {}\n", value.as_str().unwrap_or_default()));
+    }
+    output::print(&shown(&text));
+    let host = |address: &str| reached.host_at(address).map_or_else(|| address.to_owned(), ToString::to_string);
+    let rows = app.tasks.iter().map(|task| {
+        let ports: Vec<String> = task.ports.iter().map(ToString::to_string).collect();
+        vec![host(&task.host), ports.join(" "), task.state.clone(), task.version.clone(), task.id.clone()]
+    });
+    output::print(&report::listing(&["host", "ports", "state", "version", "task"], rows, &output::options()));
+    output::print(&shown(&format!("  versions: {}\n", versions.iter().rev().take(10).cloned().collect::<Vec<_>>().join(", "))));
+    if let Some(failure) = &app.last_task_failure {
+        output::print(&shown(&format!(
+            "  last failure: {} on {}, {} ({})\n",
+            failure.timestamp,
+            host(&failure.host),
+            failure.message,
+            failure.state
+        )));
+    }
+    Ok(Exit::DONE)
+}
