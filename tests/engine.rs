@@ -75,6 +75,7 @@ fn context(dial: Played, heard: &Arc<Heard>) -> Context {
         hosts,
         masters: inventory.with_role(Role::Master).count(),
         offline: build(&inventory, &Recorded::default()),
+        vip: None,
         domain: "consul".into(),
         build: Box::new(move |recorded| Ok(build(&inventory, recorded))),
         dial: Arc::new(dial),

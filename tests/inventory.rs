@@ -233,3 +233,25 @@ proptest! {
         }
     }
 }
+
+/// Whoever opens a host to the world is told what is then open.
+#[test]
+fn what_a_host_opens_to_the_world_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inventory.toml");
+    std::fs::write(&path, format!("{GOOD}\n[hosts.\"10.0.0.2\"]\nlisten_ip = \"0.0.0.0\"\n")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_toots")).args(["inventory", "check", "-i"]).arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    for part in [
+        "warning: 10.0.0.2 listens on every address",
+        "2181/tcp (zookeeper clients)",
+        "8080/tcp (marathon HTTP)",
+        "5050/tcp (mesos-master HTTP)",
+    ] {
+        assert!(lines[0].contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("8301") && !said.contains("2182"), "what is bound to one address all the same: {said}");
+}

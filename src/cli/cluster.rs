@@ -24,6 +24,7 @@ pub(super) async fn up(args: Up) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    context::warn_open(&loaded);
     let scope = match context::scope(&loaded.inventory, &args.limit) {
         Ok(scope) => scope,
         Err(exit) => return exit,
@@ -93,6 +94,7 @@ pub(super) async fn plan(args: Plan) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    context::warn_open(&loaded);
     let scope = match context::scope(&loaded.inventory, &args.limit) {
         Ok(scope) => scope,
         Err(exit) => return exit,
@@ -191,6 +193,8 @@ fn changes(step: &Step) -> Vec<PlanChange> {
         Step::Signal { container, signal, files } => {
             vec![change('~', format!("container {container}"), &format!("{signal} for {}", files.join(", ")), None)]
         }
+        Step::Unit { unit, reason } => vec![change(if reason == "new" { '+' } else { '~' }, format!("unit {unit}"), reason, None)],
+        Step::RemoveUnit { unit } => vec![change('-', format!("unit {unit}"), "no longer wanted here", None)],
         Step::Remove { container, reason } => vec![change('-', format!("container {container}"), reason, None)],
     }
 }

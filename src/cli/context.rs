@@ -54,6 +54,23 @@ pub(super) fn fit(inventory: Inventory, text: String, source: &Source) -> Result
     Ok(Loaded { inventory, text, playbook, offline })
 }
 
+/// Says what would be open to whoever reaches a host that listens on every address.
+pub(super) fn warn_open(loaded: &Loaded) {
+    for host in loaded.offline.hosts.iter().filter(|host| host.listen_all) {
+        let here = host.components.iter().filter_map(|component| loaded.playbook.components.get(component.name.as_str()));
+        let open: Vec<String> = here
+            .flat_map(|component| component.ports.iter().map(move |port| (component, port)))
+            .filter(|(_, port)| !port.fixed)
+            .map(|(component, port)| format!("{}/{} ({} {})", port.port, port.protocol, component.name, port.purpose))
+            .collect();
+        eprintln!(
+            "warning: {} listens on every address (listen_ip = \"0.0.0.0\"); open to whoever reaches it: {}",
+            host.name,
+            open.join(", ")
+        );
+    }
+}
+
 /// Stands for ids and secrets where nothing is drawn.
 pub(super) struct Masked;
 
@@ -146,7 +163,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
     let settings = desired::settings(&playbook);
     let cluster = inventory.cluster.clone();
     let masters = inventory.with_role(Role::Master).count();
-    let domain = inventory.network.in_domain.clone();
+    let (domain, vip) = (inventory.network.in_domain.clone(), inventory.network.vip);
     let build = move |recorded: &Recorded| desired::build(&inventory, &playbook, recorded, &random).map_err(|error| error.to_string());
     let mode = Mode { inventory_text: text, ..wanted.mode };
     Ok(Context {
@@ -167,6 +184,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         run_id: wanted.run_id,
         cancel: wanted.cancel,
         domain,
+        vip,
         settings,
     })
 }

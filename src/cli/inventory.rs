@@ -14,6 +14,7 @@ pub(super) fn check(source: &Source) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    context::warn_open(&loaded);
     let count = |role| loaded.inventory.with_role(role).count();
     let containers: usize = loaded.offline.hosts.iter().map(|host| host.components.len()).sum();
     output::print(&format!(

@@ -31,8 +31,9 @@ pub(super) fn desired(
     let digest = |image: &ImageRef| image.digest().map(str::to_owned).or_else(|| recorded.digests.get(image).cloned());
     let reload: BTreeMap<String, String> =
         component.files.iter().filter_map(|file| Some((file.path.clone(), file.reload.clone()?))).collect();
-    // A file that is taken up by a signal, or that is only ever put down once, does not call for a new container.
-    let watched = files.iter().filter(|file| file.place == Place::Always && !reload.contains_key(&file.path));
+    // A file that is taken up by a signal, that is only ever put down once, or that the container does not see, calls for no new container.
+    let seen = |file: &FileSpec| component.mounts.iter().any(|mount| std::path::Path::new(&file.path).starts_with(&mount.source));
+    let watched = files.iter().filter(|file| file.place == Place::Always && !reload.contains_key(&file.path) && seen(file));
     let mut labels = BTreeMap::new();
     for (key, value) in &component.labels {
         let value = text(value)?;
@@ -83,6 +84,7 @@ pub(super) fn desired(
             .map(|dir| DirSpec { path: dir.path.clone(), mode: bits(&dir.mode), uid: dir.uid, gid: dir.gid })
             .collect(),
         files,
+        units: component.units.clone(),
         reload,
         ports: component.ports.iter().map(|port| (port.port, port.protocol.clone(), port.purpose.clone())).collect(),
         probes: component.probes.clone(),

@@ -40,7 +40,8 @@ pub(super) fn desired(
             files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
         }
     }
-    HostDesired { name: host.name.clone(), address: host.address, roles: host.roles.clone(), node, dirs, files, hosts_entries, components }
+    let (name, address, roles, listen_all) = (host.name.clone(), host.address, host.roles.clone(), host.listen_ip.is_unspecified());
+    HostDesired { name, address, roles, node, dirs, files, hosts_entries, units: Vec::new(), listen_all, components }
 }
 
 fn file(path: &str, mode: u32, content: Vec<u8>, secret: bool) -> FileSpec {

@@ -52,6 +52,10 @@ pub struct HostDesired {
     pub files: Vec<FileSpec>,
     /// Lines `address name` that /etc/hosts must hold in toots' own block.
     pub hosts_entries: Vec<(String, String)>,
+    /// systemd units among `files`.
+    pub units: Vec<String>,
+    /// Its services listen on every address.
+    pub listen_all: bool,
     /// Its components, in an order that respects `after`.
     pub components: Vec<ComponentDesired>,
 }
@@ -75,6 +79,8 @@ pub struct ComponentDesired {
     pub dirs: Vec<DirSpec>,
     /// Its files.
     pub files: Vec<FileSpec>,
+    /// systemd units among `files`.
+    pub units: Vec<String>,
     /// Files whose change is answered with this signal to the container instead of a new one: path → signal.
     pub reload: BTreeMap<String, String>,
     /// Ports on which it listens: (port, protocol `tcp` or `udp`, purpose).

@@ -33,6 +33,15 @@ pub(super) async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) 
         Step::Replace { spec, .. } => replace(cx, host, phase, &title, spec).await,
         Step::Start { container, .. } => engine.start(container).await.map_err(|error| fail(&error)),
         Step::Signal { container, signal, .. } => engine.kill(container, signal).await.map_err(|error| fail(&error)),
+        Step::Unit { unit, .. } => {
+            // A unit that failed often is refused a start until that is forgotten.
+            let script = "systemctl daemon-reload && systemctl enable --quiet \"$1\" && { systemctl reset-failed \"$1\" 2>/dev/null; systemctl restart \"$1\"; } || { systemctl status --no-pager --lines=20 \"$1\" >&2; exit 1; }";
+            checked(host, phase, &title, systemd(cx, script, unit)).await
+        }
+        Step::RemoveUnit { unit } => {
+            let script = "systemctl disable --quiet --now \"$1\" && rm -f \"/etc/systemd/system/$1\" && systemctl daemon-reload";
+            checked(host, phase, &title, systemd(cx, script, unit)).await
+        }
         Step::Remove { container, .. } => {
             engine.stop(container, 30).await.or_else(gone).map_err(|error| fail(&error))?;
             engine.remove(container, true).await.or_else(gone).map_err(|error| fail(&error))
@@ -42,6 +51,16 @@ pub(super) async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) 
 
 fn gone(error: DockerError) -> Result<(), DockerError> {
     if error.is_not_found() { Ok(()) } else { Err(error) }
+}
+
+fn systemd(cx: &Context, script: &'static str, unit: &str) -> Exec {
+    Exec {
+        command: format!("sh -s -- {}", crate::transport::quote(unit)),
+        stdin: Bytes::from_static(script.as_bytes()),
+        privileged: true,
+        deadline: cx.timeouts.exec,
+        max_output: 256 * 1024,
+    }
 }
 
 /// Runs a command whose status must be 0; its last lines are in the failure.

@@ -119,6 +119,8 @@ pub struct Context {
     pub cancel: Cancel,
     /// Domain of Consul's DNS.
     pub domain: String,
+    /// The address that one edge holds.
+    pub vip: Option<std::net::IpAddr>,
     /// Service-specific numbers of the inventory that gates need, by name (`zookeeper.admin_port`).
     pub settings: BTreeMap<String, String>,
 }

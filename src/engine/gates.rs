@@ -60,6 +60,7 @@ impl Gates<'_> {
             secrets: self.desired.secrets.clone(),
             cluster: Some(self.desired.cluster.clone()),
             domain: self.cx.domain.clone(),
+            vip: self.cx.vip,
         }
     }
 
@@ -84,8 +85,9 @@ impl Gates<'_> {
                 }
             }
             if faults.is_empty() {
-                if let Some(verdict) = &verdict {
-                    let proof = verdict.proof.clone();
+                let asked = self.holders(component).iter().any(|(_, wanted)| !wanted.probes.is_empty());
+                let proof = verdict.as_ref().map(|verdict| verdict.proof.clone()).or_else(|| asked.then(|| "its probes hold".to_owned()));
+                if let Some(proof) = proof {
                     self.cx.events.send(Event::GatePassed { service: component.to_string(), proof, elapsed_ms: ms(started) });
                 }
                 return Ok(verdict);

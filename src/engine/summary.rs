@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::components::Ended;
 use super::connect::ms;
 use super::gates::Gates;
+use crate::desired::HostDesired;
 use crate::event::{Event, ServiceRow, Totals, WebAddress};
 use crate::probe::Verdict;
 use crate::spec::{ComponentName, Role};
@@ -69,10 +70,17 @@ fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRo
     ServiceRow { service: name.to_string(), healthy: false, leader: None, members: String::new(), proof: proof.into(), faults }
 }
 
-/// One address for each web interface: on the leader where there is one, else on the first host.
+/// One address for each web interface: on the leader where there is one, else on an edge, unless a master comes before it.
 pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
     let mut out: Vec<WebAddress> = Vec::new();
-    for host in &gates.desired.hosts {
+    let rank = |host: &&HostDesired| match (host.roles.contains(&Role::Master), host.roles.contains(&Role::Edge)) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    };
+    let mut hosts: Vec<&HostDesired> = gates.desired.hosts.iter().collect();
+    hosts.sort_by_key(rank);
+    for host in hosts {
         for component in &host.components {
             let Some(web) = &component.web else { continue };
             let leader = ended.verdicts.get(&component.name).and_then(|verdict| verdict.leader.as_ref());
@@ -81,7 +89,9 @@ pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
                 continue;
             }
             let address = if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() };
-            let reach = if host.roles.contains(&Role::Edge) { "everyone who reaches the edge" } else { "hosts of the cluster's network" };
+            // Only the balancer of an edge is for the world; all others are, where the operator has said so.
+            let world = host.listen_all || (component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge));
+            let reach = if world { "everyone who reaches the host" } else { "hosts of the cluster's network" };
             out.push(WebAddress {
                 service: service.to_owned(),
                 url: format!("http://{address}:{}{}", web.port, if web.path == "/" { "" } else { &web.path }),

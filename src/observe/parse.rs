@@ -42,6 +42,7 @@ pub(super) fn reading(output: &[u8], nonce: &str, before_ms: i64) -> Result<Read
     records_of_toots(&mut out.host);
     out.host.has_data = get("data").lines().map(str::to_owned).collect();
     out.host.hosts_entries = pairs(get("hosts"));
+    out.host.units = pairs(get("units")).into_iter().map(|(name, state)| (name, state == "enabled active")).collect();
     out.host.listeners = get("sockets").lines().filter_map(listener).collect();
     out.owners = pairs(get("owners")).into_iter().filter_map(|(pid, id)| Some((pid.parse().ok()?, id))).collect();
     Ok(out)

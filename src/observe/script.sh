@@ -46,6 +46,14 @@ done | put contents
 for d in $data; do if [ -d "$d" ] && [ -n "$(ls -A "$d" 2>/dev/null)" ]; then echo "$d"; fi; done | put data
 awk '/^# toots begin$/{on=1;next} /^# toots end$/{on=0} on' /etc/hosts | put hosts
 
+for u in /etc/systemd/system/*; do
+  case "$u" in *.service | *.mount) ;; *) continue ;; esac
+  if [ -f "$u" ] && [ "$(head -n 1 "$u" 2>/dev/null)" = "# Written by toots." ]; then
+    u=${u##*/}
+    echo "$u $(systemctl is-enabled "$u" 2>/dev/null) $(systemctl is-active "$u" 2>/dev/null)"
+  fi
+done | put units
+
 # Which container a listener belongs to is in the cgroup path of its process. A process that ends meanwhile (HAProxy's at each reload) has
 # handed its sockets to another: then all is looked at again.
 owners() {

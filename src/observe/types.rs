@@ -27,6 +27,8 @@ pub struct HostStatus {
     pub listeners: Vec<Listener>,
     /// toots' block in /etc/hosts: (address, name).
     pub hosts_entries: Vec<(String, String)>,
+    /// systemd units that toots wrote: whether each is enabled and active.
+    pub units: BTreeMap<String, bool>,
     /// The Engine.
     pub docker: DockerStatus,
 }

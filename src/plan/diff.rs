@@ -25,6 +25,14 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
     let hosts_entries = (!host.hosts_entries.is_empty() && host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
     // Before the Engine starts: it keeps what it read of /etc/hosts for some seconds.
     let mut prepare: Vec<Step> = place(&host.dirs, host.files.iter(), hosts_entries, status).into_iter().collect();
+    let changed: Vec<String> = match prepare.first() {
+        Some(Step::Place { files, .. }) => {
+            let units: Vec<String> = host.units.iter().map(|unit| format!("/etc/systemd/system/{unit}")).collect();
+            files.iter().map(|change| change.file.path.clone()).filter(|path| units.contains(path)).collect()
+        }
+        _ => Vec::new(),
+    };
+    prepare.extend(units(&host.units, &changed, status));
     if matches!(status.docker, DockerStatus::Absent) {
         let manager = status.facts.package_managers.first().cloned().unwrap_or_default();
         prepare.push(Step::InstallDocker { manager });
@@ -50,7 +58,7 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
         prepare,
         images: pulls.into_values().collect(),
         components,
-        cleanup: cleanup(desired, host, containers),
+        cleanup: unwanted_units(host, status).into_iter().chain(cleanup(desired, host, containers)).collect(),
     }
 }
 
@@ -83,7 +91,19 @@ fn component_steps(component: &ComponentDesired, containers: &[ContainerStatus],
         }
         Some(container) => steps.extend(signals(component, &container.name, &changed)),
     }
+    steps.extend(units(&component.units, &changed, status));
     steps
+}
+
+/// Units that are not enabled and active, or of whose owner a file changed. The record of the container is no file of theirs.
+fn units(wanted: &[String], changed: &[String], status: &HostStatus) -> Vec<Step> {
+    let files = changed.iter().any(|path| !path.starts_with("/etc/toots/containers/"));
+    let reason = |unit: &String| match status.units.get(unit) {
+        None => Some("new"),
+        Some(false) => Some("not enabled or not active"),
+        Some(true) => files.then_some("its files changed"),
+    };
+    wanted.iter().filter_map(|unit| reason(unit).map(|why| Step::Unit { unit: unit.clone(), reason: why.to_owned() })).collect()
 }
 
 fn same(container: &ContainerStatus, spec: &ContainerSpec) -> bool {
@@ -171,6 +191,12 @@ fn present(images: &[ImageStatus], digest: Option<&str>) -> bool {
         Some(digest) => images.iter().any(|seen| seen.digests.iter().any(|d| d.ends_with(digest))),
         None => false,
     }
+}
+
+/// Units go first: what they did to the host may lead to the containers that go after them.
+fn unwanted_units(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
+    let wanted = |unit: &String| host.units.contains(unit) || host.components.iter().any(|component| component.units.contains(unit));
+    status.units.keys().filter(|unit| !wanted(unit)).map(|unit| Step::RemoveUnit { unit: unit.clone() }).collect()
 }
 
 /// Containers with this cluster's label that nothing wants: of dropped components, or set aside by a replacement that was cut off.

@@ -73,6 +73,7 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
         checks.engine(status, limits);
         checks.requirements(host, status);
         checks.ports(host, status);
+        checks.units(host, &status.facts);
         checks.reach(&status.facts);
     }
     duplicates(desired, observed, &mut out);
@@ -249,6 +250,14 @@ impl Checks<'_> {
                     self.add(true, why, "stop or move that program, or take the host out of the role");
                 }
             }
+        }
+    }
+
+    fn units(&mut self, host: &HostDesired, facts: &Facts) {
+        let wanted: Vec<String> = host.units.iter().chain(host.components.iter().flat_map(|component| &component.units)).cloned().collect();
+        if !wanted.is_empty() && !facts.systemd {
+            let why = format!("systemd does not run on it, and {} needs it", list(&wanted));
+            self.add(true, why, "use a distribution with systemd, or turn the component off for this cluster");
         }
     }
 

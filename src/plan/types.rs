@@ -71,6 +71,18 @@ pub enum Step {
         /// The files.
         files: Vec<String>,
     },
+    /// Enable a systemd unit, and start it or start it anew.
+    Unit {
+        /// Its name.
+        unit: String,
+        /// Why.
+        reason: String,
+    },
+    /// Stop, disable and remove a systemd unit that toots wrote and nothing wants any more.
+    RemoveUnit {
+        /// Its name.
+        unit: String,
+    },
     /// Remove a container that is toots' own and no longer wanted.
     Remove {
         /// Its name.
@@ -104,6 +116,8 @@ impl Step {
             Self::Replace { spec, .. } => format!("replace {}", spec.name()),
             Self::Start { container, .. } => format!("start {container}"),
             Self::Signal { container, signal, .. } => format!("send {signal} to {container}"),
+            Self::Unit { unit, .. } => format!("start {unit}"),
+            Self::RemoveUnit { unit } => format!("remove {unit}"),
             Self::Remove { container, .. } => format!("remove {container}"),
         }
     }

@@ -82,6 +82,9 @@ pub struct Component {
     /// Files.
     #[serde(default)]
     pub files: Vec<FileEntry>,
+    /// systemd units among its files (`toots-resolv.service`), enabled and started on the host beside the container.
+    #[serde(default)]
+    pub units: Vec<String>,
     /// Ports on which it listens.
     #[serde(default)]
     pub ports: Vec<PortEntry>,
@@ -204,6 +207,9 @@ pub struct PortEntry {
     pub protocol: String,
     /// For what.
     pub purpose: String,
+    /// It is bound to loopback or to the host's own address, whatever `listen_ip` says.
+    #[serde(default)]
+    pub fixed: bool,
 }
 
 fn tcp() -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::canary::{self, CanaryImage};
-use super::{ContainerState, Context, Member, Proof, Verdict, ask, ask_ordinary};
+use super::{ContainerState, Context, Member, Proof, Verdict, ask, ask_ordinary, vip};
 use crate::docker::Engine;
 use crate::spec::{ClusterName, ComponentName, HostName, ImageRef, ProbeSpec, Secret};
 use crate::transport::Session;
@@ -27,6 +27,8 @@ pub struct Groups {
     pub cluster: Option<ClusterName>,
     /// Domain of Consul's DNS.
     pub domain: String,
+    /// The address that one edge holds.
+    pub vip: Option<IpAddr>,
     /// Further images of components, by component.
     pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<String>)>>,
 }
@@ -72,6 +74,10 @@ pub async fn gate(name: &str, groups: &Groups, proof: Proof, after_change: bool)
             context.slaves = groups.of("mesos-slave");
             ask("mesos", &groups.of("mesos-master"), proof, &context).await
         }
+        "vip" => match groups.vip {
+            Some(vip) => vip::ask(vip, &groups.of("keepalived"), context.deadline).await,
+            None => ask(name, &[], proof, &context).await,
+        },
         "registrator" => registrators(groups, proof, &context).await,
         "haproxy" if proof == Proof::Write => canary::edges(&groups.of("haproxy"), &context, &groups.domain).await,
         other => ask(other, &groups.of(other), proof, &context).await,

@@ -26,6 +26,7 @@ pub mod registrator;
 mod tally;
 pub mod tcp;
 mod types;
+pub mod vip;
 mod wait;
 pub mod zookeeper;
 

@@ -4,6 +4,7 @@ mod apps;
 mod change;
 mod first;
 mod grow;
+mod options;
 mod proof;
 mod secrets;
 mod trouble;
@@ -34,6 +35,7 @@ pub const ALL: &[Scenario] = &[
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("docker_is_installed_where_it_is_absent", grow::install),
     ("add_edge", grow::add_edge),
+    ("optional_components_come_and_go", options::on_and_off),
     ("small_limits_of_sshd_are_enough", trouble::small_limits),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),
     ("a_dead_member_is_not_made_two", trouble::dead_member),

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Puts the host's own dnsmasq before the DNS servers of /etc/resolv.conf.
+#
+#   resolv.sh keep ADDRESS   now, and again whenever something else writes the file (DHCP, NetworkManager), until it is ended
+#   resolv.sh restore        makes the file what it was: the same bytes, or the same symbolic link
+#
+# The former servers stay behind ours, with a short patience, so that the host resolves when dnsmasq is gone. What was there lies in
+# /var/lib/toots/resolv: `former` (the content) and `link` (where the link led).
+set -u
+conf=/etc/resolv.conf
+state=/var/lib/toots/resolv
+mark='# toots: dnsmasq first, then the former servers (/var/lib/toots/resolv/former)'
+
+applied() { [ ! -L "$conf" ] && [ "$(head -n 1 "$conf" 2> /dev/null)" = "$mark" ]; }
+
+# write FILE: takes its place at once where that is possible. In a container the file is a bind mount, which can only be written in place.
+write() {
+  cp "$1" "$conf.toots-new" && chmod 644 "$conf.toots-new" && mv -f "$conf.toots-new" "$conf" 2> /dev/null && return
+  rm -f "$conf.toots-new"
+  cat "$1" > "$conf"
+}
+
+apply() {
+  rm -f "$state/link"
+  if [ -L "$conf" ]; then readlink "$conf" > "$state/link"; fi
+  cat "$conf" > "$state/former.new" 2> /dev/null || : > "$state/former.new"
+  chmod 644 "$state/former.new"
+  mv "$state/former.new" "$state/former"
+  {
+    echo "$mark"
+    echo "nameserver $1"
+    # Three are the most that a program reads.
+    awk -v own="$1" '$1 == "nameserver" && $2 != own && n++ < 2' "$state/former"
+    grep -E '^(search|domain|sortlist)[[:space:]]' "$state/former"
+    awk '$1 == "options" { for (i = 2; i <= NF; i++) if ($i !~ /^(timeout|attempts):/) o = o " " $i } END { print "options" o " timeout:1 attempts:1" }' "$state/former"
+  } > "$state/new"
+  write "$state/new"
+  rm -f "$state/new"
+}
+
+restore() {
+  if applied && [ -f "$state/former" ]; then
+    if [ -s "$state/link" ]; then
+      ln -s "$(cat "$state/link")" "$conf.toots-new" && mv -f "$conf.toots-new" "$conf"
+    else
+      write "$state/former"
+    fi
+  fi
+  # What somebody else wrote after us stays.
+  rm -f "$state/link"
+}
+
+case "$1" in
+  keep)
+    trap 'exit 0' TERM INT
+    while :; do
+      applied || apply "$2"
+      sleep 3 &
+      wait $!
+    done ;;
+  restore) restore ;;
+  *) echo "usage: resolv.sh keep ADDRESS | restore" >&2; exit 2 ;;
+esac

@@ -1,0 +1,109 @@
+//! The virtual address: exactly one edge holds it. keepalived has no interface that says so, and a split shows only in the interfaces of
+//! all edges together.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+
+use super::answer::{Answer, ProbeError};
+use super::tally::Tally;
+use super::{Member, Verdict};
+use crate::transport::Exec;
+
+/// Whether `ip -o addr` lists the address.
+#[must_use]
+pub fn holds(listing: &str, vip: IpAddr) -> bool {
+    let own = |line: &str| line.split_whitespace().nth(3)?.split('/').next()?.parse::<IpAddr>().ok();
+    listing.lines().any(|line| own(line) == Some(vip))
+}
+
+/// Judges who holds the address, one answer for each edge in the same order; `None` for one that is down.
+#[must_use]
+pub fn judge(vip: IpAddr, edges: &[Member], answers: &[Option<Answer<bool>>]) -> Verdict {
+    let mut tally = Tally::leaderless("vip", edges);
+    let mut holders = Vec::new();
+    for (edge, answer) in edges.iter().zip(answers) {
+        match answer {
+            Some(Ok(true)) => {
+                holders.push(edge.host.clone());
+                tally.role(&edge.host, "holder");
+            }
+            Some(Ok(false)) => tally.role(&edge.host, "backup"),
+            Some(Err(error)) => tally.fault(&edge.host, error.to_string()),
+            None => {}
+        }
+    }
+    match holders.as_slice() {
+        [one] => tally.leader(Some(one.clone())),
+        [] => tally.general(format!("no edge holds {vip}")),
+        many => {
+            let names: Vec<&str> = many.iter().map(|host| host.as_str()).collect();
+            tally.general(format!("{vip} is held by {} at once: they do not hear each other's VRRP (protocol 112)", names.join(" and ")));
+        }
+    }
+    tally.finish(|_| String::new(), &format!("{vip} held by one edge"))
+}
+
+/// Asks every edge at once.
+pub async fn ask(vip: IpAddr, edges: &[Member], limit: Duration) -> Verdict {
+    let answers = join_all(edges.iter().map(|edge| async move {
+        let exec = Exec {
+            command: "PATH=$PATH:/usr/sbin:/sbin ip -o addr show".into(),
+            stdin: Bytes::new(),
+            privileged: false,
+            deadline: limit,
+            max_output: 256 << 10,
+        };
+        let question = "ip addr";
+        Some(match edge.session.as_ref()?.exec(exec).await {
+            Ok(output) if output.status == 0 => Ok(holds(&String::from_utf8_lossy(&output.stdout), vip)),
+            Ok(output) => Err(ProbeError::malformed(question, format!("it ended with status {}", output.status), &output.stderr)),
+            Err(error) => Err(ProbeError::transport(question, &error)),
+        })
+    }))
+    .await;
+    judge(vip, edges, &answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::transport::Session;
+    use crate::transport::fake::FakeSession;
+
+    fn edges(answers: &[Option<Answer<bool>>]) -> Vec<Member> {
+        let edge = |(i, answer): (usize, &Option<Answer<bool>>)| {
+            let host: crate::spec::HostName = format!("e{}", i + 1).parse().unwrap();
+            let session: Arc<dyn Session> = Arc::new(FakeSession::new(host.clone()));
+            Member { host, address: "10.0.0.1".parse().unwrap(), member: None, session: answer.as_ref().map(|_| session) }
+        };
+        answers.iter().enumerate().map(edge).collect()
+    }
+
+    #[test]
+    fn one_holder_and_no_other_number() {
+        let vip: IpAddr = "10.0.0.100".parse().unwrap();
+        let of = |answers: &[Option<Answer<bool>>]| judge(vip, &edges(answers), answers);
+        let one = of(&[Some(Ok(false)), Some(Ok(true))]);
+        assert_eq!((one.healthy, one.leader.unwrap().as_str(), one.proof.as_str()), (true, "e2", "10.0.0.100 held by one edge"));
+        assert!(!of(&[Some(Ok(false)), Some(Ok(false))]).healthy);
+        let two = of(&[Some(Ok(true)), Some(Ok(true))]);
+        assert!(!two.healthy && two.faults.iter().any(|fault| fault.contains("e1 and e2 at once")), "{:?}", two.faults);
+        assert!(of(&[Some(Ok(true)), None]).healthy);
+    }
+
+    #[test]
+    fn reads_addresses_of_both_families() {
+        let listing = "2: eth1    inet 10.0.0.31/24 brd 10.0.0.255 scope global eth1\\ valid_lft forever\n\
+                       2: eth1    inet 10.0.0.100/32 scope global eth1\\ valid_lft forever\n\
+                       2: eth1    inet6 fd00::64/128 scope global nodad\\ valid_lft forever\n";
+        for (address, held) in [("10.0.0.100", true), ("fd00::64", true), ("10.0.0.10", false), ("10.0.0.255", false)] {
+            assert_eq!(holds(listing, address.parse().unwrap()), held, "{address}");
+        }
+        assert!(!holds("", "10.0.0.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,167 @@
+//! The optional components of a cluster, all at once: DNS on slaves, a balancer there, Registrator on masters, supervisord, an address that
+//! one of two edges holds.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, containers, http, image, local, on, until};
+
+const VIP: &str = "10.42.7.100";
+const SECOND_EDGE: &str = "edges = [\"e1\", \"e2\"]";
+
+fn inventory(lab: &Lab) -> std::path::PathBuf {
+    lab.changed("options", |text| {
+        let text = text
+            .replace("edges = [\"e1\"]", SECOND_EDGE)
+            .replace("[network]", &format!("[hosts.e2]\naddress = \"10.42.7.32\"\n\n[network]\nvip = \"{VIP}\"\nex_domain = \"apps.lab\""));
+        text + "\n[components]\ndnsmasq = true\nsupervisord = true\nbalancer_on_slaves = true\nregistrator_on_masters = true\n"
+    })
+}
+
+pub fn on_and_off(lab: &Lab) {
+    lab.demo(&["lab", "e2"]);
+    let options = inventory(lab);
+    let former = on("s1", "cat /etc/resolv.conf");
+    lab.toots_with(&options, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    let again = lab.toots_with(&options, &["cluster", "up", "--output", "json"]).expect(0);
+    assert_eq!(again.result()["changed"], 0, "{}", again.stdout);
+
+    dns(lab);
+    masters_are_published();
+    page();
+    balancer_on_a_slave();
+    address_moves();
+
+    until("healthy", Duration::from_secs(60), || lab.toots_with(&options, &["cluster", "status", "--output", "json"]).code == 0);
+    let with_second = lab.changed("options-off", |text| {
+        text.replace("edges = [\"e1\"]", SECOND_EDGE).replace("[network]", "[hosts.e2]\naddress = \"10.42.7.32\"\n\n[network]")
+    });
+    lab.toots_with(&with_second, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    assert_eq!(on("s1", "cat /etc/resolv.conf"), former, "resolv.conf is what it was");
+    assert_eq!(on("s1", "ls /etc/systemd/system | grep toots || true"), "");
+    for machine in ["m1", "s1", "e1", "e2"] {
+        let left: Vec<String> = containers(machine).into_keys().collect();
+        for gone in ["dnsmasq", "supervisord", "keepalived"] {
+            assert!(!left.contains(&format!("toots-{gone}")), "{machine}: {left:?}");
+        }
+    }
+    for edge in ["e1", "e2"] {
+        assert!(!on(edge, "ip -o addr").contains(VIP), "{edge} has given the address up");
+    }
+    assert_eq!(lab.toots_with(&with_second, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+}
+
+/// Answers on the slave itself, in its containers, and without dnsmasq.
+fn dns(lab: &Lab) {
+    let masters = |text: &str| ["10.42.7.11", "10.42.7.12", "10.42.7.13"].iter().all(|address| text.contains(address));
+    assert!(masters(&on("s1", "dig +short consul.service.consul")), "Consul's names");
+    assert!(masters(&on("s1", "dig +short consul.service.lab.consul")), "with the datacenter");
+    assert!(on("s1", "dig +short +tcp SRV consul.service.consul").contains("8300 m1.node.lab.consul."), "SRV over TCP");
+    assert!(masters(&on("s1", "dig +short @10.42.7.21 -p 8600 consul.service.consul")), "Consul's own port");
+    assert_eq!(on("s1", "dig +short anything.consul").trim(), "10.42.7.21", "the rest of the internal domain is the local balancer's");
+    assert_eq!(on("s1", "dig +short anything.apps.lab").trim(), "10.42.7.21", "the additional domain too");
+    assert!(on("s1", "getent hosts toots-lab-m1").contains("10.42.7.11"), "all others by the former servers");
+    let inside = format!("docker run --rm --entrypoint getent {} hosts consul.service.consul", image(lab, "dnsmasq"));
+    assert!(on("s1", &inside).contains("10.42.7.1"), "in a container of the default bridge");
+
+    on("s1", "docker stop toots-dnsmasq");
+    let began = Instant::now();
+    assert!(on("s1", "getent hosts toots-lab-m1").contains("10.42.7.11"), "without dnsmasq the host still resolves");
+    println!("  a name without dnsmasq: {:.2} s", began.elapsed().as_secs_f32());
+    on("s1", "docker start toots-dnsmasq");
+    // As a DHCP client does at every renewal.
+    on("s1", "printf 'nameserver 127.0.0.11\\n' > /etc/resolv.conf");
+    until("dnsmasq comes first again", Duration::from_secs(15), || {
+        on("s1", "grep -m 1 nameserver /etc/resolv.conf").contains("10.42.7.21")
+    });
+}
+
+fn masters_are_published() {
+    for service in ["consul-ui", "marathon", "mesos", "chronos"] {
+        until(&format!("{service} is in Consul and passes its checks"), Duration::from_secs(60), || {
+            let (_, body) = http(&[&format!("http://10.42.7.11:8500/v1/health/service/{service}?passing=1")]);
+            body.matches("\"ServiceName\"").count() >= 3 || body.matches("\"Address\":\"10.42.7.1").count() >= 3
+        });
+    }
+}
+
+/// What the page of supervisord does is done to the containers, and the Engine's restart policy does not undo it.
+fn page() {
+    let password = on("m1", "cat /etc/toots/secrets/supervisord");
+    let login = format!("admin:{}", password.trim());
+    let ask = |host: &str, what: &str| http(&["-u", &login, "-L", &format!("http://{host}:9000/{what}")]);
+    assert_eq!(http(&["http://10.42.7.21:9000/"]).0, 401, "a login is needed");
+    let listed = |host: &str| ask(host, "").1;
+    until("the page shows what runs", Duration::from_secs(60), || {
+        let page = listed("10.42.7.21");
+        page.matches("statusrunning").count() >= 7
+    });
+    let page = listed("10.42.7.21");
+    let at = |name: &str| page.find(&format!("tail.html?processname={name}")).unwrap_or_else(|| panic!("{name} is on the page"));
+    assert!(at("consul-client") < at("consul-template") && at("consul-template") < at("haproxy"), "in their order");
+
+    let state = || on("s1", "docker inspect -f '{{.State.Running}}' toots-registrator").trim().to_owned();
+    ask("10.42.7.21", "index.html?processname=registrator&action=stop");
+    until("the container is stopped", Duration::from_secs(30), || state() == "false");
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(state(), "false", "and stays so");
+    ask("10.42.7.21", "index.html?processname=registrator&action=start");
+    until("the container runs", Duration::from_secs(30), || state() == "true");
+    let before = containers("s1")["toots-registrator"].1.clone();
+    until("the page knows", Duration::from_secs(30), || ask("10.42.7.21", "index.html?processname=registrator&action=restart").0 == 200);
+    until("the container was restarted", Duration::from_secs(40), || {
+        containers("s1").get("toots-registrator").is_some_and(|(_, started)| *started != before)
+    });
+    assert!(ask("10.42.7.21", "logtail/consul-client").0 == 200, "the log's end");
+
+    // A member of a quorum goes on whatever the page says.
+    let before = containers("m1")["toots-zookeeper"].clone();
+    ask("10.42.7.11", "index.html?action=stopall");
+    std::thread::sleep(Duration::from_secs(8));
+    let after = containers("m1");
+    assert_eq!(after.get("toots-zookeeper"), Some(&before), "it was not stopped");
+    for name in ["toots-consul-server", "toots-mesos-master"] {
+        assert!(after.contains_key(name), "{name} runs");
+    }
+    for name in ["marathon", "chronos", "registrator"] {
+        ask("10.42.7.11", &format!("index.html?processname={name}&action=start"));
+    }
+}
+
+fn balancer_on_a_slave() {
+    let status = on("s1", "curl -s -o /dev/null -w '%{http_code}' -H 'Host: nobody.service.consul' http://10.42.7.21/");
+    assert_eq!(status, "503", "the slave's own balancer answers");
+}
+
+/// The address goes to the other edge when its holder's HAProxy or its holder goes.
+fn address_moves() {
+    let holder = || -> Vec<&str> { ["e1", "e2"].into_iter().filter(|edge| on(edge, "ip -o addr").contains(VIP)).collect() };
+    // The kernel of a frozen holder still takes connections, so a client must not wait long.
+    let answers = || http(&["-m", "1", &format!("http://{VIP}/")]).0 == 503;
+    assert_eq!(holder().len(), 1);
+    let moved = |what: &str, first: &str, away: &dyn Fn(), back: &dyn Fn()| {
+        let began = Instant::now();
+        away();
+        // The connection is made anew each time: one that is up does not outlive its edge.
+        until(what, Duration::from_secs(10), || began.elapsed() > Duration::from_secs(1) && answers());
+        let took = began.elapsed();
+        println!("  {what}: answered again after {:.1} s", took.as_secs_f32());
+        back();
+        let other = if first == "e1" { "e2" } else { "e1" };
+        until("the other edge holds it alone", Duration::from_secs(20), || holder() == [other]);
+    };
+    let first = holder()[0].to_owned();
+    moved("HAProxy stopped", &first, &|| drop(on(&first, "docker stop -t 1 toots-haproxy")), &|| {
+        drop(on(&first, "docker start toots-haproxy"))
+    });
+    // It does not go back by itself.
+    std::thread::sleep(Duration::from_secs(4));
+    let second = holder()[0].to_owned();
+    assert_ne!(first, second);
+    let machine = format!("toots-lab-{second}");
+    let began = Instant::now();
+    local(&["docker", "pause", &machine]);
+    until("the other edge answers", Duration::from_secs(10), answers);
+    println!("  the holder frozen: answered again after {:.1} s", began.elapsed().as_secs_f32());
+    local(&["docker", "unpause", &machine]);
+    until("one holds it again", Duration::from_secs(20), || holder().len() == 1);
+}
