@@ -53,7 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("bollard", &["docker"]),
     ("minijinja", &["playbook"]),
     ("fast_socks5", &["tunnel"]),
-    ("serde_saphyr", &["app"]),
+    ("serde_saphyr", &["app", "desired"]),
     ("indicatif", &["report"]),
     ("console", &["report"]),
     ("clap", &["cli"]),

@@ -40,6 +40,7 @@ pub(super) fn desired(
             files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
         }
     }
+    files.push(super::compose::file(&components));
     let (name, address, roles, listen_all) = (host.name.clone(), host.address, host.roles.clone(), host.listen_ip.is_unspecified());
     HostDesired { name, address, roles, node, dirs, files, hosts_entries, units: Vec::new(), listen_all, components }
 }

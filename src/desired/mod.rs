@@ -4,6 +4,7 @@
 
 mod build;
 mod component;
+mod compose;
 mod host;
 mod names;
 mod secret;

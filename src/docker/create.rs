@@ -1,5 +1,7 @@
 //! A container's specification as the Engine's creation request.
 
+use std::collections::BTreeMap;
+
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
@@ -7,9 +9,9 @@ use bollard::models::{
 use crate::spec::{ClusterName, ContainerSpec};
 
 /// Host networking, restarts by itself, logs bounded.
-pub(super) fn body(spec: &ContainerSpec, cluster: &ClusterName) -> ContainerCreateBody {
+pub(super) fn body(spec: &ContainerSpec, cluster: &ClusterName, more: &BTreeMap<String, String>) -> ContainerCreateBody {
     let mut labels: std::collections::HashMap<String, String> =
-        spec.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        spec.labels.iter().chain(more).map(|(key, value)| (key.clone(), value.clone())).collect();
     for (key, value) in [
         (ContainerSpec::LABEL_CLUSTER, cluster.as_str()),
         (ContainerSpec::LABEL_COMPONENT, spec.component.as_str()),

@@ -1,5 +1,6 @@
 //! The calls that toots needs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,14 +124,14 @@ impl Engine {
         })
     }
 
-    /// Creates a container; it does not run yet. One of the same name is a conflict.
+    /// Creates a container, with more labels than its specification has; it does not run yet. One of the same name is a conflict.
     ///
     /// # Errors
     /// When the Engine refuses.
-    pub async fn create(&self, spec: &ContainerSpec, cluster: &ClusterName) -> Result<(), DockerError> {
+    pub async fn create(&self, spec: &ContainerSpec, cluster: &ClusterName, labels: &BTreeMap<String, String>) -> Result<(), DockerError> {
         let name = spec.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let call = self.docker.create_container(Some(options), super::create::body(spec, cluster));
+        let call = self.docker.create_container(Some(options), super::create::body(spec, cluster, labels));
         answer(&format!("create {name}"), self.answer, call).await.map(drop)
     }
 

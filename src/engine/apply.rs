@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::connect::HostRun;
 use super::context::Context;
-use super::{failure, place};
+use super::{compose, failure, place};
 use crate::docker::{DockerError, RegistryAuth};
 use crate::event::{Event, Failure};
 use crate::plan::Step;
@@ -76,7 +76,8 @@ async fn checked(host: &HostRun, phase: &str, title: &str, exec: Exec) -> Result
 
 async fn create(cx: &Context, host: &HostRun, phase: &str, title: &str, spec: &ContainerSpec) -> Result<(), Box<Failure>> {
     let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
-    host.engine.create(spec, &cx.cluster).await.map_err(fail)?;
+    let labels = compose::labels(host.compose.get_or_init(|| compose::ask(host)).await, spec);
+    host.engine.create(spec, &cx.cluster, &labels).await.map_err(fail)?;
     if let Err(error) = host.engine.start(&spec.name()).await {
         let failure = with_log(host, &spec.name(), failure::of(phase, title, &error)).await;
         // A container that never ran holds nothing; without it the next run begins this step anew.

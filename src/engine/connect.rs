@@ -29,6 +29,8 @@ pub(super) struct HostRun {
     pub engine: Engine,
     /// Held while files are put on it: components go on together, and their files are staged in one place.
     pub placing: tokio::sync::Mutex<()>,
+    /// Asked when the first container of a run is made.
+    pub compose: tokio::sync::OnceCell<super::compose::Compose>,
 }
 
 /// The connected hosts.
@@ -53,7 +55,14 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
             let line = Arc::new(Line::new(session));
             let session: Arc<dyn Session> = Arc::clone(&line) as Arc<dyn Session>;
             let engine = Engine::over(Arc::clone(&session)).answering_within(cx.timeouts.answer);
-            Some(HostRun { info: info.clone(), session, line, engine, placing: tokio::sync::Mutex::new(()) })
+            Some(HostRun {
+                info: info.clone(),
+                session,
+                line,
+                engine,
+                placing: tokio::sync::Mutex::new(()),
+                compose: tokio::sync::OnceCell::new(),
+            })
         }
         Err(error) => {
             ledger.fail(&info.name, Outcome::Unreachable, failure::transport("connect", "connect", &error));

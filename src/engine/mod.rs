@@ -5,6 +5,7 @@
 
 mod apply;
 mod components;
+mod compose;
 mod connect;
 mod context;
 mod failure;

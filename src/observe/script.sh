@@ -26,7 +26,8 @@ if command -v docker >/dev/null || [ -S /var/run/docker.sock ]; then
   text docker-here 1
   [ -S /var/run/docker.sock ] || { if command -v systemctl >/dev/null; then systemctl is-active docker 2>&1; else echo "no socket"; fi; } | put docker-unit
 fi
-if command -v docker-compose >/dev/null; then docker-compose version --short 2>/dev/null | put compose; fi
+if command -v docker-compose >/dev/null; then docker-compose version --short 2>/dev/null | put compose
+elif command -v docker >/dev/null; then docker compose version --short 2>/dev/null | put compose; fi
 
 # stat in one call for all paths; sums in one call for all regular files.
 list() { { find /etc/toots -xdev \( -name .stage -prune \) -o -print 2>/dev/null; printf '%s\n' $paths; } | grep -v '[[:space:]]' | sort -u; }

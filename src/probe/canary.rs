@@ -95,7 +95,7 @@ async fn start(slave: &Member, engine: &Engine, canary: &CanaryImage, name: &str
         Err(error) if !error.is_not_found() => return Err(error),
         _ => {}
     }
-    engine.create(&spec, &canary.cluster).await?;
+    engine.create(&spec, &canary.cluster, &std::collections::BTreeMap::new()).await?;
     engine.start(CONTAINER).await
 }
 

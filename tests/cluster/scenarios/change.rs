@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, MASTERS, containers};
+use serde_json::Value;
+
+use crate::lab::{Lab, MASTERS, containers, on, until};
 
 /// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
 pub fn parameter(lab: &Lab) {
@@ -92,4 +94,54 @@ pub fn cut_off(lab: &Lab) {
         assert!(names.iter().any(|name| name == "toots-consul-server") && !names.iter().any(|name| name.ends_with(".old")), "{names:?}");
     }
     lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
+}
+
+/// The host's own docker-compose (of the distribution) knows the containers, and its file describes them: what it would make of the file is
+/// what runs.
+pub fn compose(lab: &Lab) {
+    on(
+        "s1",
+        "command -v docker-compose >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends docker-compose; }",
+    );
+    on("s1", "docker rm -f $(docker ps -q --filter name=^toots-)");
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    let before = containers("s1");
+    let listed = on("s1", "cd /etc/toots && docker-compose ps");
+    for name in before.keys() {
+        assert!(listed.contains(name.as_str()), "{name}: {listed}");
+    }
+    on("s1", "cd /etc/toots && docker-compose up -d");
+    assert_eq!(containers("s1"), before, "up -d changes nothing");
+    assert!(on("s1", "cd /etc/toots && docker-compose logs --tail 3 registrator").contains("registrator"));
+    on("s1", "cd /etc/toots && docker-compose restart registrator");
+    let after = containers("s1");
+    let (id, started) = &after["toots-registrator"];
+    assert_eq!((id, started == &before["toots-registrator"].1), (&before["toots-registrator"].0, false), "restarted, not made anew");
+
+    on(
+        "s1",
+        "mkdir -p /tmp/other && sed 's/container_name: toots-/container_name: other-/' /etc/toots/compose.yaml > /tmp/other/compose.yaml",
+    );
+    on("s1", "cd /tmp/other && docker-compose -p other -f compose.yaml up --no-start");
+    for name in before.keys() {
+        let shape = |container: &str| -> Value {
+            let text = on("s1", &format!("docker inspect {container}"));
+            let mut value: Value = serde_json::from_str(&text).expect("JSON");
+            let container = value[0].take();
+            let (config, host) = (&container["Config"], &container["HostConfig"]);
+            let sorted = |value: &Value| {
+                let mut list: Vec<String> = value.as_array().into_iter().flatten().map(ToString::to_string).collect();
+                list.sort();
+                list
+            };
+            let own = ["Image", "Cmd", "Entrypoint", "User", "ExposedPorts", "StopSignal", "StopTimeout"].map(|key| config[key].clone());
+            let hosts = ["NetworkMode", "RestartPolicy", "PidMode", "Privileged", "LogConfig"].map(|key| host[key].clone());
+            let lists = [&config["Env"], &host["Binds"], &host["CapAdd"], &host["Ulimits"], &host["Devices"]].map(sorted);
+            serde_json::json!([own, hosts, lists])
+        };
+        assert_eq!(shape(name), shape(&name.replace("toots-", "other-")), "{name}");
+    }
+    on("s1", "cd /tmp/other && docker-compose -p other -f compose.yaml rm -f && rm -r /tmp/other");
+    until("healthy", Duration::from_secs(60), || lab.toots(&["cluster", "status", "--output", "json"]).code == 0);
+    assert_eq!(lab.toots(&["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
 }
