@@ -48,6 +48,7 @@ split() {
     }
     /^==== file / { keep = 1; file = out "/" $3; printf "" > file; next }
     /^==== tcp / { keep = (holds[$3] == $4); file = out "/haproxy.cfg"; next }
+    /^==== note / { keep = 0; print substr($0, 11) > "/dev/stderr"; next }
     /^==== end$/ { complete = 1; next }
     keep && NF { print > file }
     END { exit complete ? 0 : 1 }

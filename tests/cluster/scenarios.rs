@@ -2,6 +2,7 @@
 
 mod apps;
 mod change;
+mod edges;
 mod first;
 mod grow;
 mod options;
@@ -26,6 +27,9 @@ pub const ALL: &[Scenario] = &[
     ("scaling_down_loses_no_request", apps::smooth),
     ("an_app_that_does_not_run_says_why", apps::failing),
     ("jobs_are_deployed_and_run", apps::jobs),
+    ("tags_lead_through_the_balancer", edges::tags),
+    ("a_thousand_services", edges::thousand),
+    ("reloads_lose_no_request", edges::reloads),
     ("the_cluster_is_reached_from_outside", proof::tunnel),
     ("secrets_are_found_nowhere", secrets::nowhere),
     ("a_changed_parameter_rolls_one_component", change::parameter),

@@ -29,6 +29,7 @@ pub fn on_and_off(lab: &Lab) {
     masters_are_published();
     page();
     balancer_on_a_slave();
+    super::edges::additional_domain();
     address_moves();
 
     until("healthy", Duration::from_secs(60), || lab.toots_with(&options, &["cluster", "status", "--output", "json"]).code == 0);
