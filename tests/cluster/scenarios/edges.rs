@@ -145,12 +145,9 @@ pub fn tags(_lab: &Lab) {
     ] {
         assert_eq!(asked(host, "/a?b=c"), "shop /a?b=c", "{host}");
     }
-    for n in 0..hostile.len() {
-        assert!(
-            asked(&format!("odd-{n}.service.consul"), "/").starts_with("shop"),
-            "a broken tag {:?} leaves the rest of its service",
-            hostile[n]
-        );
+    for (n, tag) in hostile.iter().enumerate() {
+        let said = asked(&format!("odd-{n}.service.consul"), "/");
+        assert!(said.starts_with("shop"), "a broken tag {tag:?} leaves the rest of its service: {said}");
     }
     assert_eq!(asked("any.example.org", "/minions/say/banana"), "gru /minions/say/banana", "by its path, any host, not rewritten");
     assert_eq!(asked("any.example.org", "/minions"), "gru /minions");

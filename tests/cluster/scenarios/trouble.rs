@@ -96,3 +96,24 @@ pub fn two_dead_masters(lab: &Lab) {
     healthy_again(lab);
     assert_eq!(MASTERS.len(), 3);
 }
+
+/// A program that was started again once is no illness; one that ends again and again is, though it runs at the moment.
+pub fn restarts(lab: &Lab) {
+    let started = || containers("s1").get("toots-registrator").map(|(_, started)| started.clone());
+    let kill = || {
+        let before = started();
+        on("s1", "kill -9 $(docker inspect -f '{{.State.Pid}}' toots-registrator)");
+        until("it was started again", Duration::from_secs(60), || started().is_some_and(|now| Some(now) != before));
+    };
+    // Its count begins with its container.
+    on("s1", "docker rm -f toots-registrator");
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    kill();
+    lab.toots(&["cluster", "status"]).expect(0);
+    (0..5).for_each(|_| kill());
+    let ill = lab.toots(&["cluster", "status"]).expect(6);
+    assert!(ill.stdout.contains("ends again and again (6 times"), "{}", ill.stdout);
+    on("s1", "docker rm -f toots-registrator");
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    lab.toots(&["cluster", "status"]).expect(0);
+}
