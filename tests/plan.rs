@@ -103,6 +103,8 @@ fn settled(desired: &Desired) -> Observed {
                 Step::Pull { image, digest } => {
                     images.push(ImageStatus { digests: vec![image.pinned(digest.as_deref().unwrap())], ..ImageStatus::default() })
                 }
+                Step::Unit { unit, .. } => status.units.extend([(unit.clone(), true)]),
+                Step::Install { .. } => {}
                 other => panic!("a fresh host does not call for: {}", other.title()),
             }
         }
@@ -265,4 +267,47 @@ fn a_kept_plan_is_bound_to_inventory_and_hosts_and_holds_no_secret() {
     assert!(read.check(&SavedPlan::of("dc1", "other", &plan::diff(&desired, &fresh()))).is_err());
     assert!(read.check(&SavedPlan::of("dc1", INVENTORY, &plan::diff(&desired, &settled(&desired)))).is_err());
     assert!(SavedPlan::parse("{}").is_err() && SavedPlan::parse("not a plan").is_err());
+}
+
+#[test]
+fn a_persistent_slave_mounts_its_storage_or_says_why_not() {
+    let desired = wanted("[hosts.\"10.0.0.4\"]\npersistent = true\n[nfs]\nexport = \"10.0.0.9:/store\"\n");
+    let slave: HostName = "10.0.0.4".parse().unwrap();
+    let seen = |change: &dyn Fn(&mut HostStatus)| {
+        let mut observed = fresh();
+        let status = observed.get_mut(&slave).unwrap();
+        (status.facts.systemd, status.facts.nfs_kernel) = (true, true);
+        status.facts.package_managers = vec!["apt-get".into()];
+        status.facts.reaches.insert("10.0.0.9 port 2049".into(), true);
+        change(status);
+        observed
+    };
+    let refusals = |change: &dyn Fn(&mut HostStatus)| -> Vec<String> {
+        plan::preflight(&desired, &seen(change), &Limits::default()).into_iter().filter(|r| r.fatal).map(|r| r.why).collect()
+    };
+    assert_eq!(refusals(&|_| {}), Vec::<String>::new());
+    assert!(refusals(&|s| s.facts.nfs_kernel = false)[0].contains("has no NFS client, so 10.0.0.9:/store cannot be mounted"));
+    let cut = refusals(&|s| s.facts.reaches.extend([("10.0.0.9 port 2049".to_owned(), false)]));
+    assert_eq!(cut, ["it does not reach the NFS server of 10.0.0.9:/store (10.0.0.9 port 2049)"]);
+    assert!(refusals(&|s| s.facts.systemd = false)[0].contains("var-store.mount needs it"));
+
+    let titles = |observed: &Observed| -> Vec<String> {
+        plan::diff(&desired, observed).host(&slave).unwrap().prepare.iter().map(Step::title).collect()
+    };
+    let fresh = titles(&seen(&|_| {}));
+    assert_eq!(fresh[1..], ["install the NFS client", "start var-store.mount"], "{fresh:?}");
+    assert_eq!(titles(&seen(&|s| s.facts.nfs_client = true))[1..], ["start var-store.mount"]);
+
+    let mut settled = settled(&desired);
+    let status = settled.get_mut(&slave).unwrap();
+    status.facts.nfs_client = true;
+    assert_eq!(plan::diff(&desired, &settled).changes(), 0);
+    settled.get_mut(&slave).unwrap().units.insert("var-store.mount".into(), false);
+    assert_eq!(titles(&settled), ["start var-store.mount"], "a mount that is gone is made again");
+    let without = plan::diff(&wanted(""), &settled);
+    let cleanup: Vec<String> = without.host(&slave).unwrap().cleanup.iter().map(Step::title).collect();
+    assert_eq!(cleanup, ["remove var-store.mount"]);
+    let slave_component =
+        desired.hosts.iter().find(|host| host.name == slave).unwrap().components.iter().find(|c| c.name.as_str() == "mesos-slave");
+    assert!(slave_component.unwrap().container.command.contains(&"--attributes=type:data".to_owned()));
 }

@@ -182,7 +182,9 @@ fn changes(step: &Step) -> Vec<PlanChange> {
             });
             dirs.chain(files).chain(entries).collect()
         }
-        Step::InstallDocker { manager } => vec![change('+', "docker".into(), &format!("absent, installed by {manager}"), None)],
+        Step::Install { package, manager } => {
+            vec![change('+', package.as_str().to_owned(), &format!("absent, installed by {manager}"), None)]
+        }
         Step::Pull { image, digest } => {
             let reason = digest.as_deref().unwrap_or("digest resolved when the registry can be asked");
             vec![change('+', format!("image {image}"), reason, None)]

@@ -40,9 +40,41 @@ pub(super) fn desired(
             files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
         }
     }
+    let nfs = inventory.nfs.as_ref().filter(|_| host.persistent).map(|nfs| nfs.export.clone());
+    let mut units = Vec::new();
+    if let Some(export) = &nfs {
+        files.push(file(&format!("/etc/systemd/system/{STORE_UNIT}"), 0o644, store(export).into_bytes(), false));
+        units.push(STORE_UNIT.to_owned());
+    }
     files.push(super::compose::file(&components));
     let (name, address, roles, listen_all) = (host.name.clone(), host.address, host.roles.clone(), host.listen_ip.is_unspecified());
-    HostDesired { name, address, roles, node, dirs, files, hosts_entries, units: Vec::new(), listen_all, components }
+    HostDesired { name, address, roles, node, dirs, files, hosts_entries, units, nfs, listen_all, components }
+}
+
+/// systemd names a mount's unit after its place, /var/store.
+const STORE_UNIT: &str = "var-store.mount";
+
+/// The host boots without its server, and a mount that does not come about is given up. What is mounted waits for a server that is gone for
+/// a while, since an error in the middle of a write would cost data.
+fn store(export: &str) -> String {
+    format!(
+        "# Written by toots.
+[Unit]
+Description=Storage of persistent applications
+After=network-online.target
+Wants=network-online.target
+
+[Mount]
+What={export}
+Where=/var/store
+Type=nfs
+Options=_netdev,nofail,retry=0
+TimeoutSec=30
+
+[Install]
+WantedBy=remote-fs.target
+"
+    )
 }
 
 fn file(path: &str, mode: u32, content: Vec<u8>, secret: bool) -> FileSpec {

@@ -54,10 +54,20 @@ pub struct HostDesired {
     pub hosts_entries: Vec<(String, String)>,
     /// systemd units among `files`.
     pub units: Vec<String>,
+    /// The NFS export that it mounts, `server:/path`.
+    pub nfs: Option<String>,
     /// Its services listen on every address.
     pub listen_all: bool,
     /// Its components, in an order that respects `after`.
     pub components: Vec<ComponentDesired>,
+}
+
+impl HostDesired {
+    /// The address and port of its NFS server. Version 4 needs no other port, and earlier versions have it too.
+    #[must_use]
+    pub fn nfs_server(&self) -> Option<(&str, u16)> {
+        self.nfs.as_ref()?.split_once(":/").map(|(server, _)| (server, 2049))
+    }
 }
 
 /// One component on one host.

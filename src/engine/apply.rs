@@ -9,7 +9,7 @@ use super::context::Context;
 use super::{compose, failure, place};
 use crate::docker::{DockerError, RegistryAuth};
 use crate::event::{Event, Failure};
-use crate::plan::Step;
+use crate::plan::{Package, Step};
 use crate::spec::{ContainerSpec, ImageRef};
 use crate::transport::Exec;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(cx: &Context, host: &HostRun, phase: &str, step: &Step) 
     let fail = |error: &(dyn std::error::Error + 'static)| Box::new(failure::of(phase, &title, error));
     let engine = &host.engine;
     match step {
-        Step::InstallDocker { manager } => install(cx, host, phase, &title, manager).await,
+        Step::Install { package, manager } => install(cx, host, phase, &title, *package, manager).await,
         Step::Place { dirs, files, hosts_entries } => {
             let dirs: Vec<_> = dirs.iter().map(|(dir, _)| dir).collect();
             let files: Vec<_> = files.iter().map(|change| &change.file).collect();
@@ -173,26 +173,41 @@ pub(super) fn login(cx: &Context, image: &ImageRef) -> Option<RegistryAuth> {
     Some(RegistryAuth { username: login.username.clone(), password: login.password.clone(), server: login.server.clone() })
 }
 
-async fn install(cx: &Context, host: &HostRun, phase: &str, title: &str, manager: &str) -> Result<(), Box<Failure>> {
-    // Each waits for a package manager that is already at work (a fresh cloud machine upgrades itself) instead of failing.
-    let install = match manager {
-        "apt-get" => {
-            "export DEBIAN_FRONTEND=noninteractive; apt-get -o DPkg::Lock::Timeout=300 update -q && apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends docker.io"
-        }
-        "dnf" => "dnf install -qy moby-engine || dnf install -qy docker",
-        "zypper" => "zypper --non-interactive install docker",
-        "apk" => "apk add docker && rc-update add docker default && rc-service docker start",
-        _ => {
-            let why = "no known package manager is on the host";
-            return Err(Box::new(failure::words(phase, title, why, vec!["install Docker by hand".into()])));
+/// The command that installs something; each waits for a package manager that is already at work (a fresh cloud machine upgrades itself)
+/// instead of failing.
+fn installation(package: Package, manager: &str) -> Option<String> {
+    let apt = |names: &str| {
+        let apt = "apt-get -o DPkg::Lock::Timeout=300";
+        format!("export DEBIAN_FRONTEND=noninteractive; {apt} update -q && {apt} install -qy --no-install-recommends {names}")
+    };
+    Some(match (package, manager) {
+        (Package::Docker, "apt-get") => apt("docker.io"),
+        (Package::Docker, "dnf") => "dnf install -qy moby-engine || dnf install -qy docker".into(),
+        (Package::Docker, "zypper") => "zypper --non-interactive install docker".into(),
+        (Package::Docker, "apk") => "apk add docker && rc-update add docker default && rc-service docker start".into(),
+        (Package::NfsClient, "apt-get") => apt("nfs-common"),
+        (Package::NfsClient, "dnf") => "dnf install -qy nfs-utils".into(),
+        (Package::NfsClient, "zypper") => "zypper --non-interactive install nfs-client".into(),
+        (Package::NfsClient, "apk") => "apk add nfs-utils".into(),
+        _ => return None,
+    })
+}
+
+async fn install(cx: &Context, host: &HostRun, phase: &str, title: &str, package: Package, manager: &str) -> Result<(), Box<Failure>> {
+    let Some(install) = installation(package, manager) else {
+        let hints = vec![format!("install {} by hand", package.as_str())];
+        return Err(Box::new(failure::words(phase, title, "no known package manager is on the host", hints)));
+    };
+    let after = match package {
+        Package::NfsClient => "",
+        Package::Docker => {
+            "if [ -d /run/systemd/system ]; then systemctl enable --now docker; fi
+i=0; until docker version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 60 ] || { docker version; exit 1; }; sleep 0.5; done"
         }
     };
-    let enable = "if [ -d /run/systemd/system ]; then systemctl enable --now docker; fi";
-    let wait = "i=0; until docker version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 60 ] || { docker version; exit 1; }; sleep 0.5; done";
-    let script = format!("set -e\n{{ {install}; }} >&2\n{enable}\n{wait}\n");
     let exec = Exec {
         command: "sh -s".into(),
-        stdin: Bytes::from(script),
+        stdin: Bytes::from(format!("set -e\n{{ {install}; }} >&2\n{after}\n")),
         privileged: true,
         deadline: cx.timeouts.install,
         max_output: 1024 * 1024,

@@ -136,11 +136,12 @@ pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
         .flat_map(|component| component.dirs.iter().map(|dir| &dir.path).chain(component.files.iter().map(|file| &file.path)));
     request.paths = own.chain(components).filter(|path| !path.starts_with("/etc/toots/")).cloned().collect();
     request.data_dirs = host.components.iter().filter_map(|component| component.data_dir.clone()).collect();
+    request.reach = host.nfs_server().map(|(server, port)| (server.to_owned(), port)).into_iter().collect();
     if info.roles.contains(&Role::Master) {
         let quorum_ports = host.components.iter().filter(|c| c.quorum).flat_map(|c| &c.ports).filter(|(_, protocol, _)| protocol == "tcp");
         let ports: Vec<u16> = quorum_ports.map(|(port, _, _)| *port).collect();
         let peers = cx.hosts.iter().filter(|peer| peer.roles.contains(&Role::Master) && peer.name != info.name);
-        request.reach = peers.flat_map(|peer| ports.iter().map(|port| (peer.address.to_string(), *port))).collect();
+        request.reach.extend(peers.flat_map(|peer| ports.iter().map(|port| (peer.address.to_string(), *port))));
     }
     request
 }

@@ -17,7 +17,7 @@ use super::{images, summary};
 use crate::desired::Recorded;
 use crate::event::{Event, Outcome, RunResult};
 use crate::observe::DockerStatus;
-use crate::plan::{self, FileChange, Observed, Plan, SavedPlan, Step};
+use crate::plan::{self, FileChange, Observed, Package, Plan, SavedPlan, Step};
 use crate::spec::{ComponentName, FileSpec, Place, Role};
 
 /// A run that ended before its plan: with which exit code.
@@ -236,7 +236,11 @@ fn agrees(cx: &Context, planned: &Planned) -> Result<(), Stop> {
 /// Pins what is not pinned yet, now that the hosts know the registry, and plans the rest anew.
 async fn pin(cx: &Context, ledger: &Ledger, hosts: &Hosts, mut planned: Planned) -> Result<Planned, Stop> {
     let wanted = prepare::unpinned(&planned.desired);
-    let installed = planned.plan.hosts.iter().any(|host| host.prepare.iter().any(|step| matches!(step, Step::InstallDocker { .. })));
+    let installed = planned
+        .plan
+        .hosts
+        .iter()
+        .any(|host| host.prepare.iter().any(|step| matches!(step, Step::Install { package: Package::Docker, .. })));
     if wanted.is_empty() && !installed {
         return Ok(planned);
     }

@@ -82,6 +82,8 @@ fn facts<'a>(get: &impl Fn(&str) -> &'a str, before_ms: i64) -> Facts {
         systemd: get("systemd") == "1",
         package_managers: get("managers").lines().map(str::to_owned).collect(),
         docker_command: get("docker-here") == "1",
+        nfs_client: get("nfs-client") == "1",
+        nfs_kernel: get("nfs-kernel") == "1",
         compose_version: Some(get("compose").to_owned()).filter(|version| !version.is_empty()),
         reaches: pairs(get("reach")).into_iter().map(|(peer, ok)| (peer.replace('/', " port "), ok == "1")).collect(),
     }

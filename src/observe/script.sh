@@ -29,6 +29,9 @@ fi
 if command -v docker-compose >/dev/null; then docker-compose version --short 2>/dev/null | put compose
 elif command -v docker >/dev/null; then docker compose version --short 2>/dev/null | put compose; fi
 
+if command -v mount.nfs >/dev/null; then text nfs-client 1; fi
+if grep -qw nfs4 /proc/filesystems || { command -v modprobe >/dev/null && modprobe --dry-run --quiet nfsv4; }; then text nfs-kernel 1; fi
+
 # stat in one call for all paths; sums in one call for all regular files.
 list() { { find /etc/toots -xdev \( -name .stage -prune \) -o -print 2>/dev/null; printf '%s\n' $paths; } | grep -v '[[:space:]]' | sort -u; }
 list | while read -r p; do [ -e "$p" ] || [ -L "$p" ] || continue; stat -c '%f %a %u %g %n' "$p"; done | put files

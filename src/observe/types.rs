@@ -70,6 +70,10 @@ pub struct Facts {
     pub package_managers: Vec<String>,
     /// Whether the docker command exists.
     pub docker_command: bool,
+    /// NFS can be mounted: the program is there.
+    pub nfs_client: bool,
+    /// The kernel has NFS, or a module of it.
+    pub nfs_kernel: bool,
     /// docker-compose's version, v1 or v2, if present.
     pub compose_version: Option<String>,
     /// TCP addresses `host:port` of `reach` that this host could connect to: true, false.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::explain::{changed_fields, file_diff};
-use super::types::{FileChange, HostPlan, Observed, Plan, Step};
+use super::types::{FileChange, HostPlan, Observed, Package, Plan, Step};
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::docker::{ContainerStatus, ImageStatus};
 use crate::observe::{DockerStatus, FileStatus, HostStatus};
@@ -32,10 +32,13 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
         }
         _ => Vec::new(),
     };
+    let install = |package| Step::Install { package, manager: status.facts.package_managers.first().cloned().unwrap_or_default() };
+    if host.nfs.is_some() && !status.facts.nfs_client {
+        prepare.push(install(Package::NfsClient));
+    }
     prepare.extend(units(&host.units, &changed, status));
     if matches!(status.docker, DockerStatus::Absent) {
-        let manager = status.facts.package_managers.first().cloned().unwrap_or_default();
-        prepare.push(Step::InstallDocker { manager });
+        prepare.push(install(Package::Docker));
     }
     let mut pulls: BTreeMap<String, Step> = BTreeMap::new();
     let mut components = BTreeMap::new();

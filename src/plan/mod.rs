@@ -15,4 +15,4 @@ pub use diff::diff;
 pub use preflight::{Limits, Refusal, preflight};
 pub use recorded::{IdentityError, recorded};
 pub use saved::{SavedPlan, SavedPlanError};
-pub use types::{FileChange, HostPlan, Observed, Plan, Step};
+pub use types::{FileChange, HostPlan, Observed, Package, Plan, Step};

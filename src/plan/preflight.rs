@@ -74,7 +74,8 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
         checks.requirements(host, status);
         checks.ports(host, status);
         checks.units(host, &status.facts);
-        checks.reach(&status.facts);
+        checks.storage(host, &status.facts);
+        checks.reach(host, &status.facts);
     }
     duplicates(desired, observed, &mut out);
     out
@@ -261,13 +262,33 @@ impl Checks<'_> {
         }
     }
 
-    fn reach(&mut self, facts: &Facts) {
-        let cut: Vec<String> = facts.reaches.iter().filter(|(_, ok)| !**ok).map(|(peer, _)| peer.clone()).collect();
+    fn storage(&mut self, host: &HostDesired, facts: &Facts) {
+        let Some(export) = &host.nfs else { return };
+        if !facts.nfs_kernel {
+            let why = format!("its kernel {} has no NFS client, so {export} cannot be mounted on it", facts.kernel);
+            self.add(true, why, format!("boot a kernel with NFS, or take persistent = true from [hosts.{}]", host.name));
+        }
+        let server = peer(host.nfs_server());
+        if server.as_ref().is_some_and(|server| facts.reaches.get(server) == Some(&false)) {
+            let why = format!("it does not reach the NFS server of {export} ({})", server.unwrap_or_default());
+            self.add(true, why, "look at the server and the firewall between, or correct export in [nfs]; nothing was mounted");
+        }
+    }
+
+    fn reach(&mut self, host: &HostDesired, facts: &Facts) {
+        let server = peer(host.nfs_server());
+        let cut: Vec<String> =
+            facts.reaches.iter().filter(|(peer, ok)| !**ok && server.as_ref() != Some(*peer)).map(|(peer, _)| peer.clone()).collect();
         if !cut.is_empty() {
             let why = format!("it does not reach {}", list(&cut));
             self.add(true, why, "open these ports between the hosts in their firewalls and security groups");
         }
     }
+}
+
+/// A peer as what was seen names it.
+fn peer(server: Option<(&str, u16)>) -> Option<String> {
+    server.map(|(address, port)| format!("{address} port {port}"))
 }
 
 fn holder(facts: &Facts, address: IpAddr) -> Option<&str> {

@@ -19,11 +19,33 @@ pub struct FileChange {
     pub diff: Option<String>,
 }
 
+/// What is installed from the distribution where it is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Package {
+    /// The Engine.
+    Docker,
+    /// What mounts NFS.
+    NfsClient,
+}
+
+impl Package {
+    /// As it is said.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::NfsClient => "the NFS client",
+        }
+    }
+}
+
 /// One change on one host.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Install the Engine from the distribution.
-    InstallDocker {
+    /// Install something from the distribution.
+    Install {
+        /// What.
+        package: Package,
         /// The package manager to use.
         manager: String,
     },
@@ -97,7 +119,7 @@ impl Step {
     #[must_use]
     pub fn title(&self) -> String {
         match self {
-            Self::InstallDocker { .. } => "install docker".into(),
+            Self::Install { package, .. } => format!("install {}", package.as_str()),
             Self::Place { dirs, files, hosts_entries } => {
                 let mut parts = Vec::new();
                 if !dirs.is_empty() {

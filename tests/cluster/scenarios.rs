@@ -41,6 +41,7 @@ pub const ALL: &[Scenario] = &[
     ("docker_is_installed_where_it_is_absent", grow::install),
     ("add_edge", grow::add_edge),
     ("optional_components_come_and_go", options::on_and_off),
+    ("storage_that_is_not_there_is_said", options::storage),
     ("small_limits_of_sshd_are_enough", trouble::small_limits),
     ("ending_again_and_again_is_an_illness", trouble::restarts),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),

@@ -166,3 +166,30 @@ fn address_moves() {
     local(&["docker", "unpause", &machine]);
     until("one holds it again", Duration::from_secs(20), || holder().len() == 1);
 }
+
+/// The machines of the lab share a kernel; where it has no NFS client the mount itself cannot be shown, and that is what a run says.
+pub fn storage(lab: &Lab) {
+    let inventory = lab.changed("storage", |text| {
+        text.replace("[hosts.s1]\n", "[hosts.s1]\npersistent = true\n") + "\n[nfs]\nexport = \"10.42.7.250:/store\"\n"
+    });
+    let before = containers("s1");
+    let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "plain"]).expect(4);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(said.contains("it does not reach the NFS server of 10.42.7.250:/store (10.42.7.250 port 2049)"), "{said}");
+    assert!(run.took < Duration::from_secs(15), "an absent server is not waited for: {:?}", run.took);
+    assert_eq!(containers("s1"), before, "nothing was changed");
+    let kernel = on("s1", "grep -qw nfs4 /proc/filesystems && echo yes || echo no");
+    if kernel.trim() == "no" {
+        assert!(said.contains("has no NFS client"), "{said}");
+        println!("  skipped in part: this kernel has no NFS client, so nothing was mounted");
+    }
+    let unit = lab.toots_with(&inventory, &["render", "--host", "s1"]).expect(0).stdout;
+    let unit =
+        unit.split("# s1 /etc/systemd/system/var-store.mount\n").nth(1).and_then(|rest| rest.split("\n# s1 ").next()).expect("the unit");
+    on(
+        "s1",
+        &format!(
+            "mkdir -p /tmp/unit && cat > /tmp/unit/var-store.mount <<'END'\n{unit}\nEND\nsystemd-analyze verify /tmp/unit/var-store.mount"
+        ),
+    );
+}
