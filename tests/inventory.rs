@@ -76,6 +76,8 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("20 two sources of a password", with("[registry]\nserver = \"r:5000\"\nusername = \"u\"\npassword_file = \"p\"\npassword_env = \"P\"\n")),
         ("21 domains", with("[network]\nin_domain = \"a b\"\nex_domain = \"-x.example\"\n")),
         ("21 images", with("[images]\nzookeeper = \"zoo keeper\"\nconsul = \"a@sha256:12\"\n")),
+        ("21 a VPN without certificates", with("[openvpn]\nca = \"ca.crt\"\n")),
+        ("21 a VPN's network", with("[openvpn]\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\nnetwork = \"10.8.0.1/24\"\n")),
         ("21 an export", with("[nfs]\nexport = \"10.0.0.8:/a,exec\"\n")),
         ("21 privilege", with("[ssh]\nprivilege = \"su\"\n")),
         ("21 names that only the playbook knows", with("[components]\ndnsmask = true\n[images]\nzookeper = \"a\"\n[params.zookeeper]\nheep = \"1g\"\nheap = \"much\"\n[params.nobody]\nx = 1\n")),
@@ -197,7 +199,7 @@ fn the_example_is_good_and_names_every_key() {
         }
     }
     // The keys are those of the schema: a misspelt one in each table is answered with all of them.
-    for table in ["network", "ssh", "docker", "registry", "nfs", "consul", "timeouts", "hosts.\"10.0.0.1\""] {
+    for table in ["network", "ssh", "docker", "registry", "nfs", "openvpn", "consul", "timeouts", "hosts.\"10.0.0.1\""] {
         let message = parse(&format!("{GOOD}[{table}]\nqqqq = 1\n"), "x", Path::new(".")).unwrap_err().to_string();
         let known = message.split("known here: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_else(|| panic!("{message}"));
         for key in known.split(", ") {

@@ -44,7 +44,7 @@ fn everything() -> String {
         "cluster = \"prod\"\nmasters = [\"m1\", \"m2\", \"10.0.0.13\"]\nslaves = [\"10.0.0.13\", \"s1\"]\nedges = [\"e1\", \"e2\"]\n\
          [hosts]\nm1 = {{ address = \"10.0.0.11\" }}\nm2 = {{ address = \"10.0.0.12\" }}\ns1 = {{ address = \"10.0.0.21\", persistent = true }}\n\
          e1 = {{ address = \"10.0.0.31\" }}\ne2 = {{ address = \"10.0.0.32\", listen_ip = \"0.0.0.0\" }}\n\
-         [network]\nin_domain = \"cluster.example\"\nex_domain = \"example.com\"\nvip = \"10.0.0.100\"\n[images]\nsupervisor = \"supervisor:4.2\"\n[components]\n{on}"
+         [network]\nin_domain = \"cluster.example\"\nex_domain = \"example.com\"\nvip = \"10.0.0.100\"\n[images]\nsupervisor = \"supervisor:4.2\"\nopenvpn = \"openvpn:2.6\"\n[nfs]\nexport = \"10.0.0.9:/store\"\n[openvpn]\nca = \"ca.crt\"\ncertificate = \"vpn.crt\"\nkey = \"vpn.key\"\n[components]\n{on}"
     )
 }
 

@@ -44,11 +44,11 @@ pub(super) fn fit(inventory: Inventory, text: String, source: &Source) -> Result
         Exit::USAGE
     };
     let playbook = Playbook::load(source.playbooks.as_deref()).map_err(|error| fail(&error))?;
-    if let Some(ca) = inventory.registry.as_ref().and_then(|registry| registry.ca.as_ref())
-        && let Err(error) = std::fs::read(ca)
-    {
-        eprintln!("{}: the registry's ca {} cannot be read: {error}", source.inventory.display(), ca.display());
-        return Err(Exit::USAGE);
+    for (what, path) in inventory.files() {
+        if let Err(error) = std::fs::read(path) {
+            eprintln!("{}: {what} {} cannot be read: {error}", source.inventory.display(), path.display());
+            return Err(Exit::USAGE);
+        }
     }
     let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked).map_err(|error| fail(&error))?;
     Ok(Loaded { inventory, text, playbook, offline })
@@ -85,6 +85,10 @@ impl Draw for Masked {
 
     fn registry_password(&self) -> Option<Secret> {
         Some(Secret::new(Secret::MASK))
+    }
+
+    fn private_key(&self, _path: &std::path::Path) -> Secret {
+        Secret::new(Secret::MASK)
     }
 }
 

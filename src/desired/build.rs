@@ -23,6 +23,11 @@ pub trait Draw {
         None
     }
 
+    /// A private key of the operator's; one that cannot be read was refused when the inventory was.
+    fn private_key(&self, path: &std::path::Path) -> Secret {
+        Secret::new(std::fs::read_to_string(path).unwrap_or_default())
+    }
+
     /// A new secret of its own for each name, so that knowing one (the login of a page) tells nothing of another.
     fn named(&self, name: &str, kind: SecretKind) -> Secret {
         let root = self.secret(kind);
@@ -60,6 +65,7 @@ pub fn build(inventory: &Inventory, playbook: &Playbook, recorded: &Recorded, dr
         let here: &[&Component] = placed.get(&host.name).map_or(&[], Vec::as_slice);
         let mut values = values::values(inventory, host, &members, &secrets);
         values.insert("registry".to_owned(), values::registry(inventory, draw.registry_password().as_ref()));
+        values.insert("openvpn".to_owned(), values::openvpn(inventory, draw));
         values.insert("components".to_owned(), values::components(here));
         let mut components = Vec::new();
         for component in here {
@@ -102,6 +108,7 @@ fn components_of<'a>(playbook: &'a Playbook, inventory: &Inventory, host: &Host)
             None => true,
             Some(Condition::Vip) => inventory.network.vip.is_some(),
             Some(Condition::Nfs) => inventory.nfs.is_some(),
+            Some(Condition::Openvpn) => inventory.openvpn.is_some(),
         };
         wanted && met && !rule.except.iter().any(|role| host.roles.contains(role))
     };

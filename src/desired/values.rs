@@ -34,6 +34,20 @@ pub(super) fn registry(inventory: &Inventory, password: Option<&Secret>) -> Valu
     json!({ "server": registry.map(|registry| &registry.server), "auth": auth.unwrap_or_default() })
 }
 
+/// The VPN's network and certificates; nothing without `[openvpn]`.
+pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
+    let Some(openvpn) = &inventory.openvpn else { return Value::Null };
+    let text = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
+    json!({
+        "ca": text(&openvpn.ca),
+        "certificate": text(&openvpn.certificate),
+        "key": draw.private_key(&openvpn.key).expose().trim_end(),
+        "network": openvpn.network.0,
+        "netmask": openvpn.netmask(),
+        "cidr": format!("{}/{}", openvpn.network.0, openvpn.network.1),
+    })
+}
+
 /// The values of one host: the cluster's, the same everywhere, and `host`.
 pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<HostName, u8>, secrets: &BTreeMap<String, Secret>) -> Values {
     let describe = |host: &Host| {

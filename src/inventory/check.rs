@@ -36,6 +36,7 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
         docker: raw.docker,
         registry: raw.registry,
         nfs: raw.nfs,
+        openvpn: raw.openvpn,
         images: raw.images,
         consul: raw.consul,
         switches: raw.switches,

@@ -203,6 +203,7 @@ fn elsewhere(key: &str, here: &str) -> Option<&'static str> {
         "install" => "[docker]",
         "server" | "ca" | "username" | "password_file" | "password_env" => "[registry]",
         "export" => "[nfs]",
+        "certificate" | "key" => "[openvpn]",
         "raft_multiplier" => "[consul]",
         _ => return None,
     };

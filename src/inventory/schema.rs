@@ -1,14 +1,14 @@
 //! The keys of each table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, TableLike};
 
 use super::error::Problems;
 use super::reader::{At, Reader};
-use super::types::{ConsulSettings, DockerSettings, Network, Nfs, PasswordSource, Registry, SshSettings, Timeouts};
+use super::types::{ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings, Timeouts};
 use crate::spec::{ClusterName, ImageRef};
 
 /// The file with its types checked and nothing else.
@@ -28,6 +28,7 @@ pub(super) struct Raw {
     pub docker: DockerSettings,
     pub registry: Option<Registry>,
     pub nfs: Option<Nfs>,
+    pub openvpn: Option<OpenVpn>,
     pub images: BTreeMap<String, ImageRef>,
     pub consul: ConsulSettings,
     pub switches: BTreeSet<String>,
@@ -75,7 +76,7 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
     let slaves = top.texts("slaves").unwrap_or_default();
     let edges = top.texts("edges").unwrap_or_default();
     let tables: Vec<Option<&dyn TableLike>> =
-        ["hosts", "network", "ssh", "docker", "registry", "nfs", "images", "consul", "components", "params", "timeouts"]
+        ["hosts", "network", "ssh", "docker", "registry", "nfs", "openvpn", "images", "consul", "components", "params", "timeouts"]
             .map(|name| top.table(name))
             .into();
     if !document.as_table().contains_key("masters") && !document.as_table().contains_key("MASTERS") {
@@ -104,6 +105,7 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
         docker: docker(next(), problems),
         registry: next().and_then(|table| registry(table, base, problems)),
         nfs: next().and_then(|table| nfs(table, problems)),
+        openvpn: next().and_then(|table| openvpn(table, base, problems)),
         images: next().map(|table| super::open::images(table, &mut places, problems)).unwrap_or_default(),
         consul: consul(next(), problems),
         switches: next().map(|table| super::open::switches(table, &mut places, problems)).unwrap_or_default(),
@@ -314,6 +316,35 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
 fn is_export(text: &str) -> bool {
     let path = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+@".contains(c)) && !path.contains("..");
     text.split_once(":/").is_some_and(|(host, rest)| is_host(host) && path(rest))
+}
+
+fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> Option<OpenVpn> {
+    if table.is_empty() {
+        return None;
+    }
+    let mut reader = Reader::new(table, "[openvpn]", problems);
+    let [ca, certificate, key] = ["ca", "certificate", "key"].map(|name| reader.text(name).map(|at| path(base, &at.value)));
+    if ca.is_none() || certificate.is_none() || key.is_none() {
+        let span = table.iter().next().and_then(|(key, _)| reader.span(key));
+        let help = "name the PEM files of your own CA: ca, certificate and key of the server (easy-rsa makes them); clients need certificates of the same CA";
+        reader.problem(span, "[openvpn] needs ca, certificate and key", Some(help.to_owned()));
+    }
+    let network = reader.text("network");
+    let cidr = network.as_ref().map(|at| cidr(&at.value));
+    if let (Some(at), Some(None)) = (&network, &cidr) {
+        let help = Some("write a network of its own, such as \"10.8.0.0/24\"".to_owned());
+        reader.problem(at.span.clone(), format!("network = {:?} is no IPv4 network of length 8 to 29", at.value), help);
+    }
+    reader.finish();
+    let network = cidr.flatten().unwrap_or((Ipv4Addr::new(10, 8, 0, 0), 24));
+    Some(OpenVpn { ca: ca?, certificate: certificate?, key: key?, network })
+}
+
+/// `a.b.c.d/n` whose host part is zero.
+fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
+    ((8..=29).contains(&length) && u32::from(address).checked_shl(u32::from(length)) == Some(0)).then_some((address, length))
 }
 
 fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulSettings {

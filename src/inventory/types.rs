@@ -1,8 +1,8 @@
 //! A validated inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::spec::{ClusterName, HostName, ImageRef, Role};
@@ -24,6 +24,8 @@ pub struct Inventory {
     pub registry: Option<Registry>,
     /// `[nfs]`
     pub nfs: Option<Nfs>,
+    /// `[openvpn]`
+    pub openvpn: Option<OpenVpn>,
     /// `[images]`: component or further image → reference.
     pub images: BTreeMap<String, ImageRef>,
     /// `[consul]`
@@ -39,6 +41,16 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Every file that it names and that must be readable, with what it is.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let ca = self.registry.as_ref().and_then(|registry| registry.ca.as_deref()).map(|path| ("the registry's ca", path));
+        let openvpn = self
+            .openvpn
+            .iter()
+            .flat_map(|vpn| [("[openvpn] ca", &*vpn.ca), ("[openvpn] certificate", &*vpn.certificate), ("[openvpn] key", &*vpn.key)]);
+        ca.into_iter().chain(openvpn)
+    }
+
     /// Hosts of a role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |host| host.roles.contains(&role))
@@ -140,6 +152,27 @@ pub enum PasswordSource {
 pub struct Nfs {
     /// `host:/path`
     pub export: String,
+}
+
+/// `[openvpn]`: a way in for whoever has a certificate of its CA.
+#[derive(Debug, Clone)]
+pub struct OpenVpn {
+    /// The CA of server and clients, PEM.
+    pub ca: PathBuf,
+    /// The server's certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The clients' network: address and length of the prefix.
+    pub network: (Ipv4Addr, u8),
+}
+
+impl OpenVpn {
+    /// The network's mask.
+    #[must_use]
+    pub fn netmask(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(self.network.1)).unwrap_or(0))
+    }
 }
 
 /// `[consul]`

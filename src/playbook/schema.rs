@@ -141,6 +141,8 @@ pub enum Condition {
     Vip,
     /// `export` in `[nfs]`.
     Nfs,
+    /// `[openvpn]`.
+    Openvpn,
 }
 
 /// A directory.

@@ -42,6 +42,7 @@ pub const ALL: &[Scenario] = &[
     ("add_edge", grow::add_edge),
     ("optional_components_come_and_go", options::on_and_off),
     ("storage_that_is_not_there_is_said", options::storage),
+    ("a_vpn_client_reaches_the_cluster", options::vpn),
     ("small_limits_of_sshd_are_enough", trouble::small_limits),
     ("ending_again_and_again_is_an_illness", trouble::restarts),
     ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),

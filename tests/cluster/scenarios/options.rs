@@ -193,3 +193,79 @@ pub fn storage(lab: &Lab) {
         ),
     );
 }
+
+/// A certificate authority, a server's certificate and a client's, made here for a moment.
+fn certificates(folder: &std::path::Path) {
+    let script = "set -e; cd \"$1\"; umask 077
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=vpn-ca -keyout vpn-ca.key -out vpn-ca.crt
+        for name in server client; do
+          openssl req -newkey rsa:2048 -nodes -subj /CN=vpn-$name -keyout vpn-$name.key -out vpn-$name.csr
+          printf 'extendedKeyUsage=%sAuth\\nkeyUsage=digitalSignature' $name > vpn-$name.ext
+          openssl x509 -req -in vpn-$name.csr -CA vpn-ca.crt -CAkey vpn-ca.key -CAcreateserial -days 2 -extfile vpn-$name.ext -out vpn-$name.crt
+        done";
+    local(&["sh", "-c", script, "sh", &folder.display().to_string()]);
+}
+
+/// A client in a namespace of its own reaches the hosts of the cluster through an edge, and nothing without a certificate does.
+pub fn vpn(lab: &Lab) {
+    let folder = lab.inventory.with_file_name(".lab");
+    certificates(&folder);
+    let inventory = lab.changed("vpn", |text| {
+        text.to_owned()
+            + "\n[openvpn]\nca = \"vpn-ca.crt\"\ncertificate = \"vpn-server.crt\"\nkey = \"vpn-server.key\"\nnetwork = \"10.99.0.0/24\"\n"
+    });
+    let missing = lab.changed("vpn-missing", |text| {
+        text.to_owned() + "\n[openvpn]\nca = \"vpn-ca.crt\"\ncertificate = \"nowhere.crt\"\nkey = \"vpn-server.key\"\n"
+    });
+    let refused = lab.toots_with(&missing, &["cluster", "up", "--yes"]).expect(2);
+    assert!(
+        refused.stderr.contains("[openvpn] certificate") && refused.stderr.contains("nowhere.crt cannot be read"),
+        "{}",
+        refused.stderr
+    );
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    assert_eq!(lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+    assert!(!on("e1", "docker inspect toots-openvpn").contains("PRIVATE KEY"));
+
+    let network =
+        local(&["docker", "inspect", "-f", "{{range $name, $net := .NetworkSettings.Networks}}{{$name}} {{end}}", "toots-lab-e1"]);
+    let network = network.split_whitespace().find(|name| name.contains("10.42.7")).expect("the lab's network").to_owned();
+    let client = "toots-lab-vpn-client";
+    let remove = || drop(std::process::Command::new("docker").args(["rm", "-f", client]).output());
+    remove();
+    let mount = format!("{}:/vpn:ro", folder.display());
+    let start = "exec openvpn --client --dev tun --proto udp --remote 10.42.7.31 1194 --nobind --remote-cert-tls server --ca /vpn/vpn-ca.crt --cert /vpn/vpn-client.crt --key /vpn/vpn-client.key";
+    local(&[
+        "docker",
+        "run",
+        "-d",
+        "--name",
+        client,
+        "--label",
+        "toots-lab",
+        "--network",
+        &network,
+        "--device",
+        "/dev/net/tun",
+        "--cap-add",
+        "NET_ADMIN",
+        "-v",
+        &mount,
+        "--entrypoint",
+        "sh",
+        "toots-lab/openvpn",
+        "-c",
+        start,
+    ]);
+    let inside = |command: &str| {
+        let output = std::process::Command::new("docker").args(["exec", client, "bash", "-c", command]).output().expect("docker runs");
+        crate::lab::text(&output)
+    };
+    until("the client is connected", Duration::from_secs(30), || inside("ip -o addr show tun0").contains("10.99.0."));
+    until("its routes lead through the tunnel", Duration::from_secs(10), || inside("ip route get 10.42.7.11").contains("dev tun0"));
+    let asked = inside("exec 3<>/dev/tcp/10.42.7.11/8500; printf 'GET /v1/status/leader HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n' >&3; cat <&3");
+    assert!(asked.contains("200 OK") && asked.contains(":8300"), "a host of the cluster answers: {asked}");
+    remove();
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    assert!(!on("e1", "iptables-save").contains("10.99.0.0"), "its rules are gone");
+}
