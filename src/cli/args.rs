@@ -327,8 +327,8 @@ pub struct Tunnel {
 /// `toots init`
 #[derive(Debug, Args)]
 pub struct Init {
-    /// The masters' addresses; three, five or seven.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "IP,IP,IP")]
+    /// The masters' addresses; three, five or seven. Without them everything is asked on the terminal.
+    #[arg(long, value_delimiter = ',', value_name = "IP,IP,IP")]
     pub masters: Vec<std::net::IpAddr>,
     /// The slaves' addresses.
     #[arg(long, value_delimiter = ',', value_name = "IP,…")]

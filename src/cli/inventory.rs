@@ -1,10 +1,11 @@
 //! `toots inventory check`, `import` and `toots init`; no host is contacted.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::args::{Init, Source};
 use super::exit::Exit;
-use super::{context, output};
+use super::{context, menu, output};
 use crate::inventory::Draft;
 use crate::spec::Role;
 
@@ -52,7 +53,7 @@ pub(super) fn import(file: &Path) -> Exit {
 
 /// `toots init`
 pub(super) fn init(args: &Init) -> Exit {
-    let text = crate::inventory::draft(&Draft {
+    let given = Draft {
         cluster: args.cluster.clone(),
         masters: args.masters.clone(),
         slaves: args.slaves.clone(),
@@ -65,7 +66,21 @@ pub(super) fn init(args: &Init) -> Exit {
         registry: args.registry.clone(),
         ca: args.ca.clone(),
         switches: args.with.clone(),
-    });
+    };
+    let answers = match (given.masters.is_empty(), std::io::stdin().is_terminal()) {
+        (false, _) => Ok(given),
+        // Questions go to stderr: stdout is the inventory.
+        (true, true) => menu::ask(given, &mut std::io::stdin().lock(), &mut std::io::stderr()),
+        (true, false) => {
+            eprintln!("toots: init needs --masters IP,IP,IP, or a terminal on which to ask\n  hint: toots init --help");
+            return Exit::USAGE;
+        }
+    };
+    let Ok(answers) = answers else {
+        eprintln!("\nnothing was written");
+        return Exit::INTERRUPTED;
+    };
+    let text = crate::inventory::draft(&answers);
     let name = args.out.as_ref().map_or_else(|| "the inventory".to_owned(), |path| path.display().to_string());
     if let Err(errors) = crate::inventory::parse(&text, &name, Path::new(".")) {
         eprintln!("{errors}");

@@ -13,6 +13,7 @@ mod exit;
 mod inventory;
 mod job;
 mod log;
+mod menu;
 mod output;
 mod reach;
 mod render;
