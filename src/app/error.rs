@@ -55,7 +55,9 @@ impl AppError {
     /// From an answer that is not the wanted one.
     pub(super) fn refused(program: &'static str, what: &str, reply: &Reply) -> Self {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let message = body["message"].as_str().map_or_else(|| crate::probe::show(&reply.body), |text| crate::probe::show(text.as_bytes()));
+        // Behind Chronos' first line stands where in its code it was said.
+        let first = body["message"].as_str().and_then(|text| text.lines().next());
+        let message = crate::probe::show(first.map_or(&reply.body, str::as_bytes));
         match reply.status {
             404 => Self::Missing(what.to_owned()),
             // Chronos has no other way to say it.
@@ -79,5 +81,34 @@ impl AppError {
                 Self::Refused { program, status, why: why.join("; ") }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Bodies as Marathon 1.11.24 and Chronos 3.0.2 were recorded to send them.
+    #[test]
+    fn refusals_say_what_the_program_said() {
+        let said = |program, status, body: &'static str| {
+            let reply = Reply { status, headers: hyper::HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) };
+            AppError::refused(program, "application /a", &reply).to_string()
+        };
+        let invalid = r#"{"message":"Invalid JSON","details":[{"path":"/instances","errors":["error.expected.jsnumber"]},{"path":"/cpus","errors":["error.expected.jsnumber"]}]}"#;
+        assert_eq!(
+            said("Marathon", 422, invalid),
+            "Marathon refuses it (422): Invalid JSON; /instances error.expected.jsnumber; /cpus error.expected.jsnumber"
+        );
+        let locked = r#"{"message":"App is locked by one or more deployments.","deployments":[{"id":"5b1c"}]}"#;
+        assert_eq!(said("Marathon", 409, locked), "another deployment of it is under way (5b1c)");
+        assert_eq!(said("Marathon", 404, r#"{"message":"App '/a' does not exist","details":[]}"#), "there is no application /a");
+        let missing =
+            "{\"message\":\"java.lang.IllegalArgumentException: requirement failed: Job 'nope' not found\\n\\tat scala.Predef$\"}";
+        assert_eq!(said("Chronos", 400, missing), "there is no application /a");
+        assert_eq!(said("Chronos", 400, r#"{"message":"bad schedule\n\tat x"}"#), "Chronos refuses it (400): bad schedule");
+        assert_eq!(said("Chronos", 500, "<html>\u{1b}[2J</html>"), "Chronos refuses it (500): <html>\\x1b[2J</html>");
     }
 }

@@ -40,6 +40,7 @@ pub const ALL: &[Scenario] = &[
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("docker_is_installed_where_it_is_absent", grow::install),
     ("add_edge", grow::add_edge),
+    ("machines_with_several_roles", grow::several_roles),
     ("optional_components_come_and_go", options::on_and_off),
     ("storage_that_is_not_there_is_said", options::storage),
     ("a_vpn_client_reaches_the_cluster", options::vpn),

@@ -57,3 +57,31 @@ pub fn add_edge(lab: &Lab) {
     add(lab, "add-edge", "e2", "10.42.7.32");
     assert_eq!(crate::lab::http(&["http://10.42.7.32/"]).0, 503, "the new edge answers");
 }
+
+/// The install modes that put several roles on one machine: master + slave, master + slave + edge, slave + edge; and back.
+pub fn several_roles(lab: &Lab) {
+    let inventory = lab.changed("several-roles", |text| {
+        text.replace("slaves = [\"s1\"]", "slaves = [\"m1\", \"m2\", \"s1\"]")
+            .replace("edges = [\"e1\"]", "edges = [\"m2\", \"s1\", \"e1\"]")
+    });
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    for (machine, wanted, without) in [
+        ("m1", vec!["zookeeper", "consul-server", "mesos-master", "mesos-slave", "registrator"], "haproxy"),
+        ("m2", vec!["zookeeper", "marathon", "mesos-slave", "registrator", "consul-template", "haproxy"], "consul-client"),
+        ("s1", vec!["consul-client", "mesos-slave", "registrator", "consul-template", "haproxy"], "zookeeper"),
+    ] {
+        let there = containers(machine);
+        for component in wanted {
+            assert!(there.contains_key(&format!("toots-{component}")), "{component} on {machine}: {:?}", there.keys());
+        }
+        assert!(!there.contains_key(&format!("toots-{without}")), "{without} on {machine}");
+    }
+    let (_, slaves) = crate::lab::http(&["-L", "http://10.42.7.11:5050/slaves"]);
+    assert!(["10.42.7.11", "10.42.7.12", "10.42.7.21"].iter().all(|address| slaves.contains(address)), "{slaves}");
+    for edge in ["10.42.7.12", "10.42.7.21", "10.42.7.31"] {
+        assert_eq!(crate::lab::http(&[&format!("http://{edge}/")]).0, 503, "{edge} answers");
+    }
+    assert_eq!(lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    assert!(!containers("m1").contains_key("toots-mesos-slave") && !containers("s1").contains_key("toots-haproxy"));
+}

@@ -21,6 +21,15 @@ pub fn on_and_off(lab: &Lab) {
     lab.demo(&["lab", "e2"]);
     let options = inventory(lab);
     let former = on("s1", "cat /etc/resolv.conf");
+    // Another DNS server of the host is named and left alone.
+    on(
+        "s1",
+        &format!("docker run -d --name other-dns --network host {} --listen-address=10.42.7.21 --bind-interfaces", image(lab, "dnsmasq")),
+    );
+    let taken = lab.toots_with(&options, &["cluster", "up", "--yes", "--output", "plain"]).expect(4);
+    let said = format!("{}{}", taken.stdout, taken.stderr);
+    assert!(said.contains("port 53/udp (dnsmasq DNS) is taken by container other-dns"), "{said}");
+    on("s1", "docker rm -f other-dns");
     lab.toots_with(&options, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
     let again = lab.toots_with(&options, &["cluster", "up", "--output", "json"]).expect(0);
     assert_eq!(again.result()["changed"], 0, "{}", again.stdout);
