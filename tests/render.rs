@@ -5,6 +5,7 @@
 mod render {
     pub mod check;
     mod page;
+    mod resolv;
 }
 
 use std::collections::{BTreeMap, BTreeSet};

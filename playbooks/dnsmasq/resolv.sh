@@ -7,8 +7,9 @@
 # The former servers stay behind ours, with a short patience, so that the host resolves when dnsmasq is gone. What was there lies in
 # /var/lib/toots/resolv: `former` (the content) and `link` (where the link led).
 set -u
-conf=/etc/resolv.conf
-state=/var/lib/toots/resolv
+# Other places are for tests.
+conf=${RESOLV_CONF:-/etc/resolv.conf}
+state=${RESOLV_STATE:-/var/lib/toots/resolv}
 mark='# toots: dnsmasq first, then the former servers (/var/lib/toots/resolv/former)'
 
 applied() { [ ! -L "$conf" ] && [ "$(head -n 1 "$conf" 2> /dev/null)" = "$mark" ]; }

@@ -11,6 +11,9 @@ const PAUSE: Duration = Duration::from_millis(700);
 /// So many failed tasks since a change are no accident; Marathon itself would try for ever.
 const FAILURES: usize = 3;
 
+/// An application without health checks runs when the same tasks have for so long: one that ends at once runs for a moment too.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// How a deployment stands, whenever that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
@@ -31,7 +34,7 @@ pub enum Progress {
     Waiting(String),
 }
 
-/// Follows the change of an application until its deployment is over and its instances run and are healthy.
+/// Follows the change of an application until its deployment is over and its instances run steadily and are healthy.
 ///
 /// # Errors
 /// When tasks fail again and again, another deployment took its place, or the limit passes.
@@ -45,6 +48,7 @@ pub async fn follow(
     let began = Instant::now();
     let mut failed = BTreeSet::new();
     let mut last = None;
+    let mut steady: Option<(Instant, BTreeSet<String>)> = None;
     loop {
         match marathon.show(id).await {
             Ok(app) => {
@@ -60,7 +64,17 @@ pub async fn follow(
                     return Err(AppError::Failed { why, task: None });
                 }
                 if !under_way && settled(&app) {
-                    return Ok(app);
+                    let tasks = running(&app);
+                    let since = match steady.take() {
+                        Some((since, same)) if same == tasks => since,
+                        _ => Instant::now(),
+                    };
+                    if !app.health_checks.is_empty() || app.instances == 0 || since.elapsed() >= STEADY {
+                        return Ok(app);
+                    }
+                    steady = Some((since, tasks));
+                } else {
+                    steady = None;
                 }
                 if let Some(failure) = app.last_task_failure.clone().filter(|failure| failure.timestamp > change.version)
                     && failed.insert(failure.task_id.clone())
@@ -108,6 +122,10 @@ fn tasks(app: &App) -> Progress {
         running: app.tasks_running,
         healthy: (!app.health_checks.is_empty()).then_some(app.tasks_healthy),
     }
+}
+
+fn running(app: &App) -> BTreeSet<String> {
+    app.tasks.iter().filter(|task| task.state == "TASK_RUNNING").map(|task| task.id.clone()).collect()
 }
 
 fn settled(app: &App) -> bool {

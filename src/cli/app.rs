@@ -67,6 +67,12 @@ async fn deploy(files: &[PathBuf], dry_run: bool, follow: &Follow, to: &Reach) -
         match &changes {
             Some(lines) if lines.is_empty() => {
                 output::print(&format!("{id}: as it is wanted\n"));
+                // Whether it runs is another question.
+                if follow.wait && !dry_run {
+                    let now = marathon.show(&id).await.map_err(|error| fail(&format!("look at {id}"), &error))?;
+                    let deployment_id = now.deployments.first().map(|deployment| deployment.id.clone()).unwrap_or_default();
+                    begun.push((id, Change { deployment_id, version: now.version }));
+                }
                 continue;
             }
             Some(lines) => output::print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  ")))),

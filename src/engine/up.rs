@@ -1,6 +1,6 @@
 //! `cluster up` from the first connection to the last proof.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use super::prepare::{self, NotLocked};
 use super::work::{RECORD, Work};
 use super::{images, summary};
 use crate::desired::Recorded;
-use crate::event::{Event, Outcome, RunResult};
+use crate::event::{Event, Failure, Outcome, RunResult};
 use crate::observe::DockerStatus;
 use crate::plan::{self, FileChange, Observed, Package, Plan, SavedPlan, Step};
-use crate::spec::{ComponentName, FileSpec, Place, Role};
+use crate::spec::{ComponentName, FileSpec, HostName, Place, Role};
 
 /// A run that ended before its plan: with which exit code.
 struct Stop(u8);
@@ -112,23 +112,28 @@ fn majority(cx: &Context, ledger: &Ledger, hosts: &Hosts, stop: u8) -> Result<()
 /// Preflight of all hosts together; also that an ensemble is created by all its masters at once.
 fn check(cx: &Context, ledger: &Ledger, planned: &Planned) -> Result<(), Stop> {
     let findings = plan::preflight(&planned.desired, &planned.observed, &cx.limits);
-    let mut fatal = false;
+    // A host has one failure, with everything that was found.
+    let mut fatal: BTreeMap<HostName, Failure> = BTreeMap::new();
     for finding in findings {
         if finding.fatal && cx.scope.contains(&finding.host) {
-            fatal = true;
-            let failure = failure::words("preflight", "check the host", finding.why, vec![finding.hint]);
-            ledger.fail(&finding.host, Outcome::Failed, failure);
+            let empty = || Failure { cause: Vec::new(), ..failure::words("preflight", "check the host", "", Vec::new()) };
+            let failure = fatal.entry(finding.host).or_insert_with(empty);
+            failure.cause.push(finding.why);
+            failure.hints.push(finding.hint);
         } else {
             let text = format!("{} ({})", finding.why, finding.hint);
             cx.events.send(Event::Warning { host: Some(finding.host), text });
         }
     }
-    if fatal {
+    for (host, failure) in &fatal {
+        ledger.fail(host, Outcome::Failed, failure.clone());
+    }
+    if !fatal.is_empty() {
         return Err(Stop(code::REFUSED));
     }
     let quorum = planned.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum);
     let unproven: BTreeSet<&ComponentName> = quorum.map(|c| &c.name).filter(|name| !planned.recorded.proven.contains(*name)).collect();
-    let is_master = |name: &&crate::spec::HostName| cx.host(name).is_some_and(|host| host.roles.contains(&Role::Master));
+    let is_master = |name: &&HostName| cx.host(name).is_some_and(|host| host.roles.contains(&Role::Master));
     if !unproven.is_empty() && !cx.scope.iter().any(|name| is_master(&name)) {
         let names: Vec<&str> = unproven.iter().map(|name| name.as_str()).collect();
         let text =

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::lab::{Lab, containers, http, image, local, on, until};
 
 const VIP: &str = "10.42.7.100";
+const RENEWED: &str = "# by a client of DHCP\nnameserver 127.0.0.11\noptions ndots:0\n";
 const SECOND_EDGE: &str = "edges = [\"e1\", \"e2\"]";
 
 fn inventory(lab: &Lab) -> std::path::PathBuf {
@@ -20,7 +21,6 @@ fn inventory(lab: &Lab) -> std::path::PathBuf {
 pub fn on_and_off(lab: &Lab) {
     lab.demo(&["lab", "e2"]);
     let options = inventory(lab);
-    let former = on("s1", "cat /etc/resolv.conf");
     // Another DNS server of the host is named and left alone.
     on(
         "s1",
@@ -46,7 +46,7 @@ pub fn on_and_off(lab: &Lab) {
         text.replace("edges = [\"e1\"]", SECOND_EDGE).replace("[network]", "[hosts.e2]\naddress = \"10.42.7.32\"\n\n[network]")
     });
     lab.toots_with(&with_second, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
-    assert_eq!(on("s1", "cat /etc/resolv.conf"), former, "resolv.conf is what it was");
+    assert_eq!(on("s1", "cat /etc/resolv.conf"), RENEWED, "resolv.conf is what it was last without us");
     assert_eq!(on("s1", "ls /etc/systemd/system | grep toots || true"), "");
     for machine in ["m1", "s1", "e1", "e2"] {
         let left: Vec<String> = containers(machine).into_keys().collect();
@@ -79,7 +79,7 @@ fn dns(lab: &Lab) {
     println!("  a name without dnsmasq: {:.2} s", began.elapsed().as_secs_f32());
     on("s1", "docker start toots-dnsmasq");
     // As a DHCP client does at every renewal.
-    on("s1", "printf 'nameserver 127.0.0.11\\n' > /etc/resolv.conf");
+    on("s1", &format!("printf '%s' '{RENEWED}' > /etc/resolv.conf"));
     until("dnsmasq comes first again", Duration::from_secs(15), || {
         on("s1", "grep -m 1 nameserver /etc/resolv.conf").contains("10.42.7.21")
     });
@@ -178,19 +178,29 @@ fn address_moves() {
 
 /// The machines of the lab share a kernel; where it has no NFS client the mount itself cannot be shown, and that is what a run says.
 pub fn storage(lab: &Lab) {
-    let inventory = lab.changed("storage", |text| {
-        text.replace("[hosts.s1]\n", "[hosts.s1]\npersistent = true\n") + "\n[nfs]\nexport = \"10.42.7.250:/store\"\n"
-    });
+    let exported = |server: &str| {
+        lab.changed("storage", |text| {
+            text.replace("[hosts.s1]\n", "[hosts.s1]\npersistent = true\n") + &format!("\n[nfs]\nexport = \"{server}:/store\"\n")
+        })
+    };
+    let kernel = on("s1", "grep -qw nfs4 /proc/filesystems && echo yes || echo no");
+    nfs_server();
+    if kernel.trim() == "no" {
+        // The server is there and only the kernel is in the way.
+        let run = lab.toots_with(&exported("10.42.7.32"), &["cluster", "up", "--yes", "--output", "plain"]).expect(4);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("has no NFS client, so 10.42.7.32:/store cannot be mounted") && !said.contains("does not reach"), "{said}");
+    }
+    let inventory = exported("10.42.7.250");
     let before = containers("s1");
     let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "plain"]).expect(4);
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(said.contains("it does not reach the NFS server of 10.42.7.250:/store (10.42.7.250 port 2049)"), "{said}");
     assert!(run.took < Duration::from_secs(15), "an absent server is not waited for: {:?}", run.took);
     assert_eq!(containers("s1"), before, "nothing was changed");
-    let kernel = on("s1", "grep -qw nfs4 /proc/filesystems && echo yes || echo no");
     if kernel.trim() == "no" {
         assert!(said.contains("has no NFS client"), "{said}");
-        println!("  skipped in part: this kernel has no NFS client, so nothing was mounted");
+        println!("skipped: the mount of NFS storage, since this kernel has no NFS client");
     }
     let unit = lab.toots_with(&inventory, &["render", "--host", "s1"]).expect(0).stdout;
     let unit =
@@ -201,6 +211,25 @@ pub fn storage(lab: &Lab) {
             "mkdir -p /tmp/unit && cat > /tmp/unit/var-store.mount <<'END'\n{unit}\nEND\nsystemd-analyze verify /tmp/unit/var-store.mount"
         ),
     );
+}
+
+/// A real NFS server, which needs nothing of the kernel, on the second edge; what it exports is asked from the slave.
+fn nfs_server() {
+    let install = |machine: &str, packages: &str| {
+        let quiet = "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends";
+        on(machine, &format!("{quiet} {packages}"));
+    };
+    install("e2", "nfs-ganesha nfs-ganesha-vfs rpcbind");
+    let export = "EXPORT { Export_Id = 1; Path = /var/lib/docker/store; Pseudo = /store; Access_Type = RW; FSAL { Name = VFS; } }";
+    on(
+        "e2",
+        &format!("mkdir -p /var/lib/docker/store && echo '{export}' > /etc/ganesha/ganesha.conf && systemctl restart rpcbind nfs-ganesha"),
+    );
+    install("s1", "nfs-common");
+    until("the server exports", Duration::from_secs(40), || {
+        let asked = std::process::Command::new("docker").args(["exec", "toots-lab-s1", "showmount", "-e", "10.42.7.32"]).output();
+        asked.is_ok_and(|output| crate::lab::text(&output).contains("/var/lib/docker/store"))
+    });
 }
 
 /// A certificate authority, a server's certificate and a client's, made here for a moment.

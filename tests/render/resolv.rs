@@ -1,0 +1,122 @@
+//! The script that puts dnsmasq first in resolv.conf, on files of the test's own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+struct Host {
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        Self { folder }
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.folder.path().join("resolv.conf")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/dnsmasq/resolv.sh")).args(words);
+        command.env("RESOLV_CONF", self.conf()).env("RESOLV_STATE", self.folder.path().join("state"));
+        command
+    }
+
+    /// As the unit does: kept while the guard lives, restored when it ends.
+    fn keep(&self) -> Kept<'_> {
+        Kept { host: self, child: self.command(&["keep", "10.0.0.21"]).spawn().unwrap() }
+    }
+
+    fn until(&self, what: impl Fn(&str) -> bool) {
+        let began = Instant::now();
+        while !what(&std::fs::read_to_string(self.conf()).unwrap_or_default()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", std::fs::read_to_string(self.conf()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+struct Kept<'a> {
+    host: &'a Host,
+    child: Child,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        assert!(self.host.command(&["restore"]).status().unwrap().success());
+    }
+}
+
+fn ours(text: &str) -> bool {
+    text.starts_with("# toots:")
+}
+
+#[test]
+fn a_file_comes_back_byte_for_byte() {
+    let host = Host::new();
+    let former =
+        "# a comment\nsearch example.org\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\noptions timeout:3 rotate\n\n";
+    std::fs::write(host.conf(), former).unwrap();
+    {
+        let _kept = host.keep();
+        host.until(ours);
+        let now = std::fs::read_to_string(host.conf()).unwrap();
+        let lines: Vec<&str> = now.lines().skip(1).collect();
+        let wanted = [
+            "nameserver 10.0.0.21",
+            "nameserver 10.0.0.2",
+            "nameserver 10.0.0.3",
+            "search example.org",
+            "options rotate timeout:1 attempts:1",
+        ];
+        assert_eq!(lines, wanted, "ours first, the former ones behind it, three in all");
+    }
+    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
+    // Once more, since a unit is stopped and started again; and a second restoring changes nothing.
+    drop(host.keep());
+    assert!(host.command(&["restore"]).status().unwrap().success());
+    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
+}
+
+#[test]
+fn a_link_comes_back_as_a_link() {
+    let host = Host::new();
+    let stub = host.folder.path().join("stub-resolv.conf");
+    std::fs::write(&stub, "nameserver 127.0.0.53\noptions edns0 trust-ad\n").unwrap();
+    std::os::unix::fs::symlink("stub-resolv.conf", host.conf()).unwrap();
+    {
+        let _kept = host.keep();
+        host.until(ours);
+        assert!(!host.conf().is_symlink());
+        assert!(std::fs::read_to_string(host.conf()).unwrap().contains("\nnameserver 127.0.0.53\n"));
+        assert_eq!(
+            std::fs::read_to_string(&stub).unwrap(),
+            "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
+            "what it leads to is not written"
+        );
+    }
+    assert_eq!(std::fs::read_link(host.conf()).unwrap(), Path::new("stub-resolv.conf"));
+}
+
+#[test]
+fn what_others_write_is_kept_in_mind() {
+    let host = Host::new();
+    std::fs::write(host.conf(), "nameserver 10.0.0.2\n").unwrap();
+    {
+        let _kept = host.keep();
+        host.until(ours);
+        std::fs::write(host.conf(), "nameserver 10.0.0.9\n").unwrap();
+        host.until(|text| ours(text) && text.contains("nameserver 10.0.0.21\nnameserver 10.0.0.9\n"));
+    }
+    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), "nameserver 10.0.0.9\n");
+    // Written while nobody kept it: not ours to change.
+    std::fs::write(host.conf(), "nameserver 10.0.0.8\n").unwrap();
+    assert!(host.command(&["restore"]).status().unwrap().success());
+    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), "nameserver 10.0.0.8\n");
+}
