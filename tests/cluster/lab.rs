@@ -148,6 +148,20 @@ pub fn image(lab: &Lab, key: &str) -> String {
     named.map_or_else(|| format!("{registry}/lab/{key}:1"), str::to_owned)
 }
 
+/// A machine that has not needed an image yet pulls it, with a login that it forgets.
+pub fn pull(lab: &Lab, machine: &str, image: &str) {
+    let Some(server) = image.split_once('/').map(|(server, _)| server).filter(|server| server.contains(':')) else { return };
+    let password = std::fs::read_to_string(lab.inventory.with_file_name(".lab/registry-password")).expect("the registry's password");
+    let password = password.trim();
+    on(
+        machine,
+        &format!(
+            "export DOCKER_CONFIG=$(mktemp -d) && printf %s '{password}' | docker login -u lab --password-stdin {server} \
+             && docker pull {image}; code=$?; rm -r \"$DOCKER_CONFIG\"; exit $code"
+        ),
+    );
+}
+
 /// A client of an edge that keeps its connection, as browsers do.
 pub struct Edge {
     address: String,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, containers, http, image, local, on, until};
+use crate::lab::{Lab, containers, http, image, local, on, pull, until};
 
 const VIP: &str = "10.42.7.100";
 const RENEWED: &str = "# by a client of DHCP\nnameserver 127.0.0.11\noptions ndots:0\n";
@@ -22,10 +22,9 @@ pub fn on_and_off(lab: &Lab) {
     lab.demo(&["lab", "e2"]);
     let options = inventory(lab);
     // Another DNS server of the host is named and left alone.
-    on(
-        "s1",
-        &format!("docker run -d --name other-dns --network host {} --listen-address=10.42.7.21 --bind-interfaces", image(lab, "dnsmasq")),
-    );
+    let dnsmasq = image(lab, "dnsmasq");
+    pull(lab, "s1", &dnsmasq);
+    on("s1", &format!("docker run -d --name other-dns --network host {dnsmasq} --listen-address=10.42.7.21 --bind-interfaces"));
     let taken = lab.toots_with(&options, &["cluster", "up", "--yes", "--output", "plain"]).expect(4);
     let said = format!("{}{}", taken.stdout, taken.stderr);
     assert!(said.contains("port 53/udp (dnsmasq DNS) is taken by container other-dns"), "{said}");
