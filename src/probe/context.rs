@@ -80,8 +80,8 @@ pub struct Context {
     pub route: Option<Route>,
     /// Login of HAProxy's statistics page.
     pub haproxy_login: Option<(String, Secret)>,
-    /// HAProxy's runtime socket on the host, when it is to be asked for its version and age.
-    pub haproxy_socket: Option<String>,
+    /// Where a host says what became of HAProxy's newest configuration.
+    pub haproxy_state: Option<String>,
 }
 
 impl Default for Context {
@@ -98,7 +98,7 @@ impl Default for Context {
             mesos_masters: Vec::new(),
             route: None,
             haproxy_login: None,
-            haproxy_socket: None,
+            haproxy_state: None,
         }
     }
 }

@@ -53,6 +53,7 @@ impl Groups {
             consul_nodes: hosts.map(|member| (member.host.clone(), node(&member.host))).collect(),
             mesos_masters: self.of("mesos-master"),
             haproxy_login: self.secrets.get("haproxy_stats").map(|password| ("admin".to_owned(), password.clone())),
+            haproxy_state: self.settings.get("haproxy.state").cloned(),
             ..Context::default()
         }
     }

@@ -1,14 +1,21 @@
-//! HAProxy: each edge answers by itself at its entrance and on its statistics page, and leads to the canary where there is one.
+//! HAProxy: each edge answers by itself at its entrance and on its statistics page, serves the newest configuration, and leads to the canary
+//! where there is one. The newest configuration is asked for because an edge that could not take it goes on with the one before and answers
+//! as a healthy one does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::join_all;
 
-use super::answer::{Answer, ProbeError};
+use super::answer::{Answer, ProbeError, show};
 use super::http::Http;
 use super::tally::Tally;
-use super::{Context, Member, Route, Verdict, tcp};
-use crate::transport::{Session, Target};
+use super::{Context, Member, Route, Verdict};
+use crate::transport::{Exec, Session};
+
+/// A reload takes less than a second; this much later the workers have the configuration or never will.
+const RELOADED: Duration = Duration::from_secs(15);
 
 /// What one edge answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +24,8 @@ pub struct Answers {
     pub entrance: Answer<u16>,
     /// Proxies on the statistics page.
     pub stats: Answer<usize>,
-    /// Version from the runtime socket, when that is asked.
-    pub version: Option<Answer<String>>,
+    /// The newest configuration and the one that is served, when they are asked for.
+    pub configuration: Option<Answer<Configuration>>,
     /// Whether the canary answered, when there is one.
     pub route: Option<Answer<()>>,
 }
@@ -36,16 +43,36 @@ pub fn parse_stats(body: &[u8]) -> Answer<usize> {
     Ok(lines.filter(|l| matches!(l.split(',').nth(1), Some("FRONTEND" | "BACKEND"))).count())
 }
 
-/// Reads `Version:` of `show info`.
+/// What became of the newest configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Its number; the reason when it was refused.
+    pub newest: Result<String, String>,
+    /// How long that has been so.
+    pub since: Duration,
+    /// The number of the one that the workers serve.
+    pub served: String,
+}
+
+/// Reads the balancer's record (`TIME taken NUMBER` or `TIME refused WHY`) and the host's time behind it.
 ///
 /// # Errors
-/// When it is not there.
-pub fn parse_info(body: &[u8]) -> Answer<String> {
+/// When it is not that.
+pub fn parse_state(body: &[u8]) -> Answer<(Result<String, String>, Duration)> {
     let text = String::from_utf8_lossy(body);
-    text.lines()
-        .find_map(|l| l.strip_prefix("Version:"))
-        .map(|v| v.trim().to_owned())
-        .ok_or_else(|| ProbeError::malformed("show info", "no version", body))
+    let read = || {
+        let (record, now) = text.trim_end().split_once('\n')?;
+        let mut words = record.splitn(3, ' ');
+        let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+        let (at, result, detail) = (time(words.next()?)?, words.next()?, words.next()?.to_owned());
+        let newest = match result {
+            "taken" => Ok(detail),
+            "refused" => Err(detail),
+            _ => return None,
+        };
+        Some((newest, Duration::try_from(time(now)?.duration_since(at)).unwrap_or_default()))
+    };
+    read().ok_or_else(|| ProbeError::malformed("newest configuration", "no record of it", body))
 }
 
 /// Asks every edge at once; `None` for one that is down.
@@ -69,18 +96,44 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context
         (status, route)
     };
     let stats = async {
-        const PATH: &str = "/;csv";
         let mut http = Http::new(Arc::clone(session), address.clone(), context.ports.haproxy_stats, context.deadline)
             .with_login(context.haproxy_login.as_ref());
-        parse_stats(&http.get(PATH).await?.ok(PATH)?.body)
+        let stats = async { parse_stats(&http.get(STATS).await?.ok(STATS)?.body) }.await;
+        let served = async { Ok(String::from_utf8_lossy(&http.get(SERVED).await?.ok(SERVED)?.body).trim().to_owned()) };
+        (stats, if context.haproxy_state.is_some() { served.await } else { Ok(String::new()) })
     };
-    let version = async {
-        let path = context.haproxy_socket.clone()?;
-        let info = tcp::exchange(session, Target::Unix { path }, "show info\n", None, context.deadline).await;
-        Some(info.and_then(|b| parse_info(&b)))
+    let newest = async {
+        Some(match newest(session, context.haproxy_state.as_ref()?, context.deadline).await {
+            Ok(output) => parse_state(&output),
+            Err(error) => Err(error),
+        })
     };
-    let ((entrance, route), stats, version) = tokio::join!(entrance, stats, version);
-    Answers { entrance, stats, version, route }
+    let ((entrance, route), (stats, served), newest) = tokio::join!(entrance, stats, newest);
+    let configuration = newest.map(|newest| {
+        let ((newest, since), served) = (newest?, served?);
+        Ok(Configuration { newest, since, served })
+    });
+    Answers { entrance, stats, configuration, route }
+}
+
+const STATS: &str = "/;csv";
+const SERVED: &str = "/generation";
+
+/// The record and the host's own time, so that no clock but the host's counts.
+async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answer<Vec<u8>> {
+    let exec = Exec {
+        command: format!("cat {path} && date -u +%Y-%m-%dT%H:%M:%SZ"),
+        stdin: Bytes::new(),
+        privileged: false,
+        deadline: limit,
+        max_output: 4 << 10,
+    };
+    let question = "newest configuration";
+    match session.exec(exec).await {
+        Ok(output) if output.status == 0 => Ok(output.stdout),
+        Ok(output) => Err(ProbeError::malformed(question, format!("it ended with status {}", output.status), &output.stderr)),
+        Err(error) => Err(ProbeError::transport(question, &error)),
+    }
 }
 
 async fn follow(http: &mut Http, route: &Route) -> Answer<()> {
@@ -105,8 +158,12 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
         if let Err(error) = &answers.stats {
             tally.fault(host, error.to_string());
         }
-        match &answers.version {
-            Some(Ok(version)) => tally.version(host, version),
+        match &answers.configuration {
+            Some(Ok(configuration)) => {
+                if let Some(why) = stale(configuration) {
+                    tally.fault(host, why);
+                }
+            }
             Some(Err(error)) => tally.fault(host, error.to_string()),
             None => {}
         }
@@ -122,6 +179,20 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
         format!("canary answered through {}", super::tally::list(&routed))
     };
     tally.finish(|_| String::new(), &proof)
+}
+
+/// Why an edge does not serve what it should.
+fn stale(Configuration { newest, since, served }: &Configuration) -> Option<String> {
+    match newest {
+        Err(why) => Some(format!("its newest configuration is refused and the one before it goes on: {}", show(why.as_bytes()))),
+        Ok(newest) if newest != served && *since > RELOADED => Some(format!(
+            "it serves configuration {} though {} was taken {} s ago: the reload failed (docker logs toots-haproxy)",
+            show(served.as_bytes()),
+            show(newest.as_bytes()),
+            since.as_secs()
+        )),
+        Ok(_) => None,
+    }
 }
 
 /// Reads and judges.

@@ -23,22 +23,11 @@ pub async fn line(
     enough: Option<usize>,
     limit: Duration,
 ) -> Answer<Vec<u8>> {
-    let target = Target::Tcp { address: address.to_owned(), port };
-    exchange(session, target, send, enough, limit).await
-}
-
-/// The same over any target.
-pub(super) async fn exchange(
-    session: &Arc<dyn Session>,
-    target: Target,
-    send: &str,
-    enough: Option<usize>,
-    limit: Duration,
-) -> Answer<Vec<u8>> {
-    let question = match (send.trim(), &target) {
-        ("", Target::Tcp { port, .. }) => format!("connection to port {port}"),
-        (word, _) => word.to_owned(),
+    let question = match send.trim() {
+        "" => format!("connection to port {port}"),
+        word => word.to_owned(),
     };
+    let target = Target::Tcp { address: address.to_owned(), port };
     let dialogue = async {
         let stream = session.open(target).await.map_err(|e| ProbeError::transport(&question, &e))?;
         converse(stream, send, enough)

@@ -59,6 +59,39 @@ async fn an_edge_without_statistics_or_without_haproxy() {
     );
 }
 
+/// An edge that could not take its newest configuration answers as a healthy one does.
+#[tokio::test]
+async fn an_edge_that_is_frozen_is_named() {
+    let at = |seconds: i64| (jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds)).to_string();
+    let verdict = async |record: &str, served: &str| {
+        let mut edge = edge();
+        edge.insert("GET /generation".into(), reply(200, served));
+        edge.insert("cat /state && date -u +%Y-%m-%dT%H:%M:%SZ".into(), reply(0, &format!("{record}\n{}\n", at(1000))));
+        let world = world(vec![edge]);
+        let (edges, _) = members(&world, "e", "10.0.0.", 1, &[]);
+        let context = Context { haproxy_state: Some("/state".into()), ..Context::default() };
+        ask("haproxy", &edges, Proof::Read, &context).await
+    };
+    assert!(verdict(&format!("{} taken 42", at(10)), "42").await.healthy);
+    assert!(verdict(&format!("{} taken 43", at(995)), "42").await.healthy, "it is being taken up");
+    for (record, served, fault) in [
+        (
+            format!("{} taken 43", at(10)),
+            "42",
+            "e1: it serves configuration 42 though 43 was taken 990 s ago: the reload failed (docker logs toots-haproxy)",
+        ),
+        (
+            format!("{} refused [ALERT] (7) : unknown keyword \u{1b}[2J", at(940)),
+            "42",
+            "e1: its newest configuration is refused and the one before it goes on: [ALERT] (7) : unknown keyword \\x1b[2J",
+        ),
+        ("nonsense".into(), "42", "e1: newest configuration: no record of it: nonsense"),
+    ] {
+        let verdict = verdict(&record, served).await;
+        assert!(!verdict.healthy && verdict.faults[0].starts_with(fault), "{record}: {:?}", verdict.faults);
+    }
+}
+
 #[tokio::test]
 async fn a_canary_appears_in_consul_and_is_gone() {
     let entry = r#"[{"Node":{"ID":"x","Node":"slave1","Address":"10.0.0.1"},"Service":{"ID":"slave1:canary:80","Service":"canary","Tags":["haproxy"," weight=1"],"Address":"","Port":31000},"Checks":[{"Status":"passing"}]}]"#;
