@@ -5,11 +5,12 @@
 #   resolv.sh restore        makes the file what it was: the same bytes, or the same symbolic link
 #
 # The former servers stay behind ours, with a short patience, so that the host resolves when dnsmasq is gone. What was there lies in
-# /var/lib/toots/resolv: `former` (the content) and `link` (where the link led).
+# /var/lib/toots/resolv: `former` (the content) and `link` (where the link led); `servers` are those that dnsmasq asks.
 set -u
 # Other places are for tests.
 conf=${RESOLV_CONF:-/etc/resolv.conf}
 state=${RESOLV_STATE:-/var/lib/toots/resolv}
+resolved=${RESOLVED_CONF:-/run/systemd/resolve/resolv.conf}
 mark='# toots: dnsmasq first, then the former servers (/var/lib/toots/resolv/former)'
 
 applied() { [ ! -L "$conf" ] && [ "$(head -n 1 "$conf" 2> /dev/null)" = "$mark" ]; }
@@ -39,6 +40,16 @@ apply() {
   rm -f "$state/new"
 }
 
+# servers ADDRESS: systemd-resolved asks whoever stands in a resolv.conf that is no link of its own, which is dnsmasq; so dnsmasq does not ask
+# it, in a circle, but the servers that it knows from the network.
+servers() {
+  from=$state/former
+  if [ -r "$resolved" ] && grep -q '^nameserver 127\.0\.0\.5[34]$' "$from"; then from=$resolved; fi
+  now=$(awk -v own="$1" '$1 == "nameserver" && $2 != own && $2 !~ /^127\.0\.0\.5[34]$/' "$from")
+  [ ! -f "$state/servers" ] || [ "$now" != "$(cat "$state/servers")" ] || return 0
+  echo "$now" > "$state/servers.new" && chmod 644 "$state/servers.new" && mv "$state/servers.new" "$state/servers"
+}
+
 restore() {
   if applied && [ -f "$state/former" ]; then
     if [ -s "$state/link" ]; then
@@ -56,6 +67,7 @@ case "$1" in
     trap 'exit 0' TERM INT
     while :; do
       applied || apply "$2"
+      servers "$2"
       sleep 3 &
       wait $!
     done ;;

@@ -241,14 +241,23 @@ impl Checks<'_> {
 
     fn ports(&mut self, host: &HostDesired, status: &HostStatus) {
         for component in &host.components {
+            let there = matches!(&status.docker, DockerStatus::Up { containers, .. } if containers.iter().any(|c| c.name == component.container.name()));
             for (port, protocol, purpose) in &component.ports {
-                let taken = status
-                    .listeners
-                    .iter()
-                    .find(|l| l.port == *port && l.protocol == *protocol && overlaps(l.address, host.address) && !ours(l, component, host));
-                if let Some(listener) = taken {
+                let others: Vec<&Listener> =
+                    status.listeners.iter().filter(|l| l.port == *port && l.protocol == *protocol && !ours(l, component, host)).collect();
+                if let Some(listener) = others.iter().find(|l| overlaps(l.address, host.address)) {
                     let why = format!("port {port}/{protocol} ({} {purpose}) is taken by {}", component.name, owner(listener));
                     self.add(true, why, "stop or move that program, or take the host out of the role");
+                } else if let Some(listener) = others.first().filter(|_| !there && protocol == "tcp") {
+                    // A resolver of the distribution, as a rule. Said once: before the component is there.
+                    let held = listener.address;
+                    let why = format!(
+                        "port {port}/{protocol} of {held} is held by {} and stays so; {} takes that of {}",
+                        owner(listener),
+                        component.name,
+                        host.address
+                    );
+                    self.add(false, why, "nothing has to be done");
                 }
             }
         }

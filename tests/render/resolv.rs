@@ -22,8 +22,14 @@ impl Host {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("sh");
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/dnsmasq/resolv.sh")).args(words);
-        command.env("RESOLV_CONF", self.conf()).env("RESOLV_STATE", self.folder.path().join("state"));
+        let at = |name: &str| self.folder.path().join(name);
+        command.env("RESOLV_CONF", self.conf()).env("RESOLV_STATE", at("state")).env("RESOLVED_CONF", at("resolved.conf"));
         command
+    }
+
+    /// Whom dnsmasq asks.
+    fn servers(&self, wanted: &str) {
+        until(|| std::fs::read_to_string(self.folder.path().join("state/servers")).unwrap_or_default(), |text| text == wanted);
     }
 
     /// As the unit does: kept while the guard lives, restored when it ends.
@@ -32,11 +38,16 @@ impl Host {
     }
 
     fn until(&self, what: impl Fn(&str) -> bool) {
-        let began = Instant::now();
-        while !what(&std::fs::read_to_string(self.conf()).unwrap_or_default()) {
-            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", std::fs::read_to_string(self.conf()));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until(|| std::fs::read_to_string(self.conf()).unwrap_or_default(), what);
+    }
+}
+
+#[track_caller]
+fn until(read: impl Fn() -> String, what: impl Fn(&str) -> bool) {
+    let began = Instant::now();
+    while !what(&read()) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", read());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -76,6 +87,7 @@ fn a_file_comes_back_byte_for_byte() {
             "options rotate timeout:1 attempts:1",
         ];
         assert_eq!(lines, wanted, "ours first, the former ones behind it, three in all");
+        host.servers("nameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\n");
     }
     assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
     // Once more, since a unit is stopped and started again; and a second restoring changes nothing.
@@ -102,6 +114,22 @@ fn a_link_comes_back_as_a_link() {
         );
     }
     assert_eq!(std::fs::read_link(host.conf()).unwrap(), Path::new("stub-resolv.conf"));
+}
+
+/// Its stub would ask dnsmasq, which would ask the stub.
+#[test]
+fn systemd_resolved_is_not_asked_in_a_circle() {
+    let host = Host::new();
+    std::fs::write(host.conf(), "nameserver 127.0.0.53\noptions edns0 trust-ad\n").unwrap();
+    let resolved = host.folder.path().join("resolved.conf");
+    // It lists what it reads in our resolv.conf, too.
+    std::fs::write(&resolved, "nameserver 10.0.0.21\nnameserver 10.0.0.2\n").unwrap();
+    let _kept = host.keep();
+    host.until(|text| ours(text) && text.contains("\nnameserver 127.0.0.53\n"));
+    host.servers("nameserver 10.0.0.2\n");
+    // The network has another server from now on.
+    std::fs::write(&resolved, "nameserver 10.0.0.21\nnameserver 10.0.0.9\n").unwrap();
+    host.servers("nameserver 10.0.0.9\n");
 }
 
 #[test]
