@@ -55,7 +55,7 @@ pub(super) async fn tunnel(args: Tunnel) -> Exit {
     output::print(&format!("socks5h://{address}\n"));
     eprintln!("through {through}; for instance: curl --proxy socks5h://{address} http://{through}:8500/ui/");
     tokio::select! {
-        () = socks(listener, way, names(&loaded.inventory)) => Exit::INTERNAL,
+        never = socks(listener, way, names(&loaded.inventory)) => match never {},
         _ = tokio::signal::ctrl_c() => Exit::DONE,
     }
 }
@@ -109,7 +109,7 @@ pub(super) async fn open(args: Open) -> Exit {
         eprintln!("no browser could be opened ({error}): open the address above");
     }
     tokio::select! {
-        () = forward(listener, way, host, port) => Exit::INTERNAL,
+        never = forward(listener, way, host, port) => match never {},
         _ = tokio::signal::ctrl_c() => Exit::DONE,
     }
 }

@@ -1,5 +1,6 @@
 //! A SOCKS5 proxy (RFC 1928) whose far end is the cluster.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::names::{Names, Place};
-use super::way::Way;
+use super::way::{Way, client};
 use crate::probe::passing_instances;
 use crate::spec::shown;
 use crate::transport::{BoxStream, TransportError};
@@ -20,9 +21,10 @@ use crate::transport::{BoxStream, TransportError};
 const GREETING: Duration = Duration::from_secs(30);
 
 /// Serves until it is dropped. Only connections are proxied (no BIND, no UDP), without a login: it is for loopback.
-pub async fn socks(listener: TcpListener, way: Arc<Way>, names: Names) {
+pub async fn socks(listener: TcpListener, way: Arc<Way>, names: Names) -> Infallible {
     let names = Arc::new(names);
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        let client = client(&listener).await;
         let (way, names) = (Arc::clone(&way), Arc::clone(&names));
         tokio::spawn(async move {
             if let Err(error) = serve(client, &way, &names).await {

@@ -1,7 +1,9 @@
 //! The SSH connection that all of a tunnel goes through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
 use crate::spec::HostName;
@@ -49,5 +51,19 @@ impl Way {
     /// When no host lets us in, or nothing listens there.
     pub async fn open(&self, address: &str, port: u16) -> Result<BoxStream, TransportError> {
         self.session().await?.open(Target::Tcp { address: address.to_owned(), port }).await
+    }
+}
+
+/// The next client. What keeps one from being taken (no file descriptor is left, it has gone again) passes, and the others must not lose
+/// their way in by it.
+pub(super) async fn client(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => return client,
+            Err(error) => {
+                tracing::warn!(%error, "a client was not taken");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
