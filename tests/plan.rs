@@ -156,7 +156,8 @@ fn a_changed_parameter_replaces_only_what_it_concerns_and_says_why() {
                 }
                 Step::Place { files, .. } => {
                     for change in files {
-                        assert!(change.file.path.contains("consul"), "{}", change.file.path);
+                        let path = &change.file.path;
+                        assert!(path.contains("consul") || path == "/etc/toots/compose.yaml", "{path}");
                         let shown = change.diff.clone().unwrap_or_default();
                         assert!(!shown.contains("s3cret-sentinel"), "secrets are masked: {shown}");
                     }
@@ -232,6 +233,31 @@ fn preflight_says_everything_of_all_hosts_at_once() {
         plan::preflight(&desired, &observed, &limits).iter().map(|f| format!("{} {}: {} → {}", f.host, f.fatal, f.why, f.hint)).collect();
     insta::assert_snapshot!(found.join("\n"));
     assert_eq!(plan::preflight(&desired, &settled(&desired), &Limits::default()), [], "it passes on a running cluster");
+}
+
+/// One DNS server on a port and address: what is beside it is named once and left alone, what is in its way is refused.
+#[test]
+fn a_resolver_of_the_distribution_is_named_and_stays() {
+    let desired = wanted("[components]\ndnsmasq = true\n");
+    let found = |address: [u8; 4], mut observed: Observed| -> Vec<(bool, String)> {
+        let resolver = |protocol: &str| Listener {
+            protocol: protocol.into(),
+            address: address.into(),
+            port: 53,
+            process: Some("systemd-resolve".into()),
+            pid: Some(7),
+            holders: vec![7],
+            container: None,
+        };
+        observed.get_mut(&host(4)).unwrap().listeners.extend(["tcp", "udp"].map(resolver));
+        let findings = plan::preflight(&desired, &observed, &Limits::default());
+        findings.into_iter().filter(|found| found.why.contains("systemd-resolve")).map(|found| (found.fatal, found.why)).collect()
+    };
+    let beside = "port 53/tcp of 127.0.0.53 is held by systemd-resolve (pid 7) and stays so; dnsmasq takes that of 10.0.0.4";
+    assert_eq!(found([127, 0, 0, 53], fresh()), [(false, beside.to_owned())]);
+    assert_eq!(found([127, 0, 0, 53], settled(&desired)), [], "once");
+    let in_the_way = |protocol| (true, format!("port 53/{protocol} (dnsmasq DNS) is taken by systemd-resolve (pid 7)"));
+    assert_eq!(found([0, 0, 0, 0], fresh()), ["tcp", "udp"].map(in_the_way));
 }
 
 #[test]

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::types::ComponentDesired;
-use crate::spec::{ContainerSpec, FileSpec, Mount, Place};
+use crate::spec::{ClusterName, ContainerSpec, FileSpec, Mount, Place};
 
 /// Where it lies; its folder's name is the project's.
 const PATH: &str = "/etc/toots/compose.yaml";
 
-pub(super) fn file(components: &[ComponentDesired]) -> FileSpec {
-    let services: Map<String, Value> = components.iter().map(|c| (c.name.to_string(), service(&c.container))).collect();
+pub(super) fn file(components: &[ComponentDesired], cluster: &ClusterName) -> FileSpec {
+    let services: Map<String, Value> = components.iter().map(|c| (c.name.to_string(), service(&c.container, cluster))).collect();
     let text = serde_saphyr::to_string(&json!({ "services": services })).unwrap_or_default();
     let head =
         "# Written by toots. The containers of this host, for docker-compose; a change here is undone by the next toots cluster up.\n";
@@ -27,9 +27,12 @@ pub(super) fn file(components: &[ComponentDesired]) -> FileSpec {
     }
 }
 
-/// The same as the Engine is asked for (`docker::create`).
-fn service(spec: &ContainerSpec) -> Value {
-    let mount = |mount: &Mount| format!("{}:{}:{}", mount.source, mount.target, if mount.read_only { "ro" } else { "rw" });
+/// The same as the Engine is asked for (`docker::create`), labels included: what docker-compose makes of it is toots' container too.
+fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
+    let mount = |mount: &Mount| {
+        let propagation = mount.propagation.iter().map(|how| format!(",{how}")).collect::<String>();
+        format!("{}:{}:{}{propagation}", mount.source, mount.target, if mount.read_only { "ro" } else { "rw" })
+    };
     let texts = |list: &[String]| list.iter().map(|text| literal(text)).collect::<Vec<_>>();
     let map = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| (key.clone(), json!(literal(value)))).collect::<Map<_, _>>();
     let mut out = json!({
@@ -44,7 +47,7 @@ fn service(spec: &ContainerSpec) -> Value {
         ("entrypoint", json!(spec.entrypoint.as_deref().map(texts)), spec.entrypoint.is_some()),
         ("command", json!(texts(&spec.command)), !spec.command.is_empty()),
         ("environment", json!(map(&spec.env)), !spec.env.is_empty()),
-        ("labels", json!(map(&spec.labels)), !spec.labels.is_empty()),
+        ("labels", json!(map(&spec.all_labels(cluster))), true),
         ("user", json!(spec.user), spec.user.is_some()),
         ("volumes", json!(spec.mounts.iter().map(mount).collect::<Vec<_>>()), !spec.mounts.is_empty()),
         ("tmpfs", json!(spec.tmpfs), !spec.tmpfs.is_empty()),

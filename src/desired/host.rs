@@ -46,7 +46,7 @@ pub(super) fn desired(
         files.push(file(&format!("/etc/systemd/system/{STORE_UNIT}"), 0o644, store(export).into_bytes(), false));
         units.push(STORE_UNIT.to_owned());
     }
-    files.push(super::compose::file(&components));
+    files.push(super::compose::file(&components, &inventory.cluster));
     let (name, address, roles, listen_all) = (host.name.clone(), host.address, host.roles.clone(), host.listen_ip.is_unspecified());
     HostDesired { name, address, roles, node, dirs, files, hosts_entries, units, nfs, listen_all, components }
 }

@@ -10,23 +10,13 @@ use crate::spec::{ClusterName, ContainerSpec};
 
 /// Host networking, restarts by itself, logs bounded.
 pub(super) fn body(spec: &ContainerSpec, cluster: &ClusterName, more: &BTreeMap<String, String>) -> ContainerCreateBody {
-    let mut labels: std::collections::HashMap<String, String> =
-        spec.labels.iter().chain(more).map(|(key, value)| (key.clone(), value.clone())).collect();
-    for (key, value) in [
-        (ContainerSpec::LABEL_CLUSTER, cluster.as_str()),
-        (ContainerSpec::LABEL_COMPONENT, spec.component.as_str()),
-        (ContainerSpec::LABEL_SPEC, &spec.hash().0),
-        (ContainerSpec::LABEL_IMAGE, spec.image.as_str()),
-    ] {
-        labels.insert(key.to_owned(), value.to_owned());
-    }
     ContainerCreateBody {
         image: Some(spec.image_to_run()),
         entrypoint: spec.entrypoint.clone(),
         cmd: Some(spec.command.clone()).filter(|command| !command.is_empty()),
         env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         user: spec.user.clone(),
-        labels: Some(labels),
+        labels: Some(spec.all_labels(cluster).into_iter().chain(more.clone()).collect()),
         exposed_ports: Some(spec.expose.iter().map(|port| format!("{port}/tcp")).collect()),
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: Some(i64::from(spec.stop_timeout_s)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentName, ImageRef, digest};
+use super::{ClusterName, ComponentName, ImageRef, digest};
 
 /// A bind mount from the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,19 @@ impl ContainerSpec {
     pub const LABEL_SPEC: &'static str = "toots.spec";
     /// Label: the image reference as it was named.
     pub const LABEL_IMAGE: &'static str = "toots.image";
+
+    /// All labels of the container that somebody makes of it: its own, and those by which toots knows it.
+    #[must_use]
+    pub fn all_labels(&self, cluster: &ClusterName) -> BTreeMap<String, String> {
+        let own = [
+            (Self::LABEL_CLUSTER, cluster.as_str()),
+            (Self::LABEL_COMPONENT, self.component.as_str()),
+            (Self::LABEL_SPEC, &self.hash().0),
+            (Self::LABEL_IMAGE, self.image.as_str()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.labels.clone().into_iter().chain(own).collect()
+    }
 
     /// The container's name on its host.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Changes of a running cluster.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -96,28 +97,16 @@ pub fn cut_off(lab: &Lab) {
     lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
 }
 
-/// The host's own docker-compose (of the distribution) knows the containers, and its file describes them: what it would make of the file is
-/// what runs.
+/// The host's own docker-compose knows the containers, in both its implementations, and its file describes them: what it would make of the
+/// file is what runs.
 pub fn compose(lab: &Lab) {
     on(
         "s1",
-        "command -v docker-compose >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends docker-compose; }",
+        "docker-compose version --short 2>/dev/null | grep -q ^1 || {
+           ! command -v docker-compose || apt-get remove -qy docker-compose
+           apt-get update -q && apt-get install -qy --no-install-recommends docker-compose; }",
     );
-    on("s1", "docker rm -f $(docker ps -q --filter name=^toots-)");
-    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
-    let before = containers("s1");
-    let listed = on("s1", "cd /etc/toots && docker-compose ps");
-    for name in before.keys() {
-        assert!(listed.contains(name.as_str()), "{name}: {listed}");
-    }
-    on("s1", "cd /etc/toots && docker-compose up -d");
-    assert_eq!(containers("s1"), before, "up -d changes nothing");
-    assert!(on("s1", "cd /etc/toots && docker-compose logs --tail 3 registrator").contains("registrator"));
-    on("s1", "cd /etc/toots && docker-compose restart registrator");
-    let after = containers("s1");
-    let (id, started) = &after["toots-registrator"];
-    assert_eq!((id, started == &before["toots-registrator"].1), (&before["toots-registrator"].0, false), "restarted, not made anew");
-
+    let before = known_to(lab, "docker-compose");
     on(
         "s1",
         "mkdir -p /tmp/other && sed 's/container_name: toots-/container_name: other-/' /etc/toots/compose.yaml > /tmp/other/compose.yaml",
@@ -137,11 +126,47 @@ pub fn compose(lab: &Lab) {
             let own = ["Image", "Cmd", "Entrypoint", "User", "ExposedPorts", "StopSignal", "StopTimeout"].map(|key| config[key].clone());
             let hosts = ["NetworkMode", "RestartPolicy", "PidMode", "Privileged", "LogConfig"].map(|key| host[key].clone());
             let lists = [&config["Env"], &host["Binds"], &host["CapAdd"], &host["Ulimits"], &host["Devices"]].map(sorted);
-            serde_json::json!([own, hosts, lists])
+            let labels = config["Labels"].as_object().into_iter().flatten().filter(|(key, _)| !key.starts_with("com.docker.compose."));
+            serde_json::json!([own, hosts, lists, labels.collect::<BTreeMap<_, _>>()])
         };
         assert_eq!(shape(name), shape(&name.replace("toots-", "other-")), "{name}");
     }
     on("s1", "cd /tmp/other && docker-compose -p other -f compose.yaml rm -f && rm -r /tmp/other");
+    // The second implementation comes with the distribution's next release.
+    on(
+        "s1",
+        "rm -rf /tmp/apt /tmp/docker-compose_* && cp -r /etc/apt /tmp/apt && sed -i s/bookworm/trixie/g $(ls /tmp/apt/sources.list /tmp/apt/sources.list.d/* 2>/dev/null) && mkdir -p /tmp/lists/partial
+         apt='apt-get -q -o Dir::Etc=/tmp/apt -o Dir::State::lists=/tmp/lists'
+         cd /tmp && $apt update && $apt download docker-compose/trixie && apt-get remove -qy docker-compose && dpkg -i docker-compose_*.deb",
+    );
+    known_to(lab, "docker compose");
     until("healthy", Duration::from_secs(60), || lab.toots(&["cluster", "status", "--output", "json"]).code == 0);
     assert_eq!(lab.toots(&["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+}
+
+/// What an operator does on a host.
+fn known_to(lab: &Lab, compose: &str) -> BTreeMap<String, (String, String)> {
+    let done = |words: &str| on("s1", &format!("cd /etc/toots && {compose} {words} 2>&1"));
+    println!("  {}", done("version --short").trim());
+    on("s1", "docker rm -f $(docker ps -q --filter name=^toots-)");
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    let before = containers("s1");
+    let listed = done("ps");
+    for name in before.keys() {
+        assert!(listed.contains(name.as_str()), "{name}: {listed}");
+    }
+    let said = done("up -d");
+    assert_eq!(containers("s1"), before, "{compose} up -d changes nothing: {said}");
+    assert!(done("logs --tail 3 registrator").contains("registrator"));
+    done("restart registrator");
+    let after = containers("s1");
+    let (id, started) = &after["toots-registrator"];
+    assert_eq!((id, started == &before["toots-registrator"].1), (&before["toots-registrator"].0, false), "restarted, not made anew");
+    // One that it makes is the one that toots wants.
+    on("s1", "docker rm -f toots-registrator");
+    done("up -d");
+    let after = containers("s1");
+    assert!(before.keys().eq(after.keys()), "{after:?}");
+    assert_eq!(lab.toots(&["cluster", "plan", "--exit-code"]).code, 0, "nothing to change");
+    after
 }
