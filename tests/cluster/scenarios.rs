@@ -5,6 +5,7 @@ mod change;
 mod edges;
 mod first;
 mod grow;
+mod kernel;
 mod options;
 mod proof;
 mod secrets;
@@ -31,6 +32,7 @@ pub const ALL: &[Scenario] = &[
     ("a_thousand_services", edges::thousand),
     ("reloads_lose_no_request", edges::reloads),
     ("the_cluster_is_reached_from_outside", proof::tunnel),
+    ("sshuttle_leads_into_the_cluster", proof::sshuttle),
     ("secrets_are_found_nowhere", secrets::nowhere),
     ("a_changed_parameter_rolls_one_component", change::parameter),
     ("a_kept_plan_is_done_or_refused", change::kept_plan),
@@ -43,6 +45,7 @@ pub const ALL: &[Scenario] = &[
     ("machines_with_several_roles", grow::several_roles),
     ("optional_components_come_and_go", options::on_and_off),
     ("storage_that_is_not_there_is_said", options::storage),
+    ("a_kernel_of_its_own", kernel::of_its_own),
     ("a_vpn_client_reaches_the_cluster", options::vpn),
     ("small_limits_of_sshd_are_enough", trouble::small_limits),
     ("ending_again_and_again_is_an_illness", trouble::restarts),

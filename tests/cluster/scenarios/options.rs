@@ -36,6 +36,8 @@ pub fn on_and_off(lab: &Lab) {
     dns(lab);
     masters_are_published();
     page();
+    let (_run, url) = super::proof::Serving::new(lab, &options, &["open", "supervisord", "--no-browser"]);
+    assert_eq!(http(&[&url]).0, 401, "supervisord at {url}");
     balancer_on_a_slave();
     super::edges::additional_domain();
     address_moves();
@@ -166,13 +168,23 @@ fn address_moves() {
     std::thread::sleep(Duration::from_secs(4));
     let second = holder()[0].to_owned();
     assert_ne!(first, second);
-    let machine = format!("toots-lab-{second}");
-    let began = Instant::now();
-    local(&["docker", "pause", &machine]);
-    until("the other edge answers", Duration::from_secs(10), answers);
-    println!("  the holder frozen: answered again after {:.1} s", began.elapsed().as_secs_f32());
-    local(&["docker", "unpause", &machine]);
-    until("one holds it again", Duration::from_secs(20), || holder().len() == 1);
+    for (what, away, back) in [("frozen", "pause", "unpause"), ("killed", "kill", "start")] {
+        let machine = format!("toots-lab-{}", holder()[0]);
+        let began = Instant::now();
+        local(&["docker", away, &machine]);
+        until("the other edge answers", Duration::from_secs(10), answers);
+        println!("  the holder {what}: answered again after {:.1} s", began.elapsed().as_secs_f32());
+        local(&["docker", back, &machine]);
+        until("one holds it again", Duration::from_secs(60), || {
+            let running = ["e1", "e2"].iter().all(|edge| {
+                std::process::Command::new("docker")
+                    .args(["exec", &format!("toots-lab-{edge}"), "true"])
+                    .output()
+                    .is_ok_and(|o| o.status.success())
+            });
+            running && holder().len() == 1
+        });
+    }
 }
 
 /// The machines of the lab share a kernel; where it has no NFS client the mount itself cannot be shown, and that is what a run says.
@@ -213,13 +225,13 @@ pub fn storage(lab: &Lab) {
 }
 
 /// A real NFS server, which needs nothing of the kernel, on the second edge; what it exports is asked from the slave.
-fn nfs_server() {
+pub fn nfs_server() {
     let install = |machine: &str, packages: &str| {
         let quiet = "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends";
         on(machine, &format!("{quiet} {packages}"));
     };
     install("e2", "nfs-ganesha nfs-ganesha-vfs rpcbind");
-    let export = "EXPORT { Export_Id = 1; Path = /var/lib/docker/store; Pseudo = /store; Access_Type = RW; FSAL { Name = VFS; } }";
+    let export = "EXPORT { Export_Id = 1; Path = /var/lib/docker/store; Pseudo = /store; Access_Type = RW; Squash = No_Root_Squash; FSAL { Name = VFS; } }";
     on(
         "e2",
         &format!("mkdir -p /var/lib/docker/store && echo '{export}' > /etc/ganesha/ganesha.conf && systemctl restart rpcbind nfs-ganesha"),

@@ -105,7 +105,7 @@ pub fn app(lab: &Lab) {
 }
 
 /// A toots that serves until this is dropped.
-struct Serving(std::process::Child);
+pub struct Serving(std::process::Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -116,9 +116,9 @@ impl Drop for Serving {
 
 impl Serving {
     /// With the first line that it printed.
-    fn new(lab: &Lab, words: &[&str]) -> (Self, String) {
+    pub fn new(lab: &Lab, inventory: &std::path::Path, words: &[&str]) -> (Self, String) {
         use std::io::BufRead as _;
-        let mut run = Self(lab.command(&lab.inventory, words).stdout(std::process::Stdio::piped()).spawn().expect("toots runs"));
+        let mut run = Self(lab.command(inventory, words).stdout(std::process::Stdio::piped()).spawn().expect("toots runs"));
         let mut line = String::new();
         std::io::BufReader::new(run.0.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
         (run, line.trim().to_owned())
@@ -127,7 +127,7 @@ impl Serving {
 
 /// From the operator's machine, by name and without a route into the cluster's network.
 pub fn tunnel(lab: &Lab) {
-    let (run, proxy) = Serving::new(lab, &["tunnel", "--listen", "127.0.0.1:0"]);
+    let (run, proxy) = Serving::new(lab, &lab.inventory, &["tunnel", "--listen", "127.0.0.1:0"]);
     let through = |url: &str| http(&["--proxy", &proxy, url]);
     assert_eq!(through("http://m2:5050/version").0, 200, "a host by its name");
     assert!(through("http://consul.service.consul:8500/v1/status/leader").1.contains(":8300"), "a service by Consul's name");
@@ -137,14 +137,38 @@ pub fn tunnel(lab: &Lab) {
     assert_eq!(through("http://nobody.service.consul:8080/").0, 0, "what is not there is refused");
     drop(run);
 
-    for (service, part) in
-        [("marathon", "/v2/leader"), ("consul", "v1/status/leader"), ("mesos", "/version"), ("chronos", "/v1/scheduler/jobs")]
-    {
-        let (_run, url) = Serving::new(lab, &["open", service, "--no-browser"]);
+    for (service, path, status) in [
+        ("marathon", "/v2/leader", 200),
+        ("consul", "/v1/status/leader", 200),
+        ("mesos", "/version", 200),
+        ("chronos", "/v1/scheduler/jobs", 200),
+        ("haproxy", "/", 401),
+    ] {
+        let (_run, url) = Serving::new(lab, &lab.inventory, &["open", service, "--no-browser"]);
         let base = url.trim_end_matches("/ui/").trim_end_matches('/');
         assert!(base.starts_with("http://127.0.0.1:"), "{url}");
-        assert_eq!(http(&[&format!("{base}/{}", part.trim_start_matches('/'))]).0, 200, "{service} at {url}");
+        assert_eq!(http(&[&format!("{base}{path}")]).0, status, "{service} at {url}");
     }
     let unknown = lab.toots(&["open", "nothing", "--no-browser"]).expect(2);
     assert!(unknown.stderr.contains("there are") && unknown.stderr.contains("marathon"), "{}", unknown.stderr);
+}
+
+/// sshuttle through a host, from a machine that has no way of its own into the cluster's network.
+pub fn sshuttle(lab: &Lab) {
+    const CLIENT: &str = "toots-lab-outside";
+    // What sshuttle asks of a host.
+    on("s1", "python3 -c 'import shutil' || { apt-get update -q && apt-get install -qy --no-install-recommends python3; }");
+    let outer = local(&["docker", "inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "toots-lab-s1"]);
+    let folder = format!("{}:/lab:ro", lab.inventory.with_file_name(".lab").display());
+    drop(std::process::Command::new("docker").args(["rm", "-f", CLIENT]).output());
+    let run = ["docker", "run", "-d", "--name", CLIENT, "--label", "toots-lab", "--cap-add", "NET_ADMIN", "-v", &folder];
+    local(&[&run[..], &["--entrypoint", "sleep", "toots-lab/host", "600"]].concat());
+    let inside = |command: &str| local(&["docker", "exec", CLIENT, "sh", "-c", command]);
+    let asked = || inside("curl -s -m 5 http://10.42.7.12:8500/v1/status/leader || true");
+    inside("apt-get update -q && apt-get install -qy --no-install-recommends sshuttle");
+    assert_eq!(asked(), "", "there is no other way");
+    let ssh = "ssh -i /lab/key -o UserKnownHostsFile=/lab/known_hosts -o HostKeyAlias=s1 -o BatchMode=yes";
+    inside(&format!("sshuttle --daemon --method nat --disable-ipv6 -e '{ssh}' -r vagrant@{} 10.42.7.0/24", outer.trim()));
+    until("a host of the cluster answers", Duration::from_secs(20), || asked().contains(":8300"));
+    local(&["docker", "rm", "-f", CLIENT]);
 }

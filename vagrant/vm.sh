@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# A machine of the lab with a kernel of its own, for what containers cannot show: v1, 10.42.7.51, on the same network. Only made when it is
+# asked for (vagrant/demo vm). Uses KVM where that works, and is emulated elsewhere. Expects lib.sh and images.sh.
+# shellcheck disable=SC2154
+
+vm_pid=$cache/vm.pid
+
+# vm_disk IMAGE: the disk, kernel and initial file system out of the image.
+vm_disk() {
+  local tree container
+  tree=$(mktemp -d "$cache/vm.XXXXXX")
+  container=$(docker create "$1")
+  docker export "$container" | as_root tar -x -C "$tree"
+  docker rm "$container"
+  # Docker keeps these for itself.
+  echo v1 | as_root tee "$tree/etc/hostname"
+  printf '127.0.0.1 localhost\n10.42.7.51 v1\n' | as_root tee "$tree/etc/hosts"
+  as_root ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
+  as_root cp -L "$tree"/boot/vmlinuz-* "$cache/vm.kernel"
+  as_root cp -L "$tree"/boot/initrd.img-* "$cache/vm.initrd"
+  as_root rm -f "$cache/vm.disk"
+  truncate -s 8G "$cache/vm.disk"
+  as_root mke2fs -q -F -t ext4 -d "$tree" "$cache/vm.disk"
+  as_root chmod 644 "$cache/vm.disk" "$cache/vm.kernel" "$cache/vm.initrd"
+  as_root rm -rf "$tree"
+}
+
+# vm_lives: whether the process that the file names is still that program.
+vm_lives() { [ "$(as_root cat "/proc/$(as_root cat "$vm_pid" 2> /dev/null || echo none)/comm" 2> /dev/null)" = qemu-system-x86 ]; }
+
+vm_down() {
+  ! vm_lives || as_root kill "$(as_root cat "$vm_pid")"
+  [ ! -e "$vm_pid" ] || as_root rm -f "$vm_pid"
+  [ ! -e /sys/class/net/toots-vm ] || as_root ip link del toots-vm
+}
+
+# vm_start: what is written is forgotten when it ends. A KVM that is there may not run a guest (inside of another virtual machine), which shows
+# only when it is tried.
+vm_start() {
+  local accelerator seconds
+  while read -r accelerator seconds; do
+    [ "$accelerator" = tcg ] || [ -e /dev/kvm ] || continue
+    vm_boot "$accelerator"
+    ! vm_answers "$seconds" || return 0
+    echo "no answer with $accelerator; the console's last lines:"
+    tail -n 20 "$cache/vm.console"
+    vm_down
+  done <<< $'kvm 60\ntcg 300'
+  return 1
+}
+
+# The lock of vagrant/demo must not live on in it.
+vm_boot() {
+  local bridge
+  bridge=br-$(docker network ls -q --filter name=vagrant_network_10.42.7.0/24)
+  as_root ip tuntap add dev toots-vm mode tap
+  as_root ip link set toots-vm master "$bridge" up
+  as_root qemu-system-x86_64 -machine q35 -accel "$1" -cpu max -smp 2 -m 2048 -display none -serial "file:$cache/vm.console" -snapshot \
+    -kernel "$cache/vm.kernel" -initrd "$cache/vm.initrd" -append "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet" \
+    -drive "file=$cache/vm.disk,format=raw,if=virtio" -device virtio-rng-pci \
+    -netdev tap,id=net,ifname=toots-vm,script=no,downscript=no -device virtio-net-pci,netdev=net \
+    -daemonize -pidfile "$vm_pid" < /dev/null 9>&- || true
+}
+
+# vm_answers SECONDS: whether its SSH answers while it lives.
+vm_answers() {
+  local until=$((SECONDS + $1))
+  # shellcheck disable=SC2016 # the inner shell's
+  until timeout 2 bash -c 'exec 3<>/dev/tcp/10.42.7.51/22 && read -r -t 2 line <&3 && [[ $line == SSH-* ]]' 2> /dev/null; do
+    if [ $SECONDS -ge $until ] || ! vm_lives; then return 1; fi
+    sleep 1
+  done
+}
+
+vm() {
+  need qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs ip:iproute2
+  build vm "$here/images/vm" ''
+  local image
+  image=$(docker image inspect -f '{{.Id}}' toots-lab/vm)
+  if [ "$(cat "$cache/vm.image" 2> /dev/null)" != "$image" ]; then
+    step "disk of v1" vm_disk toots-lab/vm
+    echo "$image" > "$cache/vm.image"
+  fi
+  vm_down
+  step "machine v1" vm_start
+}
