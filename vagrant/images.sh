@@ -118,6 +118,7 @@ images() {
     name=${name#toots-lab/}
     case $name in
       */* | *:*) ;; # public
+      haproxy-other) build "$name" "$here/images/haproxy" '' --build-arg "suite=$(if chosen | grep -q '^haproxy '; then echo bookworm; else echo trixie; fi)" ;;
       standin-*) standin "${name#standin-}" ;;
       consul | consul-template | http-echo) program "$name" "github.com/hashicorp/$name" ;;
       *) build "$name" "$here/images/$name" '' ;;

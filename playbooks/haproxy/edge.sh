@@ -73,7 +73,7 @@ take() {
   case $said in *"in use on this host"*) waits=yes ;; esac
   [ -z "$said" ] || [ "$said" = "$told" ] || echo "$said" | while read -r line; do say "$line"; done
   told=$said
-  generation=$(cd "$next" && cat haproxy.cfg hosts.map exact.map prefix.map | cksum | cut -d' ' -f1)
+  generation=$(cd "$next" && cat haproxy.cfg hosts.map exact.map prefix.map root.map | cksum | cut -d' ' -f1)
   echo "now $generation" > "$next/generation.map"
   if cmp -s "$next/generation.map" "$dir/now/generation.map"; then
     taken
@@ -137,7 +137,7 @@ if ! haproxy -c -q -f "$dir/now/haproxy.cfg" 2>/dev/null; then
   first=$dir/gen/0
   mkdir -p "$first"
   cp "$base" "$first/haproxy.cfg"
-  for part in hosts.map exact.map prefix.map claims; do : > "$first/$part"; done
+  for part in hosts.map exact.map prefix.map root.map claims; do : > "$first/$part"; done
   echo "now 0" > "$first/generation.map"
   ln -sfn "$first" "$dir/now"
   state taken 0

@@ -31,6 +31,8 @@ pub const ALL: &[Scenario] = &[
     ("tags_lead_through_the_balancer", edges::tags),
     ("a_thousand_services", edges::thousand),
     ("reloads_lose_no_request", edges::reloads),
+    ("a_frozen_edge_is_named", edges::frozen),
+    ("another_line_of_haproxy", edges::other_version),
     ("the_cluster_is_reached_from_outside", proof::tunnel),
     ("sshuttle_leads_into_the_cluster", proof::sshuttle),
     ("secrets_are_found_nowhere", secrets::nowhere),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::lab::{Edge, Lab, http, on, until};
+use crate::lab::{Edge, Lab, http, image, local, on, until};
 
 const EDGE: &str = "10.42.7.31";
 const CONSUL: &str = "http://10.42.7.11:8500";
@@ -130,6 +130,7 @@ pub fn tags(_lab: &Lab) {
     catalogue.one("Shop", &[" haproxy ", "weight=1000"], shop);
     catalogue.one("gru", &["haproxy_route=/minions"], gru);
     catalogue.one("gru-deep", &["haproxy_route=/minions/deep/"], deep);
+    catalogue.one("greedy", &["haproxy_route=/"], db);
     catalogue.one("drained", &["haproxy", "weight=0"], shop);
     catalogue.one("unlisted", &["other"], shop);
     catalogue.one("db", &["haproxy_tcp=10100"], db);
@@ -151,8 +152,15 @@ pub fn tags(_lab: &Lab) {
     }
     assert_eq!(asked("any.example.org", "/minions/say/banana"), "gru /minions/say/banana", "by its path, any host, not rewritten");
     assert_eq!(asked("any.example.org", "/minions"), "gru /minions");
+    assert_eq!(asked("shop.service.consul", "/minions"), "gru /minions", "another service's name is any host too");
     assert_eq!(asked("any.example.org", "/minions/deep/x"), "deep /minions/deep/x", "the longest prefix wins");
-    assert_eq!(asked("any.example.org", "/minionsx"), "503", "a longer segment is another path");
+    assert_eq!(
+        asked("any.example.org", "/minionsx"),
+        "db /minionsx",
+        "a longer segment is another path, and the root's service gets the rest"
+    );
+    catalogue.one("greedy", &["other"], db);
+    until("no root any more", Duration::from_secs(30), || asked("any.example.org", "/minionsx") == "503");
     assert_eq!(asked("drained.service.consul", "/"), "503", "weight 0 drains");
     assert_eq!(asked("unlisted.service.consul", "/"), "503");
     assert_eq!(asked("evil.example.org.shop.service.consul", "/"), "503");
@@ -264,4 +272,63 @@ pub fn reloads(_lab: &Lab) {
     let mut answer = [0; 15];
     long.read_exact(&mut answer).expect("is still there");
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
+}
+
+/// An edge that cannot take its newest configuration serves the one before, and is not called healthy; a port that cannot be had keeps
+/// nobody else waiting.
+pub fn frozen(lab: &Lab) {
+    let port = server("kept");
+    let catalogue = Catalogue::new("tests-frozen");
+    catalogue.one("kept", &["haproxy"], port);
+    let answers = |name: &str| asked(&format!("{name}.service.consul"), "/").starts_with("kept");
+    until("it answers", Duration::from_secs(30), || answers("kept"));
+    let healthy = || lab.toots(&["cluster", "status"]).code == 0;
+
+    let bundle = "/var/lib/toots/edge/bundle";
+    on("e1", &format!("printf '==== file haproxy.cfg\\nnonsense\\n==== end\\n' > {bundle}.new && mv {bundle}.new {bundle}"));
+    until("it is named", Duration::from_secs(20), || {
+        let status = lab.toots(&["cluster", "status"]);
+        status.code == 6 && status.stdout.contains("e1: its newest configuration is refused and the one before it goes on")
+    });
+    assert!(answers("kept"), "the former configuration serves");
+    on("e1", "docker restart -t 2 toots-haproxy");
+    until("after a restart too", Duration::from_secs(20), || answers("kept"));
+    on("e1", "docker restart -t 2 toots-consul-template");
+    until("healthy with the right one", Duration::from_secs(40), healthy);
+
+    // A connection of something else has the port: HAProxy's own check does not see that.
+    let peer = TcpListener::bind((HERE, 0)).expect("a port");
+    peer.set_nonblocking(true).expect("a listener");
+    let url = format!("http://{}/", peer.local_addr().expect("its address"));
+    let connection = format!("while :; do curl -s --local-port 10500 {url}; [ $? = 45 ] || exit; sleep 1; done");
+    local(&["docker", "exec", "-d", "toots-lab-e1", "sh", "-c", &connection]);
+    let mut holder = None;
+    until("the port is in use", Duration::from_secs(90), || {
+        holder = peer.accept().ok();
+        holder.is_some()
+    });
+    catalogue.one("held", &["haproxy_tcp=10500"], port);
+    catalogue.one("other", &["haproxy"], port);
+    until("the others are taken up", Duration::from_secs(60), || answers("other"));
+    until("healthy without it", Duration::from_secs(30), healthy);
+    let log = on("e1", "docker logs --tail 60 toots-haproxy 2>&1");
+    assert!(log.contains("no worker started") && log.contains("tcp port 10500 is in use on this host"), "{log}");
+    assert_ne!(http(&[&format!("http://{EDGE}:10500/")]).0, 200);
+    // With what it sent unread, so that it is reset and nothing of it lingers.
+    drop(holder);
+    until("the port is had when it is free", Duration::from_secs(60), || http(&[&format!("http://{EDGE}:10500/")]).0 == 200);
+}
+
+/// The same template on the other line of HAProxy that this lab has.
+pub fn other_version(lab: &Lab) {
+    let version = || on("e1", "docker exec toots-haproxy haproxy -v | head -n 1");
+    let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));
+    let inventory = lab.changed("other-haproxy", |text| text.replace(&own, &other));
+    let before = version();
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    println!("  {} after {}", version().trim(), before.trim());
+    assert_ne!(version(), before);
+    tags(lab);
+    reloads(lab);
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
 }
