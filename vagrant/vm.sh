@@ -29,8 +29,10 @@ vm_disk() {
 vm_lives() { [ "$(as_root cat "/proc/$(as_root cat "$vm_pid" 2> /dev/null || echo none)/comm" 2> /dev/null)" = qemu-system-x86 ]; }
 
 vm_down() {
-  ! vm_lives || as_root kill "$(as_root cat "$vm_pid")"
-  [ ! -e "$vm_pid" ] || as_root rm -f "$vm_pid"
+  if [ -e "$vm_pid" ]; then
+    ! vm_lives || as_root kill "$(as_root cat "$vm_pid")"
+    as_root rm -f "$vm_pid"
+  fi
   [ ! -e /sys/class/net/toots-vm ] || as_root ip link del toots-vm
 }
 

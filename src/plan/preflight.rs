@@ -248,7 +248,7 @@ impl Checks<'_> {
                 if let Some(listener) = others.iter().find(|l| overlaps(l.address, host.address)) {
                     let why = format!("port {port}/{protocol} ({} {purpose}) is taken by {}", component.name, owner(listener));
                     self.add(true, why, "stop or move that program, or take the host out of the role");
-                } else if let Some(listener) = others.first().filter(|_| !there && protocol == "tcp") {
+                } else if let Some(listener) = others.iter().min_by_key(|l| l.address).filter(|_| !there && protocol == "tcp") {
                     // A resolver of the distribution, as a rule. Said once: before the component is there.
                     let held = listener.address;
                     let why = format!(

@@ -96,6 +96,7 @@ pub fn of_its_own(lab: &Lab) {
     assert_eq!(v1.on(LINK), link, "the link is what it was");
     assert!(v1.on("getent hosts a.upstream.test").contains("192.0.2.7"));
     on("e2", "docker rm -f upstream");
+    lab.demo(&["vm", "down"]);
 }
 
 /// By its unit, from the real server, and said to Mesos.
