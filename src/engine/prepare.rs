@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 
 use super::apply;
-use super::connect::Hosts;
+use super::connect::{HostRun, Hosts};
 use super::context::Context;
 use super::failure;
 use super::ledger::Ledger;
 use super::work::Work;
 use crate::desired::{Desired, Recorded};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Failure, Outcome};
 use crate::guard::{LockError, Owner};
 use crate::observe::DockerStatus;
-use crate::plan::Observed;
+use crate::plan::{HostPlan, Observed, Package, Step};
 use crate::spec::{FileSpec, ImageRef, Place, Role};
 
 /// Where masters keep the digests to which image references were pinned.
@@ -52,6 +52,49 @@ pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result
         }
     }
     refused.map_or(Ok(()), Err)
+}
+
+/// Proves before the first change that each host may pull what it has to from the private registry: its Engine asks for every image, with the
+/// login. A host that does not know the registry's CA or name yet cannot ask; there the pulls are the proof, before any container is stopped.
+/// Returns whether none was refused.
+pub(super) async fn prove_pulls(work: &Work<'_>, hosts: &Hosts) -> bool {
+    let Work { cx, ledger, .. } = *work;
+    let asked = work.in_scope(hosts).filter(|(host, plan)| ledger.alive(&host.info.name) && knows_registry(plan));
+    let proven = asked.map(|(host, plan)| async move {
+        let refused = join_all(plan.images.iter().map(|step| may_not_pull(cx, host, step))).await;
+        let cause: Vec<String> = refused.into_iter().flatten().collect();
+        if cause.is_empty() {
+            return true;
+        }
+        let hints = vec!["correct [registry] (username, password, ca) or the image in [images] of the inventory".to_owned()];
+        let failure = Failure { cause, ..failure::words("preflight", "prove the pulls", "", hints) };
+        ledger.fail(&host.info.name, Outcome::Failed, failure);
+        false
+    });
+    join_all(proven).await.into_iter().all(|proven| proven)
+}
+
+/// Whether nothing by which the Engine knows the registry is still to be written.
+fn knows_registry(plan: &HostPlan) -> bool {
+    plan.prepare.iter().all(|step| match step {
+        Step::Place { files, hosts_entries, .. } => {
+            hosts_entries.is_none() && !files.iter().any(|change| change.file.path.starts_with("/etc/docker/certs.d/"))
+        }
+        Step::Install { package, .. } => *package != Package::Docker,
+        _ => true,
+    })
+}
+
+/// Why an image of the private registry cannot be pulled. As a pull, it is tried once more.
+async fn may_not_pull(cx: &Context, host: &HostRun, step: &Step) -> Option<String> {
+    let Step::Pull { image, digest } = step else { return None };
+    let auth = apply::login(cx, image)?;
+    let reference = digest.as_ref().map_or_else(|| image.to_string(), |digest| image.pinned(digest));
+    let ask = || host.engine.distribution_digest(&reference, Some(&auth));
+    if ask().await.is_ok() {
+        return None;
+    }
+    Some(failure::chain(&ask().await.err()?).join(": "))
 }
 
 /// Runs the preparation of all hosts at once.

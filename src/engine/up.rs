@@ -171,6 +171,9 @@ async fn attempt(cx: &Context, ledger: &Ledger, hosts: &Hosts, started: Instant)
         marked?;
         return Ok(verdict(cx, ledger, &ended));
     }
+    if !prepare::prove_pulls(&work, hosts).await {
+        return Err(Stop(code::REFUSED));
+    }
     prepare::lock(cx, ledger, hosts).await.map_err(|why| match why {
         NotLocked::Held => Stop(code::LOCKED),
         NotLocked::Failed => Stop(code::REFUSED),

@@ -40,6 +40,7 @@ pub const ALL: &[Scenario] = &[
     ("a_kept_plan_is_done_or_refused", change::kept_plan),
     ("two_runs_at_once_exclude_each_other", change::locked),
     ("a_lost_connection_is_made_anew_and_looked_through", change::cut_off),
+    ("what_the_registry_refuses_is_said_before_any_change", change::registry),
     ("docker_compose_knows_the_containers", change::compose),
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("docker_is_installed_where_it_is_absent", grow::install),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, containers, on, until};
+use crate::lab::{Lab, MASTERS, containers, image, on, until};
 
 /// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
 pub fn parameter(lab: &Lab) {
@@ -95,6 +95,22 @@ pub fn cut_off(lab: &Lab) {
         assert!(names.iter().any(|name| name == "toots-consul-server") && !names.iter().any(|name| name.ends_with(".old")), "{names:?}");
     }
     lab.toots(&["cluster", "up", "--yes", "--output", "plain"]).expect(0);
+}
+
+/// What the private registry refuses is said before the first change.
+pub fn registry(lab: &Lab) {
+    let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));
+    let nothing = other.replace("haproxy-other", "nothing");
+    std::fs::write(lab.inventory.with_file_name(".lab/wrong-password"), "wrong\n").expect("a password");
+    let login = lab.changed("wrong-login", |text| text.replace(&own, &other).replace(".lab/registry-password", ".lab/wrong-password"));
+    let absent = lab.changed("absent-image", |text| text.replace(&own, &nothing));
+    let before = containers("e1");
+    for (inventory, image, why) in [(&login, &other, "unauthorized"), (&absent, &nothing, "manifest unknown")] {
+        let run = lab.toots_with(inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(4);
+        assert!(run.stdout.contains(image.as_str()) && run.stdout.contains(why), "{}", run.stdout);
+        assert_eq!((&run.result()["changed"], &run.result()["hosts"]["e1"]["outcome"]), (&0.into(), &"failed".into()));
+    }
+    assert_eq!(containers("e1"), before);
 }
 
 /// The host's own docker-compose knows the containers, in both its implementations, and its file describes them: what it would make of the
