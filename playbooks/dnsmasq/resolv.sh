@@ -28,11 +28,12 @@ apply() {
   cat "$conf" > "$state/former.new" 2> /dev/null || : > "$state/former.new"
   chmod 644 "$state/former.new"
   mv "$state/former.new" "$state/former"
+  servers "$1"
   {
     echo "$mark"
     echo "nameserver $1"
     # Three are the most that a program reads.
-    awk -v own="$1" '$1 == "nameserver" && $2 != own && n++ < 2' "$state/former"
+    awk '$1 == "nameserver" && n++ < 2' "$state/servers"
     grep -E '^(search|domain|sortlist)[[:space:]]' "$state/former"
     awk '$1 == "options" { for (i = 2; i <= NF; i++) if ($i !~ /^(timeout|attempts):/) o = o " " $i } END { print "options" o " timeout:1 attempts:1" }' "$state/former"
   } > "$state/new"
@@ -41,11 +42,11 @@ apply() {
 }
 
 # servers ADDRESS: systemd-resolved asks whoever stands in a resolv.conf that is no link of its own, which is dnsmasq; so dnsmasq does not ask
-# it, in a circle, but the servers that it knows from the network.
+# it, in a circle, but the servers that it knows from the network. They stand behind dnsmasq in resolv.conf too: its stub fails with dnsmasq.
 servers() {
   from=$state/former
   if [ -r "$resolved" ] && grep -q '^nameserver 127\.0\.0\.5[34]$' "$from"; then from=$resolved; fi
-  now=$(awk -v own="$1" '$1 == "nameserver" && $2 != own && $2 !~ /^127\.0\.0\.5[34]$/' "$from")
+  now=$(awk -v own="$1" '$1 == "nameserver" && $2 != own' "$from")
   [ ! -f "$state/servers" ] || [ "$now" != "$(cat "$state/servers")" ] || return 0
   echo "$now" > "$state/servers.new" && chmod 644 "$state/servers.new" && mv "$state/servers.new" "$state/servers"
 }
