@@ -119,7 +119,9 @@ fn check(cx: &Context, ledger: &Ledger, planned: &Planned) -> Result<(), Stop> {
             let empty = || Failure { cause: Vec::new(), ..failure::words("preflight", "check the host", "", Vec::new()) };
             let failure = fatal.entry(finding.host).or_insert_with(empty);
             failure.cause.push(finding.why);
-            failure.hints.push(finding.hint);
+            if !failure.hints.contains(&finding.hint) {
+                failure.hints.push(finding.hint);
+            }
         } else {
             let text = format!("{} ({})", finding.why, finding.hint);
             cx.events.send(Event::Warning { host: Some(finding.host), text });
