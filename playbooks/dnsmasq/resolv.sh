@@ -22,34 +22,50 @@ write() {
   cat "$1" > "$conf"
 }
 
-apply() {
-  rm -f "$state/link"
+# remember: what somebody else has written, before ours takes its place.
+remember() {
+  rm -f "$state/link" "$state/asked"
   if [ -L "$conf" ]; then readlink "$conf" > "$state/link"; fi
   cat "$conf" > "$state/former.new" 2> /dev/null || : > "$state/former.new"
   chmod 644 "$state/former.new"
   mv "$state/former.new" "$state/former"
-  servers "$1"
+  # Those of its own configuration: as soon as ours is there, it counts those of ours among them.
+  known Global > "$state/global"
+}
+
+apply() {
   {
     echo "$mark"
     echo "nameserver $1"
     # Three are the most that a program reads.
-    awk '$1 == "nameserver" && n++ < 2' "$state/servers"
+    grep . "$state/servers" | head -n 2
     grep -E '^(search|domain|sortlist)[[:space:]]' "$state/former"
     awk '$1 == "options" { for (i = 2; i <= NF; i++) if ($i !~ /^(timeout|attempts):/) o = o " " $i } END { print "options" o " timeout:1 attempts:1" }' "$state/former"
   } > "$state/new"
-  write "$state/new"
+  if ! applied || ! cmp -s "$state/new" "$conf"; then write "$state/new"; fi
   rm -f "$state/new"
 }
 
-# servers ADDRESS: systemd-resolved asks whoever stands in a resolv.conf that is no link of its own, which is dnsmasq; so dnsmasq does not ask
-# it, in a circle, but the servers that it knows from the network. They stand behind dnsmasq in resolv.conf too: its stub fails with dnsmasq.
+# servers ADDRESS: whom dnsmasq asks, and programs after it. systemd-resolved asks whoever stands in a resolv.conf that is no link of its own,
+# which is dnsmasq; so dnsmasq does not ask it, in a circle, but the servers that it knows from the network. They stand behind dnsmasq in
+# resolv.conf too: its stub fails with dnsmasq.
 servers() {
   from=$state/former
-  if [ -r "$resolved" ] && grep -q '^nameserver 127\.0\.0\.5[34]$' "$from"; then from=$resolved; fi
-  now=$(awk -v own="$1" '$1 == "nameserver" && $2 != own' "$from")
+  if [ -r "$resolved" ] && grep -q '^nameserver 127\.0\.0\.5[34]$' "$from"; then
+    [ ! -e "$state/asked" ] || [ -n "$(find "$resolved" -newer "$state/asked")" ] || return 0
+    : > "$state/asked"
+    from=$state/known
+    { cat "$state/global" 2> /dev/null; known Link; } > "$from"
+    # One without resolvectl lists those that it read in ours as well.
+    grep -q . "$from" || from=$resolved
+  fi
+  now=$(awk -v own="$1" '$1 == "nameserver" && $2 != own && !seen[$2]++' "$from")
   [ ! -f "$state/servers" ] || [ "$now" != "$(cat "$state/servers")" ] || return 0
   echo "$now" > "$state/servers.new" && chmod 644 "$state/servers.new" && mv "$state/servers.new" "$state/servers"
 }
+
+# known KIND: of its lines "Global: ADDRESS…" or "Link 2 (eth0): ADDRESS#NAME…".
+known() { timeout 5 resolvectl dns 2> /dev/null | sed -n "s/^ *$1[^:]*: *//p" | tr -s ' ' '\n' | sed -n 's/#.*//; /./s/^/nameserver /p'; }
 
 restore() {
   if applied && [ -f "$state/former" ]; then
@@ -67,8 +83,9 @@ case "$1" in
   keep)
     trap 'exit 0' TERM INT
     while :; do
-      applied || apply "$2"
+      applied || remember
       servers "$2"
+      apply "$2"
       sleep 3 &
       wait $!
     done ;;

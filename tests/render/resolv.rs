@@ -24,7 +24,17 @@ impl Host {
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/dnsmasq/resolv.sh")).args(words);
         let at = |name: &str| self.folder.path().join(name);
         command.env("RESOLV_CONF", self.conf()).env("RESOLV_STATE", at("state")).env("RESOLVED_CONF", at("resolved.conf"));
+        command.env("PATH", format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap()));
         command
+    }
+
+    /// A program of the host in place of this machine's.
+    fn tool(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (path, new) = (self.folder.path().join(name), self.folder.path().join("new"));
+        std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(new, path).unwrap();
     }
 
     /// Whom dnsmasq asks.
@@ -121,15 +131,34 @@ fn a_link_comes_back_as_a_link() {
 fn systemd_resolved_is_not_asked_in_a_circle() {
     let host = Host::new();
     std::fs::write(host.conf(), "nameserver 127.0.0.53\noptions edns0 trust-ad\n").unwrap();
-    let resolved = host.folder.path().join("resolved.conf");
-    // It lists what it reads in our resolv.conf, too.
-    std::fs::write(&resolved, "nameserver 10.0.0.21\nnameserver 10.0.0.2\n").unwrap();
+    // It counts what it reads in our resolv.conf among its own.
+    let network = |server: &str, global: &str| {
+        host.tool("resolvectl", &format!("echo 'Global: {global}'; echo 'Link 2 (eth0): {server}#dns.example.org'"));
+        std::fs::write(host.folder.path().join("resolved.conf"), "nameserver 10.0.0.21\nnameserver 10.0.0.2\nnameserver 10.0.0.2\n")
+            .unwrap();
+    };
+    network("10.0.0.2", "10.0.0.3");
     let _kept = host.keep();
-    host.until(|text| ours(text) && text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.2\noptions"));
-    host.servers("nameserver 10.0.0.2\n");
+    host.until(|text| ours(text) && text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.2\noptions"));
+    host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.2\n");
     // The network has another server from now on.
-    std::fs::write(&resolved, "nameserver 10.0.0.21\nnameserver 10.0.0.9\n").unwrap();
-    host.servers("nameserver 10.0.0.9\n");
+    network("10.0.0.9", "10.0.0.21 10.0.0.3 10.0.0.2");
+    host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.9\n");
+    host.until(|text| text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.9\noptions"));
+}
+
+/// Then it is what it lists for others that says it.
+#[test]
+fn systemd_resolved_without_its_tool() {
+    let host = Host::new();
+    std::fs::write(host.conf(), "nameserver 127.0.0.53\n").unwrap();
+    host.tool("resolvectl", "exit 127");
+    let listed = |text: &str| std::fs::write(host.folder.path().join("resolved.conf"), text).unwrap();
+    listed("nameserver 10.0.0.2\n");
+    let _kept = host.keep();
+    host.servers("nameserver 10.0.0.2\n");
+    listed("nameserver 10.0.0.21\nnameserver 10.0.0.2\nnameserver 10.0.0.2\nnameserver 10.0.0.9\n");
+    host.servers("nameserver 10.0.0.2\nnameserver 10.0.0.9\n");
 }
 
 #[test]
