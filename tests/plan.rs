@@ -337,3 +337,20 @@ fn a_persistent_slave_mounts_its_storage_or_says_why_not() {
         desired.hosts.iter().find(|host| host.name == slave).unwrap().components.iter().find(|c| c.name.as_str() == "mesos-slave");
     assert!(slave_component.unwrap().container.command.contains(&"--attributes=type:data".to_owned()));
 }
+
+/// Its agent would end again and again, after everything else was changed.
+#[test]
+fn a_slave_with_data_keeps_its_kind() {
+    let slave: HostName = "10.0.0.4".parse().unwrap();
+    let mut observed = settled(&wanted("[hosts.\"10.0.0.4\"]\npersistent = true\n[nfs]\nexport = \"10.0.0.9:/store\"\n"));
+    let refusals = |observed: &Observed| -> Vec<String> {
+        plan::preflight(&wanted(""), observed, &Limits::default()).into_iter().filter(|r| r.fatal).map(|r| r.why).collect()
+    };
+    let said = refusals(&observed);
+    assert!(
+        said[0].starts_with("mesos-slave has data with --attributes=type:data and is to start with --attributes=type:normal: "),
+        "{said:?}"
+    );
+    observed.get_mut(&slave).unwrap().has_data.remove("/var/lib/toots/mesos-slave/meta");
+    assert_eq!(refusals(&observed), Vec::<String>::new(), "without its data it is a new agent");
+}

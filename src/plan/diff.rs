@@ -114,12 +114,8 @@ fn same(container: &ContainerStatus, spec: &ContainerSpec) -> bool {
 }
 
 fn replace_reason(component: &ComponentDesired, container: &ContainerStatus, status: &HostStatus) -> String {
-    let record = status.files.get(&record_path(component)).and_then(|file| file.content.as_deref());
-    let former: Option<ContainerSpec> = record
-        .and_then(|bytes| serde_json::from_slice(bytes).ok())
-        // The record may be newer than the container, when a run was cut off between the two.
-        .filter(|former: &ContainerSpec| container.labels.get(ContainerSpec::LABEL_SPEC) == Some(&former.hash().0));
-    match former {
+    // The record may be newer than the container, when a run was cut off between the two.
+    match recorded_spec(component, status).filter(|former| same(container, former)) {
         Some(former) => changed_fields(&former, &component.container),
         None => "its specification changed".into(),
     }
@@ -130,6 +126,11 @@ fn record(component: &ComponentDesired) -> FileSpec {
     let mut content = serde_json::to_vec_pretty(&component.container).unwrap_or_default();
     content.push(b'\n');
     FileSpec { path: record_path(component), mode: 0o600, uid: 0, gid: 0, content, secret: false, place: Place::Always }
+}
+
+/// The specification of the last container that was made.
+pub(super) fn recorded_spec(component: &ComponentDesired, status: &HostStatus) -> Option<ContainerSpec> {
+    serde_json::from_slice(status.files.get(&record_path(component))?.content.as_deref()?).ok()
 }
 
 fn record_path(component: &ComponentDesired) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::diff::recorded_spec;
 use super::types::Observed;
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::observe::{DockerStatus, Facts, HostStatus, Listener};
@@ -221,6 +222,13 @@ impl Checks<'_> {
         for component in &host.components {
             for requirement in &component.requires {
                 let image = &component.container.image;
+                if component.data_dir.as_ref().is_some_and(|dir| status.has_data.contains(dir))
+                    && let Some(former) = recorded_spec(component, status)
+                    && let Some((former, wanted)) = requirement.changed_argument(&former, &component.container)
+                {
+                    let why = format!("{} has data with {former} and is to start with {wanted}: {}", component.name, requirement.why);
+                    self.add(true, why, requirement.hint.as_str());
+                }
                 if requirement.cgroup.is_some_and(|version| version != status.facts.cgroup_version) {
                     let has = status.facts.cgroup_version;
                     let why = format!("{image} does not run on it: {} (the host has version {has})", requirement.why);

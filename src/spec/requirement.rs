@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ImageRef;
+use super::{ContainerSpec, ImageRef};
 
 /// A component's image needs this of its host; said by the playbook, checked before the first change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Requirement {
     /// The Engine must still speak this version of its API.
     #[serde(default)]
     pub engine_speaks: Option<String>,
+    /// With the data that it has, it cannot be started with another argument that begins so.
+    #[serde(default)]
+    pub same_argument: Option<String>,
     /// What does not work otherwise.
     pub why: String,
     /// The remedy.
@@ -37,6 +40,14 @@ impl Requirement {
         let limit = numbers(limit);
         let tag: Vec<u64> = numbers(image.tag()).into_iter().take(limit.len()).collect();
         !tag.is_empty() && tag <= limit
+    }
+
+    /// The former and the new argument, when they must be the same and are not.
+    #[must_use]
+    pub fn changed_argument<'a>(&self, former: &'a ContainerSpec, wanted: &'a ContainerSpec) -> Option<(&'a str, &'a str)> {
+        let begin = self.same_argument.as_deref()?;
+        let of = |spec: &'a ContainerSpec| spec.command.iter().map(String::as_str).find(|argument| argument.starts_with(begin));
+        of(former).zip(of(wanted)).filter(|(former, wanted)| former != wanted)
     }
 
     /// Whether an Engine that speaks nothing older than `min_api` is too new.
@@ -62,6 +73,7 @@ mod tests {
             unless_image: Some("standin".into()),
             cgroup: Some(1),
             engine_speaks: Some("1.24".into()),
+            same_argument: None,
             why: String::new(),
             hint: String::new(),
         };

@@ -89,6 +89,9 @@ pub fn of_its_own(lab: &Lab) {
     assert_eq!(lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
 
     let ordinary = with("ordinary", "", "");
+    let refused = lab.toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"]).expect(4);
+    assert!(refused.stdout.contains("is to start with --attributes=type:normal"), "{}", refused.stdout);
+    v1.on("sudo docker rm -f toots-mesos-slave && sudo rm -r /var/lib/toots/mesos-slave/meta");
     lab.toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
     assert!(!v1.run("findmnt /var/store").0, "unmounted");
     assert_eq!(v1.on(LINK), link, "the link is what it was");
