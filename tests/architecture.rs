@@ -27,8 +27,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// The rooms whose types a room meets in those that it may import: a plan holds what was desired and observed of an Engine, a step runs
 /// on a session. Named here one by one, so that a new one is seen.
-const THROUGH: &[(&str, &[&str])] =
-    &[("plan", &["docker"]), ("guard", &["transport"]), ("engine", &["desired", "observe", "docker", "transport"])];
+const THROUGH: &[(&str, &[&str])] = &[
+    ("plan", &["docker"]),
+    ("guard", &["transport"]),
+    ("engine", &["desired", "observe", "docker", "transport"]),
+];
 
 const ALL: &[&str] = &[
     "event",
@@ -78,7 +81,16 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 
 /// The code without comments (a doc may name any room); text in quotes stays, as no path is written in one.
 fn without_comments(text: &str) -> String {
-    text.lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|l| {
+            if l.trim_start().starts_with("//") {
+                ""
+            } else {
+                l
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Splits `a, b::{c, d}` at its outermost commas.
@@ -96,7 +108,10 @@ fn outer_commas(text: &str) -> Vec<&str> {
         }
     }
     out.push(&text[from..]);
-    out.into_iter().map(str::trim).filter(|p| !p.is_empty()).collect()
+    out.into_iter()
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .collect()
 }
 
 /// The inside of the group that begins right after this text's first brace.
@@ -139,27 +154,41 @@ fn items(path: &str) -> Vec<(String, String)> {
         None => vec![(room, String::new())],
         Some(rest) => match group(rest) {
             None => vec![(room, word(rest))],
-            Some(inner) => outer_commas(inner).into_iter().map(|p| (room.clone(), word(p))).collect(),
+            Some(inner) => outer_commas(inner)
+                .into_iter()
+                .map(|p| (room.clone(), word(p)))
+                .collect(),
         },
     }
 }
 
 fn allowed(room: &str) -> BTreeSet<&'static str> {
     let direct = MAY_IMPORT.iter().filter(|(r, _)| *r == room);
-    direct.chain(THROUGH.iter().filter(|(r, _)| *r == room)).flat_map(|(_, to)| to.iter().copied()).collect()
+    direct
+        .chain(THROUGH.iter().filter(|(r, _)| *r == room))
+        .flat_map(|(_, to)| to.iter().copied())
+        .collect()
 }
 
 fn offences(room: &str, code: &str) -> Vec<String> {
     let allowed = allowed(room);
     let fine = |to: &str, item: &str| {
-        to == room || allowed.contains(to) || (room != "spec" && (to == "spec" || (to == "event" && item == "escape")))
+        to == room
+            || allowed.contains(to)
+            || (room != "spec" && (to == "spec" || (to == "event" && item == "escape")))
     };
-    paths(code).into_iter().filter(|(to, item)| !fine(to, item)).map(|(to, item)| format!("{room} names crate::{to}::{item}")).collect()
+    paths(code)
+        .into_iter()
+        .filter(|(to, item)| !fine(to, item))
+        .map(|(to, item)| format!("{room} names crate::{to}::{item}"))
+        .collect()
 }
 
 fn names(code: &str, library: &str) -> bool {
     let path = format!("{library}::");
-    let used = code.match_indices(&path).any(|(i, _)| !code[..i].ends_with(|c: char| is_word(c) || c == ':'));
+    let used = code
+        .match_indices(&path)
+        .any(|(i, _)| !code[..i].ends_with(|c: char| is_word(c) || c == ':'));
     used || code.contains(&format!("use {library};"))
 }
 
@@ -168,14 +197,26 @@ fn rooms_import_only_what_they_may() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeSet::new();
     let mut bad = Vec::new();
-    for room in fs::read_dir(&src).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
+    for room in fs::read_dir(&src)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+    {
         let name = room.file_name().unwrap().to_str().unwrap().to_owned();
         for file in sources(&room) {
             let shown = file.strip_prefix(&src).unwrap().display().to_string();
             let text = without_comments(&fs::read_to_string(&file).unwrap());
-            bad.extend(offences(&name, &text).into_iter().map(|o| format!("{shown}: {o}")));
-            let foreign = OWNERS.iter().filter(|(lib, owners)| names(&text, lib) && !owners.contains(&name.as_str()));
-            bad.extend(foreign.map(|(lib, owners)| format!("{shown}: only {owners:?} may name {lib}")));
+            bad.extend(
+                offences(&name, &text)
+                    .into_iter()
+                    .map(|o| format!("{shown}: {o}")),
+            );
+            let foreign = OWNERS
+                .iter()
+                .filter(|(lib, owners)| names(&text, lib) && !owners.contains(&name.as_str()));
+            bad.extend(
+                foreign.map(|(lib, owners)| format!("{shown}: only {owners:?} may name {lib}")),
+            );
         }
         found.insert(name);
     }
@@ -197,16 +238,39 @@ fn the_table_goes_only_downwards() {
 #[test]
 fn the_scan_sees_every_form_of_an_import() {
     let bad = |room, code: &str| offences(room, &without_comments(code));
-    assert_eq!(bad("report", "use crate::event::Event;\nuse crate::spec::{HostName, Role};"), Vec::<String>::new());
-    assert_eq!(bad("report", "fn f() { crate::engine::run() }"), ["report names crate::engine::run"]);
     assert_eq!(
-        bad("plan", "use crate::{\n    spec::Role,\n    cli::{a, b},\n};"),
+        bad(
+            "report",
+            "use crate::event::Event;\nuse crate::spec::{HostName, Role};"
+        ),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        bad("report", "fn f() { crate::engine::run() }"),
+        ["report names crate::engine::run"]
+    );
+    assert_eq!(
+        bad(
+            "plan",
+            "use crate::{\n    spec::Role,\n    cli::{a, b},\n};"
+        ),
         ["plan names crate::cli::a", "plan names crate::cli::b"]
     );
-    assert_eq!(bad("probe", "use crate::event::escape;"), Vec::<String>::new());
-    assert_eq!(bad("probe", "use crate::event::{Event, escape};"), ["probe names crate::event::Event"]);
+    assert_eq!(
+        bad("probe", "use crate::event::escape;"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        bad("probe", "use crate::event::{Event, escape};"),
+        ["probe names crate::event::Event"]
+    );
     assert_eq!(bad("spec", "use crate::event::escape;").len(), 1);
-    assert_eq!(bad("spec", "/// as crate::engine::run does\nuse super::digest;"), Vec::<String>::new());
+    assert_eq!(
+        bad("spec", "/// as crate::engine::run does\nuse super::digest;"),
+        Vec::<String>::new()
+    );
     assert!(names("use toml::Value;", "toml") && names("let a = toml::from_str(b);", "toml"));
-    assert!(!names("use toml_edit::Item;", "toml") && !names("use crate::inventory::toml::x;", "toml"));
+    assert!(
+        !names("use toml_edit::Item;", "toml") && !names("use crate::inventory::toml::x;", "toml")
+    );
 }

@@ -17,7 +17,8 @@ use toots::spec::{HostName, Role, Secret};
 use toots::transport::fake::FakeSession;
 use toots::transport::{Dial, Session, TransportError};
 
-const INVENTORY: &str = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n";
+const INVENTORY: &str =
+    "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n";
 
 struct Fixed;
 
@@ -42,7 +43,10 @@ impl Dial for Played {
     async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
         match self.sessions.get(host) {
             Some(session) => Ok(Arc::clone(session) as Arc<dyn Session>),
-            None => Err(TransportError::Unreachable { address: host.to_string(), why: "no answer".into() }),
+            None => Err(TransportError::Unreachable {
+                address: host.to_string(),
+                why: "no answer".into(),
+            }),
         }
     }
 }
@@ -66,12 +70,22 @@ fn build(inventory: &Inventory, recorded: &Recorded) -> Desired {
 
 fn context(dial: Played, heard: &Arc<Heard>) -> Context {
     let inventory = inventory::parse(INVENTORY, "inventory.toml", Path::new(".")).unwrap();
-    let hosts: Vec<HostInfo> =
-        inventory.hosts.iter().map(|h| HostInfo { name: h.name.clone(), address: h.address, roles: h.roles.clone() }).collect();
+    let hosts: Vec<HostInfo> = inventory
+        .hosts
+        .iter()
+        .map(|h| HostInfo {
+            name: h.name.clone(),
+            address: h.address,
+            roles: h.roles.clone(),
+        })
+        .collect();
     Context {
         command: "cluster up".into(),
         cluster: inventory.cluster.clone(),
-        scope: hosts.iter().map(|host| host.name.clone()).collect::<BTreeSet<_>>(),
+        scope: hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect::<BTreeSet<_>>(),
         hosts,
         masters: inventory.with_role(Role::Master).count(),
         offline: build(&inventory, &Recorded::default()),
@@ -106,20 +120,32 @@ async fn below_a_majority_nothing_is_asked_of_anyone() {
     assert_eq!((result.exit_code, result.changed), (3, 0));
     assert_eq!(result.hosts[&host(2)].outcome, Outcome::Unreachable);
     for session in played {
-        assert!(session.commands().is_empty() && session.targets().is_empty() && session.unexpected().is_empty());
+        assert!(
+            session.commands().is_empty()
+                && session.targets().is_empty()
+                && session.unexpected().is_empty()
+        );
     }
     let events = heard.0.lock().unwrap();
     let said = events
         .iter()
         .any(|event| matches!(event, Event::Warning { text, .. } if text.contains("1 of 3 masters can be used, 2 are needed")));
     assert!(said, "{events:?}");
-    assert!(matches!(events.last(), Some(Event::Result(_))), "the result is the last event");
+    assert!(
+        matches!(events.last(), Some(Event::Result(_))),
+        "the result is the last event"
+    );
 }
 
 /// A host whose reading fails is named; what the reading sent is one script and questions to the Engine, nothing else.
 #[tokio::test]
 async fn a_reading_that_fails_changes_nothing() {
-    let session = |n: u8| (host(n), Arc::new(FakeSession::new(host(n)).on_command("sh -s", 1, "")));
+    let session = |n: u8| {
+        (
+            host(n),
+            Arc::new(FakeSession::new(host(n)).on_command("sh -s", 1, "")),
+        )
+    };
     let sessions: BTreeMap<_, _> = [session(1), session(2), session(3), session(4)].into();
     let played: Vec<_> = sessions.values().cloned().collect();
     let heard = Arc::new(Heard::default());

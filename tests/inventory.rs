@@ -18,7 +18,12 @@ const GOOD: &str = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\n";
 fn mistakes() -> Vec<(&'static str, String)> {
     let with = |rest: &str| format!("{GOOD}{rest}");
     let masters = |list: &str| format!("masters = [{list}]\n");
-    let quoted = |n: usize| (1..=n).map(|n| format!("\"10.0.0.{n}\"")).collect::<Vec<_>>().join(", ");
+    let quoted = |n: usize| {
+        (1..=n)
+            .map(|n| format!("\"10.0.0.{n}\""))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     vec![
         ("1 empty", String::new()),
         ("1 only comments", "# nothing\n\n".into()),
@@ -100,9 +105,11 @@ impl Draw for Masked {
 
 /// What `toots inventory check` would say.
 fn said(text: &str) -> Result<Inventory, String> {
-    let inventory = parse(text, "inventory.toml", Path::new("/etc")).map_err(|errors| errors.to_string())?;
+    let inventory =
+        parse(text, "inventory.toml", Path::new("/etc")).map_err(|errors| errors.to_string())?;
     let playbook = Playbook::load(None).unwrap();
-    desired::build(&inventory, &playbook, &Recorded::default(), &Masked).map_err(|error| error.to_string())?;
+    desired::build(&inventory, &playbook, &Recorded::default(), &Masked)
+        .map_err(|error| error.to_string())?;
     Ok(inventory)
 }
 
@@ -111,10 +118,19 @@ fn every_kind_of_mistake_has_its_message() {
     let mut all = String::new();
     for (kind, text) in mistakes() {
         let began = Instant::now();
-        let message = said(&text).err().unwrap_or_else(|| panic!("{kind} was accepted:\n{text}"));
-        assert!(began.elapsed() < Duration::from_secs(1), "{kind} took {:?}", began.elapsed());
+        let message = said(&text)
+            .err()
+            .unwrap_or_else(|| panic!("{kind} was accepted:\n{text}"));
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{kind} took {:?}",
+            began.elapsed()
+        );
         assert!(!message.contains("hunter2"), "{message}");
-        assert!(message.chars().all(|c| c == '\n' || !c.is_control()), "{kind}: {message:?}");
+        assert!(
+            message.chars().all(|c| c == '\n' || !c.is_control()),
+            "{kind}: {message:?}"
+        );
         let _ = writeln!(all, "--- {kind}\n{message}\n");
     }
     insta::assert_snapshot!("inventory_mistakes", all);
@@ -123,10 +139,15 @@ fn every_kind_of_mistake_has_its_message() {
 #[test]
 fn each_problem_has_a_place_and_a_suggestion() {
     for (kind, text) in mistakes() {
-        let Err(errors) = parse(&text, "x", Path::new(".")) else { continue };
+        let Err(errors) = parse(&text, "x", Path::new(".")) else {
+            continue;
+        };
         for problem in &errors.problems {
             assert!(problem.at.is_some(), "{kind}: {problem:?}");
-            assert!(problem.help.is_some() || kind == "14 nesting", "{kind}: {problem:?}");
+            assert!(
+                problem.help.is_some() || kind == "14 nesting",
+                "{kind}: {problem:?}"
+            );
         }
     }
 }
@@ -143,23 +164,38 @@ fn files_that_are_no_inventory_are_refused_at_once() {
     let fifo = folder.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
     let huge = file("huge", b"", 0o600);
-    std::fs::OpenOptions::new().write(true).open(&huge).unwrap().set_len(100 * 1024 * 1024).unwrap();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&huge)
+        .unwrap()
+        .set_len(100 * 1024 * 1024)
+        .unwrap();
     let cases = [
         ("2 not UTF-8", file("latin", b"# gr\xfcn\n", 0o600)),
-        ("2 not UTF-8 further down", file("latin2", b"masters = []\nx = \"\xff\"\n", 0o600)),
+        (
+            "2 not UTF-8 further down",
+            file("latin2", b"masters = []\nx = \"\xff\"\n", 0o600),
+        ),
         ("12 a hundred megabytes", huge),
         ("20 a fifo", fifo),
         ("20 an endless device", "/dev/zero".into()),
         ("20 a folder", folder.path().to_owned()),
         ("20 nothing", folder.path().join("nothing")),
-        ("20 everyone may write it", file("open", GOOD.as_bytes(), 0o666)),
+        (
+            "20 everyone may write it",
+            file("open", GOOD.as_bytes(), 0o666),
+        ),
     ];
     let mut all = String::new();
     for (kind, path) in cases {
         let began = Instant::now();
         let message = load(&path).unwrap_err().to_string();
         assert!(began.elapsed() < Duration::from_secs(1), "{kind}");
-        let _ = writeln!(all, "--- {kind}\n{}\n", message.replace(folder.path().to_str().unwrap(), "DIR"));
+        let _ = writeln!(
+            all,
+            "--- {kind}\n{}\n",
+            message.replace(folder.path().to_str().unwrap(), "DIR")
+        );
     }
     insta::assert_snapshot!("inventory_files", all);
 }
@@ -174,37 +210,94 @@ fn a_mark_and_carriage_returns_of_other_editors_are_taken() {
 
 #[test]
 fn five_thousand_hosts_are_read_in_time() {
-    let slaves: String = (0..4997).map(|n| format!("\"10.{}.{}.{}\", ", 1 + n / 60_000, n / 250 % 250, n % 250)).collect();
+    let slaves: String = (0..4997)
+        .map(|n| format!("\"10.{}.{}.{}\", ", 1 + n / 60_000, n / 250 % 250, n % 250))
+        .collect();
     let began = Instant::now();
     let inventory = parse(&format!("{GOOD}slaves = [{slaves}]\n"), "x", Path::new(".")).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert_eq!((inventory.hosts.len(), inventory.with_role(Role::Slave).count()), (5000, 4997));
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (
+            inventory.hosts.len(),
+            inventory.with_role(Role::Slave).count()
+        ),
+        (5000, 4997)
+    );
 }
 
 #[test]
 fn the_example_is_good_and_names_every_key() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/inventory.toml.example")).unwrap();
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/inventory.toml.example"
+    ))
+    .unwrap();
     said(&text).unwrap_or_else(|message| panic!("{message}"));
     // With every commented key put in force it must be good too, so that none of them is stale.
-    let all: String = text.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).flat_map(|line| [line, "\n"]).collect();
+    let all: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     let inventory = said(&all).unwrap_or_else(|message| panic!("{message}\n{all}"));
     let playbook = Playbook::load(None).unwrap();
-    for switch in playbook.components.values().flat_map(|component| component.on.options.keys()) {
-        assert!(inventory.switches.contains(switch), "[components] of the example does not show {switch}");
+    for switch in playbook
+        .components
+        .values()
+        .flat_map(|component| component.on.options.keys())
+    {
+        assert!(
+            inventory.switches.contains(switch),
+            "[components] of the example does not show {switch}"
+        );
     }
     for component in playbook.components.values() {
         for name in component.params.keys() {
-            let shown = inventory.params.get(component.name.as_str()).is_some_and(|params| params.contains_key(name));
-            assert!(shown, "the example does not show {name} of [params.{}]", component.name);
+            let shown = inventory
+                .params
+                .get(component.name.as_str())
+                .is_some_and(|params| params.contains_key(name));
+            assert!(
+                shown,
+                "the example does not show {name} of [params.{}]",
+                component.name
+            );
         }
     }
     // The keys are those of the schema: a misspelt one in each table is answered with all of them.
-    for table in ["network", "ssh", "docker", "registry", "nfs", "openvpn", "consul", "timeouts", "hosts.\"10.0.0.1\""] {
-        let message = parse(&format!("{GOOD}[{table}]\nqqqq = 1\n"), "x", Path::new(".")).unwrap_err().to_string();
-        let known = message.split("known here: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_else(|| panic!("{message}"));
+    for table in [
+        "network",
+        "ssh",
+        "docker",
+        "registry",
+        "nfs",
+        "openvpn",
+        "consul",
+        "timeouts",
+        "hosts.\"10.0.0.1\"",
+    ] {
+        let message = parse(&format!("{GOOD}[{table}]\nqqqq = 1\n"), "x", Path::new("."))
+            .unwrap_err()
+            .to_string();
+        let known = message
+            .split("known here: ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or_else(|| panic!("{message}"));
         for key in known.split(", ") {
-            let there = text.lines().any(|line| line.trim_start_matches("#= ").split_once(" = ").is_some_and(|(name, _)| name == key));
-            assert!(there || key == "password_env", "{key} of [{table}] is not in the example");
+            let there = text.lines().any(|line| {
+                line.trim_start_matches("#= ")
+                    .split_once(" = ")
+                    .is_some_and(|(name, _)| name == key)
+            });
+            assert!(
+                there || key == "password_env",
+                "{key} of [{table}] is not in the example"
+            );
         }
     }
 }
@@ -241,8 +334,16 @@ proptest! {
 fn what_a_host_opens_to_the_world_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inventory.toml");
-    std::fs::write(&path, format!("{GOOD}\n[hosts.\"10.0.0.2\"]\nlisten_ip = \"0.0.0.0\"\n")).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_toots")).args(["inventory", "check", "-i"]).arg(&path).output().unwrap();
+    std::fs::write(
+        &path,
+        format!("{GOOD}\n[hosts.\"10.0.0.2\"]\nlisten_ip = \"0.0.0.0\"\n"),
+    )
+    .unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_toots"))
+        .args(["inventory", "check", "-i"])
+        .arg(&path)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let lines: Vec<&str> = said.lines().collect();
@@ -255,5 +356,8 @@ fn what_a_host_opens_to_the_world_is_said() {
     ] {
         assert!(lines[0].contains(part), "{part}: {said}");
     }
-    assert!(!said.contains("8301") && !said.contains("2182"), "what is bound to one address all the same: {said}");
+    assert!(
+        !said.contains("8301") && !said.contains("2182"),
+        "what is bound to one address all the same: {said}"
+    );
 }

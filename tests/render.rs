@@ -32,15 +32,29 @@ impl Draw for Fixed {
 }
 
 fn build(text: &str, recorded: &Recorded) -> Desired {
-    let inventory = parse(text, "inventory.toml", Path::new("/etc")).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-    desired::build(&inventory, &Playbook::load(None).unwrap(), recorded, &Fixed(Secret::MASK)).unwrap_or_else(|error| panic!("{error}"))
+    let inventory = parse(text, "inventory.toml", Path::new("/etc"))
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    desired::build(
+        &inventory,
+        &Playbook::load(None).unwrap(),
+        recorded,
+        &Fixed(Secret::MASK),
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Every switch on, so that every component is somewhere.
 fn everything() -> String {
-    let switches: BTreeSet<String> =
-        Playbook::load(None).unwrap().components.values().flat_map(|component| component.on.options.keys().cloned()).collect();
-    let on: String = switches.iter().map(|switch| format!("{switch} = true\n")).collect();
+    let switches: BTreeSet<String> = Playbook::load(None)
+        .unwrap()
+        .components
+        .values()
+        .flat_map(|component| component.on.options.keys().cloned())
+        .collect();
+    let on: String = switches
+        .iter()
+        .map(|switch| format!("{switch} = true\n"))
+        .collect();
     format!(
         "cluster = \"prod\"\nmasters = [\"m1\", \"m2\", \"10.0.0.13\"]\nslaves = [\"10.0.0.13\", \"s1\"]\nedges = [\"e1\", \"e2\"]\n\
          [hosts]\nm1 = {{ address = \"10.0.0.11\" }}\nm2 = {{ address = \"10.0.0.12\" }}\ns1 = {{ address = \"10.0.0.21\", persistent = true }}\n\
@@ -50,17 +64,29 @@ fn everything() -> String {
 }
 
 fn files(host: &HostDesired) -> impl Iterator<Item = &toots::spec::FileSpec> {
-    host.files.iter().chain(host.components.iter().flat_map(|component| &component.files))
+    host.files.iter().chain(
+        host.components
+            .iter()
+            .flat_map(|component| &component.files),
+    )
 }
 
 /// A host as text: what it runs, and every file.
 fn tree(host: &HostDesired) -> String {
     let mut out = String::new();
     for file in files(host) {
-        let _ = writeln!(out, "=== {} {:04o} {}:{}", file.path, file.mode, file.uid, file.gid);
+        let _ = writeln!(
+            out,
+            "=== {} {:04o} {}:{}",
+            file.path, file.mode, file.uid, file.gid
+        );
         // The balancer's template and script have tests of their own beside them; here only that they are there.
         match file.content.len() > 3000 {
-            true => drop(writeln!(out, "({} lines)", String::from_utf8_lossy(&file.content).lines().count())),
+            true => drop(writeln!(
+                out,
+                "({} lines)",
+                String::from_utf8_lossy(&file.content).lines().count()
+            )),
             false => out.push_str(&String::from_utf8_lossy(&file.content)),
         }
     }
@@ -85,18 +111,31 @@ fn tree(host: &HostDesired) -> String {
 #[test]
 fn every_component_renders_and_is_checked_by_its_own_rules() {
     let desired = build(&everything(), &Recorded::default());
-    let placed: BTreeSet<&str> = desired.hosts.iter().flat_map(|host| &host.components).map(|component| component.name.as_str()).collect();
+    let placed: BTreeSet<&str> = desired
+        .hosts
+        .iter()
+        .flat_map(|host| &host.components)
+        .map(|component| component.name.as_str())
+        .collect();
     let playbook = Playbook::load(None).unwrap();
     for (name, component) in &playbook.components {
         assert!(placed.contains(name.as_str()), "{name} is nowhere");
-        assert!(component.gate.is_some() || !component.probes.is_empty(), "nothing proves {name}");
-        for key in component.files.iter().map(|file| format!("{name}/{}", file.template)) {
+        assert!(
+            component.gate.is_some() || !component.probes.is_empty(),
+            "nothing proves {name}"
+        );
+        for key in component
+            .files
+            .iter()
+            .map(|file| format!("{name}/{}", file.template))
+        {
             assert!(playbook.templates.contains_key(&key), "{key} is not there");
         }
     }
     for host in &desired.hosts {
         for component in &host.components {
-            check(host, component).unwrap_or_else(|why| panic!("{} of {}: {why}", component.name, host.name));
+            check(host, component)
+                .unwrap_or_else(|why| panic!("{} of {}: {why}", component.name, host.name));
         }
     }
 }
@@ -108,7 +147,11 @@ fn no_two_components_of_a_host_want_one_port() {
         for component in &host.components {
             for (port, protocol, _) in &component.ports {
                 let other = taken.insert((*port, protocol), component.name.as_str());
-                assert_eq!(other, None, "{protocol} port {port} of {} on {}", component.name, host.name);
+                assert_eq!(
+                    other, None,
+                    "{protocol} port {port} of {} on {}",
+                    component.name, host.name
+                );
             }
         }
     }
@@ -120,14 +163,26 @@ fn the_six_install_modes() {
     let modes = [
         ("master", "slaves = [\"10.0.0.21\"]\n", "10.0.0.11"),
         ("master_slave", "slaves = [\"10.0.0.11\"]\n", "10.0.0.11"),
-        ("master_slave_edge", "slaves = [\"10.0.0.11\"]\nedges = [\"10.0.0.11\"]\n", "10.0.0.11"),
+        (
+            "master_slave_edge",
+            "slaves = [\"10.0.0.11\"]\nedges = [\"10.0.0.11\"]\n",
+            "10.0.0.11",
+        ),
         ("slave", "slaves = [\"10.0.0.21\"]\n", "10.0.0.21"),
         ("edge", "edges = [\"10.0.0.31\"]\n", "10.0.0.31"),
-        ("slave_edge", "slaves = [\"10.0.0.21\"]\nedges = [\"10.0.0.21\"]\n", "10.0.0.21"),
+        (
+            "slave_edge",
+            "slaves = [\"10.0.0.21\"]\nedges = [\"10.0.0.21\"]\n",
+            "10.0.0.21",
+        ),
     ];
     for (mode, lists, host) in modes {
         let desired = build(&format!("{base}{lists}"), &Recorded::default());
-        let host = desired.hosts.iter().find(|known| known.name.as_str() == host).unwrap();
+        let host = desired
+            .hosts
+            .iter()
+            .find(|known| known.name.as_str() == host)
+            .unwrap();
         insta::assert_snapshot!(format!("render_{mode}"), tree(host));
     }
 }
@@ -144,8 +199,17 @@ fn optional_components_are_snapshots_too() {
         .collect();
     let mut out = String::new();
     for host in &desired.hosts {
-        let kept = host.components.iter().filter(|component| optional.contains(component.name.as_str())).cloned().collect();
-        let only = HostDesired { components: kept, files: Vec::new(), ..host.clone() };
+        let kept = host
+            .components
+            .iter()
+            .filter(|component| optional.contains(component.name.as_str()))
+            .cloned()
+            .collect();
+        let only = HostDesired {
+            components: kept,
+            files: Vec::new(),
+            ..host.clone()
+        };
         let _ = writeln!(out, "##### {}\n{}", host.name, tree(&only));
     }
     insta::assert_snapshot!("render_optional", out);
@@ -154,33 +218,88 @@ fn optional_components_are_snapshots_too() {
 /// Member numbers are identities: they stay whatever happens to the list, and a new master never gets one that a recorded host has.
 #[test]
 fn member_numbers_never_follow_the_list() {
-    let lists = ["\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"", "\"10.0.0.3\", \"10.0.0.9\", \"10.0.0.1\""];
+    let lists = [
+        "\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"",
+        "\"10.0.0.3\", \"10.0.0.9\", \"10.0.0.1\"",
+    ];
     let first = build(&format!("masters = [{}]\n", lists[0]), &Recorded::default());
-    let nodes: BTreeMap<HostName, NodeRecord> = first.hosts.iter().map(|host| (host.name.clone(), host.node.clone())).collect();
-    assert_eq!(nodes.values().filter_map(|node| node.member).collect::<Vec<_>>(), [1, 2, 3]);
-    let recorded = Recorded { nodes, ..Recorded::default() };
+    let nodes: BTreeMap<HostName, NodeRecord> = first
+        .hosts
+        .iter()
+        .map(|host| (host.name.clone(), host.node.clone()))
+        .collect();
+    assert_eq!(
+        nodes
+            .values()
+            .filter_map(|node| node.member)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    let recorded = Recorded {
+        nodes,
+        ..Recorded::default()
+    };
     let second = build(&format!("masters = [{}]\n", lists[1]), &recorded);
-    let members: BTreeMap<&str, Option<u8>> = second.hosts.iter().map(|host| (host.name.as_str(), host.node.member)).collect();
-    assert_eq!(members, BTreeMap::from([("10.0.0.1", Some(1)), ("10.0.0.3", Some(3)), ("10.0.0.9", Some(4))]));
+    let members: BTreeMap<&str, Option<u8>> = second
+        .hosts
+        .iter()
+        .map(|host| (host.name.as_str(), host.node.member))
+        .collect();
+    assert_eq!(
+        members,
+        BTreeMap::from([
+            ("10.0.0.1", Some(1)),
+            ("10.0.0.3", Some(3)),
+            ("10.0.0.9", Some(4))
+        ])
+    );
     assert_eq!(second.cluster_id, first.cluster_id);
     // The list of servers is the same text on every member, so that no two of them can disagree.
     let servers = |host: &HostDesired| {
-        let cfg = files(host).find(|file| file.path.ends_with("zoo.cfg")).unwrap();
-        let lines: Vec<String> =
-            String::from_utf8_lossy(&cfg.content).lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
+        let cfg = files(host)
+            .find(|file| file.path.ends_with("zoo.cfg"))
+            .unwrap();
+        let lines: Vec<String> = String::from_utf8_lossy(&cfg.content)
+            .lines()
+            .filter(|line| line.starts_with("server."))
+            .map(str::to_owned)
+            .collect();
         lines
     };
-    assert!(second.hosts.iter().all(|host| servers(host) == servers(&second.hosts[0])));
+    assert!(
+        second
+            .hosts
+            .iter()
+            .all(|host| servers(host) == servers(&second.hosts[0]))
+    );
 }
 
 #[test]
 fn quorum_is_the_majority_of_the_configured_masters() {
     for (n, quorum) in [(3, 2), (5, 3), (7, 4)] {
         let masters: Vec<String> = (1..=n).map(|n| format!("\"10.0.0.{n}\"")).collect();
-        for host in build(&format!("masters = [{}]\n", masters.join(", ")), &Recorded::default()).hosts {
-            let mesos = host.components.iter().find(|component| component.name.as_str() == "mesos-master").unwrap();
-            assert!(mesos.container.command.contains(&format!("--quorum={quorum}")), "{:?}", mesos.container.command);
-            let consul = files(&host).find(|file| file.path.ends_with("consul.json")).unwrap();
+        for host in build(
+            &format!("masters = [{}]\n", masters.join(", ")),
+            &Recorded::default(),
+        )
+        .hosts
+        {
+            let mesos = host
+                .components
+                .iter()
+                .find(|component| component.name.as_str() == "mesos-master")
+                .unwrap();
+            assert!(
+                mesos
+                    .container
+                    .command
+                    .contains(&format!("--quorum={quorum}")),
+                "{:?}",
+                mesos.container.command
+            );
+            let consul = files(&host)
+                .find(|file| file.path.ends_with("consul.json"))
+                .unwrap();
             assert_eq!(parsed(consul).unwrap()["bootstrap_expect"], n);
         }
     }
@@ -190,22 +309,46 @@ fn quorum_is_the_majority_of_the_configured_masters() {
 fn secrets_are_only_in_files_that_their_owner_alone_reads() {
     const CANARY: &str = "drawn-canary";
     let inventory = parse(&everything(), "x", Path::new(".")).unwrap();
-    let desired = desired::build(&inventory, &Playbook::load(None).unwrap(), &Recorded::default(), &Fixed(CANARY)).unwrap();
+    let desired = desired::build(
+        &inventory,
+        &Playbook::load(None).unwrap(),
+        &Recorded::default(),
+        &Fixed(CANARY),
+    )
+    .unwrap();
     let secrets: BTreeSet<&str> = desired.secrets.values().map(Secret::expose).collect();
-    assert_eq!(secrets.len(), desired.secrets.len(), "each name has its own secret");
+    assert_eq!(
+        secrets.len(),
+        desired.secrets.len(),
+        "each name has its own secret"
+    );
     assert!(!secrets.is_empty());
     for host in &desired.hosts {
         for file in files(host) {
             let text = String::from_utf8_lossy(&file.content);
             if secrets.iter().any(|secret| text.contains(*secret)) {
-                assert!(file.secret && file.mode & 0o077 == 0, "{} {:o}", file.path, file.mode);
+                assert!(
+                    file.secret && file.mode & 0o077 == 0,
+                    "{} {:o}",
+                    file.path,
+                    file.mode
+                );
             }
             let for_masters = file.path.starts_with("/etc/toots/secrets/");
-            assert!(!for_masters || host.roles.contains(&Role::Master), "{} on {}", file.path, host.name);
+            assert!(
+                !for_masters || host.roles.contains(&Role::Master),
+                "{} on {}",
+                file.path,
+                host.name
+            );
         }
         for component in &host.components {
             let spec = serde_json::to_string(&component.container).unwrap();
-            assert!(!secrets.iter().any(|secret| spec.contains(*secret)), "{}", component.name);
+            assert!(
+                !secrets.iter().any(|secret| spec.contains(*secret)),
+                "{}",
+                component.name
+            );
         }
     }
     let shown = format!("{desired:?}");
@@ -218,21 +361,54 @@ fn programs_accept_their_files() {
     let inventory = parse(&everything(), "x", Path::new(".")).unwrap();
     // A key of the length that Consul wants.
     let draw = Fixed("any");
-    let desired = desired::build(&inventory, &Playbook::load(None).unwrap(), &Recorded::default(), &draw).unwrap();
+    let desired = desired::build(
+        &inventory,
+        &Playbook::load(None).unwrap(),
+        &Recorded::default(),
+        &draw,
+    )
+    .unwrap();
     let programs: [(&str, &str, &[&str]); 3] = [
         ("dnsmasq.conf", "dnsmasq", &["--test", "-C"]),
-        ("keepalived.conf", "keepalived", &["--config-test", "--use-file"]),
-        ("consul.json", "consul", &["validate", "-config-format=json"]),
+        (
+            "keepalived.conf",
+            "keepalived",
+            &["--config-test", "--use-file"],
+        ),
+        (
+            "consul.json",
+            "consul",
+            &["validate", "-config-format=json"],
+        ),
     ];
     // keepalived wants an interface that this machine has, and not the loopback.
-    let interfaces = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let nic = interfaces.filter(|name| name != "lo" && Path::new("/sys/class/net").join(name).join("address").exists()).min();
+    let interfaces = std::fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let nic = interfaces
+        .filter(|name| {
+            name != "lo"
+                && Path::new("/sys/class/net")
+                    .join(name)
+                    .join("address")
+                    .exists()
+        })
+        .min();
     for (name, program, arguments) in programs {
-        let Some(nic) = nic.clone().or_else(|| (program != "keepalived").then(|| "eth0".to_owned())) else {
-            println!("skipped: {name} is not tried: this machine has no interface but the loopback");
+        let Some(nic) = nic
+            .clone()
+            .or_else(|| (program != "keepalived").then(|| "eth0".to_owned()))
+        else {
+            println!(
+                "skipped: {name} is not tried: this machine has no interface but the loopback"
+            );
             continue;
         };
-        if std::process::Command::new(program).arg("--version").output().is_err() {
+        if std::process::Command::new(program)
+            .arg("--version")
+            .output()
+            .is_err()
+        {
             println!("skipped: {name} is not tried: no {program} here");
             continue;
         }
@@ -240,8 +416,9 @@ fn programs_accept_their_files() {
             for file in files(host).filter(|file| file.path.ends_with(name)) {
                 let folder = tempfile::tempdir().unwrap();
                 // Scripts that a file names must exist, root's alone; interfaces must be this machine's.
-                let text =
-                    String::from_utf8_lossy(&file.content).replace("/etc/toots-keepalived/check.sh", "/bin/true").replace("eth0", &nic);
+                let text = String::from_utf8_lossy(&file.content)
+                    .replace("/etc/toots-keepalived/check.sh", "/bin/true")
+                    .replace("eth0", &nic);
                 let path = folder.path().join(name);
                 std::fs::write(&path, text).unwrap();
                 // The image's entrypoint names Consul's data directory.
@@ -253,8 +430,17 @@ fn programs_accept_their_files() {
                     .args((program == "consul").then_some(&more))
                     .output()
                     .unwrap();
-                let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-                assert!(out.status.success(), "{} of {}: {said}", file.path, host.name);
+                let said = format!(
+                    "{}{}",
+                    String::from_utf8_lossy(&out.stdout),
+                    String::from_utf8_lossy(&out.stderr)
+                );
+                assert!(
+                    out.status.success(),
+                    "{} of {}: {said}",
+                    file.path,
+                    host.name
+                );
             }
         }
     }
@@ -265,9 +451,17 @@ fn programs_accept_their_files() {
 fn building_is_a_function() {
     let text = everything();
     let hashes = |desired: &Desired| -> Vec<String> {
-        desired.hosts.iter().flat_map(|host| &host.components).map(|component| component.container.hash().0).collect()
+        desired
+            .hosts
+            .iter()
+            .flat_map(|host| &host.components)
+            .map(|component| component.container.hash().0)
+            .collect()
     };
-    assert_eq!(hashes(&build(&text, &Recorded::default())), hashes(&build(&text, &Recorded::default())));
+    assert_eq!(
+        hashes(&build(&text, &Recorded::default())),
+        hashes(&build(&text, &Recorded::default()))
+    );
 }
 
 fn hostile() -> impl Strategy<Value = String> {

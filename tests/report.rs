@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use toots::event::{Event, Outcome};
 use toots::report::{
-    Mode, Options, Plain, PlanChange, PlanHostView, Screen, ServiceView, ViewState, ending, json_line, permanent, plan_text, render,
-    reporter_to, status_json, status_table,
+    Mode, Options, Plain, PlanChange, PlanHostView, Screen, ServiceView, ViewState, ending,
+    json_line, permanent, plan_text, render, reporter_to, status_json, status_table,
 };
 use toots::spec::Role;
 
@@ -18,15 +18,36 @@ mod any;
 mod events;
 
 use any::{any_event, any_row, any_text};
-use events::{failed, five, gate_failed, host, ms, result, run, started, state_at, status, summary, two_hundred};
+use events::{
+    failed, five, gate_failed, host, ms, result, run, started, state_at, status, summary,
+    two_hundred,
+};
 
 #[test]
 fn live_view_at_several_sizes() {
     let events = run();
     let mut shown = String::new();
-    let sizes = [(80, 24), (120, 24), (100, 24), (60, 24), (40, 24), (20, 24), (80, 4), (80, 24)];
-    for ((width, height), until) in sizes.into_iter().zip([5, 2_000, 2_700, 2_700, 2_700, 2_700, 2_700, 41_300]) {
-        let view = render(&state_at(&events, until), width, height, ms(until + 400), false);
+    let sizes = [
+        (80, 24),
+        (120, 24),
+        (100, 24),
+        (60, 24),
+        (40, 24),
+        (20, 24),
+        (80, 4),
+        (80, 24),
+    ];
+    for ((width, height), until) in sizes
+        .into_iter()
+        .zip([5, 2_000, 2_700, 2_700, 2_700, 2_700, 2_700, 41_300])
+    {
+        let view = render(
+            &state_at(&events, until),
+            width,
+            height,
+            ms(until + 400),
+            false,
+        );
         shown += &format!("=== {width}x{height} at {until} ms\n{view}\n");
     }
     insta::assert_snapshot!("live", shown);
@@ -47,12 +68,18 @@ fn live_view_in_colour_is_the_same_text() {
     let state = state_at(&run(), 2_700);
     let coloured = render(&state, 100, 24, ms(3_000), true);
     assert!(coloured.contains("\x1b["));
-    assert_eq!(without_colour(&coloured), render(&state, 100, 24, ms(3_000), false));
+    assert_eq!(
+        without_colour(&coloured),
+        render(&state, 100, 24, ms(3_000), false)
+    );
 }
 
 #[test]
 fn lines_that_stay_above_the_live_view() {
-    let lines: Vec<_> = run().iter().flat_map(|(_, e)| permanent(e, 72, false)).collect();
+    let lines: Vec<_> = run()
+        .iter()
+        .flat_map(|(_, e)| permanent(e, 72, false))
+        .collect();
     insta::assert_snapshot!("live_permanent", lines.join("\n"));
 }
 
@@ -75,14 +102,27 @@ fn plain_lines_with_heartbeats() {
 fn a_silent_step_of_many_hosts_is_one_line() {
     let mut state = two_hundred();
     let mut plain = Plain::default();
-    assert_eq!(plain.lines(&events::phase("images"), &state, ms(3_000)).len(), 1);
+    assert_eq!(
+        plain
+            .lines(&events::phase("images"), &state, ms(3_000))
+            .len(),
+        1
+    );
     assert_eq!(plain.heartbeat(&state, ms(12_900)), Vec::<String>::new());
     let said = plain.heartbeat(&state, ms(13_000));
-    assert_eq!(said, ["[    13.0s] dc1: still on s2, s3, s4, s10 and 71 more: pull image mesos-slave:1.11 (10 s)"]);
+    assert_eq!(
+        said,
+        [
+            "[    13.0s] dc1: still on s2, s3, s4, s10 and 71 more: pull image mesos-slave:1.11 (10 s)"
+        ]
+    );
     assert_eq!(plain.heartbeat(&state, ms(22_900)), Vec::<String>::new());
     assert_eq!(plain.heartbeat(&state, ms(23_000)).len(), 1);
     let ends: Vec<_> = state.hosts.iter().map(|h| h.name.to_string()).collect();
-    let ends: Vec<_> = ends.iter().map(|n| (n.as_str(), Outcome::Changed, 2)).collect();
+    let ends: Vec<_> = ends
+        .iter()
+        .map(|n| (n.as_str(), Outcome::Changed, 2))
+        .collect();
     state.apply(&result(0, &ends), ms(24_000));
     assert_eq!(plain.heartbeat(&state, ms(60_000)), Vec::<String>::new());
 }
@@ -95,7 +135,10 @@ fn a_phase_without_steps_is_not_silent() {
         plain.lines(event, &state, ms(*at));
     }
     assert_eq!(plain.heartbeat(&state, ms(10_099)), Vec::<String>::new());
-    assert_eq!(plain.heartbeat(&state, ms(10_100)), ["[    10.1s] dc1: still: connect (10 s)"]);
+    assert_eq!(
+        plain.heartbeat(&state, ms(10_100)),
+        ["[    10.1s] dc1: still: connect (10 s)"]
+    );
     assert_eq!(plain.heartbeat(&state, ms(20_000)), Vec::<String>::new());
 }
 
@@ -103,7 +146,10 @@ fn a_phase_without_steps_is_not_silent() {
 fn json_lines() {
     let at: jiff::Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
     let stamp = |after: u64| at + jiff::SignedDuration::from_millis(i64::try_from(after).unwrap());
-    let lines: Vec<_> = run().iter().map(|(after, e)| json_line(e, stamp(*after))).collect();
+    let lines: Vec<_> = run()
+        .iter()
+        .map(|(after, e)| json_line(e, stamp(*after)))
+        .collect();
     insta::assert_snapshot!("json", lines.join("\n"));
     for line in &lines {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -119,18 +165,29 @@ fn json_lines() {
 #[test]
 fn every_event_is_read_back_from_its_json() {
     for (_, event) in run() {
-        let mut value: serde_json::Value = serde_json::from_str(&json_line(&event, jiff::Timestamp::UNIX_EPOCH)).unwrap();
-        value.as_object_mut().unwrap().retain(|k, _| k != "v" && k != "ts");
+        let mut value: serde_json::Value =
+            serde_json::from_str(&json_line(&event, jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        value
+            .as_object_mut()
+            .unwrap()
+            .retain(|k, _| k != "v" && k != "ts");
         assert_eq!(serde_json::from_value::<Event>(value).unwrap(), event);
     }
 }
 
 #[test]
 fn ending_of_a_good_run() {
-    let events = [(0, five()), (41_000, summary(true)), (41_000, result(0, &[("m1", Outcome::Changed, 3)]))];
+    let events = [
+        (0, five()),
+        (41_000, summary(true)),
+        (41_000, result(0, &[("m1", Outcome::Changed, 3)])),
+    ];
     let mut shown = String::new();
     for width in [160, 80, 40, 20] {
-        shown += &format!("=== {width}\n{}", ending(&state_at(&events, 99_999), 41_000, width, false));
+        shown += &format!(
+            "=== {width}\n{}",
+            ending(&state_at(&events, 99_999), 41_000, width, false)
+        );
     }
     insta::assert_snapshot!("ending_good", shown);
 }
@@ -143,17 +200,67 @@ fn endings_of_bad_runs() {
         events.iter().for_each(|e| state.apply(e, ms(0)));
         format!("=== {name}\n{}", ending(&state, 12_300, width, false))
     };
-    let none = [("m1", Unreachable, 0), ("m2", Unreachable, 0), ("m3", Skipped, 0)];
+    let none = [
+        ("m1", Unreachable, 0),
+        ("m2", Unreachable, 0),
+        ("m3", Skipped, 0),
+    ];
     let gate = gate_failed("zookeeper", &["m1: no leader", "m2: imok, but standalone"]);
     let shown = [
-        end("a slave failed", vec![five(), failed("s1", Failed), summary(true), result(5, &[("m1", Ok, 0), ("s1", Failed, 2)])], 120),
-        end("a service is not proven", vec![five(), summary(false), result(6, &[("m1", Ok, 1)])], 80),
-        end("no quorum", vec![five(), failed("m1", Unreachable), failed("m2", Unreachable), result(3, &none)], 80),
-        end("a gate failed before the table", vec![five(), gate, result(6, &[("m1", Ok, 4)])], 80),
-        end("interrupted", vec![five(), result(130, &[("m1", Skipped, 0)])], 80),
+        end(
+            "a slave failed",
+            vec![
+                five(),
+                failed("s1", Failed),
+                summary(true),
+                result(5, &[("m1", Ok, 0), ("s1", Failed, 2)]),
+            ],
+            120,
+        ),
+        end(
+            "a service is not proven",
+            vec![five(), summary(false), result(6, &[("m1", Ok, 1)])],
+            80,
+        ),
+        end(
+            "no quorum",
+            vec![
+                five(),
+                failed("m1", Unreachable),
+                failed("m2", Unreachable),
+                result(3, &none),
+            ],
+            80,
+        ),
+        end(
+            "a gate failed before the table",
+            vec![five(), gate, result(6, &[("m1", Ok, 4)])],
+            80,
+        ),
+        end(
+            "interrupted",
+            vec![five(), result(130, &[("m1", Skipped, 0)])],
+            80,
+        ),
         end("killed", vec![five()], 80),
-        end("another command", vec![started("cluster restart", &[("m1", &[Role::Master])]), result(0, &[("m1", Changed, 2)])], 80),
-        end("narrow", vec![five(), failed("s1", Failed), summary(false), result(6, &[("s1", Failed, 2)])], 30),
+        end(
+            "another command",
+            vec![
+                started("cluster restart", &[("m1", &[Role::Master])]),
+                result(0, &[("m1", Changed, 2)]),
+            ],
+            80,
+        ),
+        end(
+            "narrow",
+            vec![
+                five(),
+                failed("s1", Failed),
+                summary(false),
+                result(6, &[("s1", Failed, 2)]),
+            ],
+            30,
+        ),
         end("nothing began", vec![], 80),
     ];
     insta::assert_snapshot!("endings_bad", shown.join("\n"));
@@ -177,16 +284,40 @@ fn plan_as_text() {
         reason: reason.into(),
         diff: diff.map(str::to_owned),
     };
-    let of = |name: &str, changes| PlanHostView { host: host(name), roles: vec![Role::Master, Role::Slave], changes };
+    let of = |name: &str, changes| PlanHostView {
+        host: host(name),
+        roles: vec![Role::Master, Role::Slave],
+        changes,
+    };
     let diff = "--- /etc/toots/zoo.cfg\n+++ /etc/toots/zoo.cfg\n@@ -1,2 +1,2 @@\n tickTime=2000\n-\x1b[2Jbad\n+syncLimit=5\n\n";
-    let file = change('~', "file /etc/toots/zoo.cfg", "content differs", Some(diff));
+    let file = change(
+        '~',
+        "file /etc/toots/zoo.cfg",
+        "content differs",
+        Some(diff),
+    );
     let hosts = [
-        of("m1", vec![file, change('!', "container zookeeper", "its files changed", None)]),
+        of(
+            "m1",
+            vec![
+                file,
+                change('!', "container zookeeper", "its files changed", None),
+            ],
+        ),
         of("m2", vec![]),
-        of("m3", vec![change('+', "container consul", "not there", None), change('-', "container old", "not in the inventory", None)]),
+        of(
+            "m3",
+            vec![
+                change('+', "container consul", "not there", None),
+                change('-', "container old", "not in the inventory", None),
+            ],
+        ),
     ];
     insta::assert_snapshot!("plan", plan_text(&hosts, false));
-    assert_eq!(plan_text(&hosts[1..2], false), "Nothing to change on 1 host.\n");
+    assert_eq!(
+        plan_text(&hosts[1..2], false),
+        "Nothing to change on 1 host.\n"
+    );
     let coloured = plan_text(&hosts, true);
     assert!(coloured.contains("\x1b[32m+syncLimit=5"));
     assert_eq!(without_colour(&coloured), plan_text(&hosts, false));
@@ -238,7 +369,13 @@ impl Write for Gone {
 
 fn through(mode: Mode, options: Options) -> (String, String) {
     let (out, err) = (Shared::default(), Shared::default());
-    let (sink, handle) = reporter_to(mode, options, Box::new(out.clone()), Box::new(err.clone()), Box::new(|| (80, 24)));
+    let (sink, handle) = reporter_to(
+        mode,
+        options,
+        Box::new(out.clone()),
+        Box::new(err.clone()),
+        Box::new(|| (80, 24)),
+    );
     run().into_iter().for_each(|(_, e)| sink.send(e));
     handle.finish();
     (out.text(), err.text())
@@ -246,15 +383,28 @@ fn through(mode: Mode, options: Options) -> (String, String) {
 
 #[test]
 fn a_terminal_shows_failed_hosts_above_and_all_hosts_in_the_last_frame() {
-    let (out, err) = through(Mode::Live, Options { columns: Some(100), ..Options::default() });
+    let (out, err) = through(
+        Mode::Live,
+        Options {
+            columns: Some(100),
+            ..Options::default()
+        },
+    );
     let mut terminal = vt100::Parser::new(40, 80, 0);
     terminal.process(err.as_bytes());
     let screen = terminal.screen().contents();
-    let at = |what: &str| screen.find(what).unwrap_or_else(|| panic!("{what:?} is not in\n{screen}"));
+    let at = |what: &str| {
+        screen
+            .find(what)
+            .unwrap_or_else(|| panic!("{what:?} is not in\n{screen}"))
+    };
     assert!(at("✗ s1 unreachable in images") < at("hint: start the registry"));
     assert!(at("hint: start the registry") < at("✓ m1"));
     assert!(at("✓ m2") < at("✓ e1"));
-    assert!(out.starts_with("dc1 is not up: chronos not proven, 1 of 5 hosts failed, 41 s"), "{out}");
+    assert!(
+        out.starts_with("dc1 is not up: chronos not proven, 1 of 5 hosts failed, 41 s"),
+        "{out}"
+    );
     assert!(!out.contains('\x1b'));
 }
 
@@ -302,8 +452,16 @@ fn a_frame_that_is_the_same_is_not_drawn_again() {
 #[test]
 fn plain_has_no_control_bytes_and_whole_lines() {
     let (out, err) = through(Mode::Plain, Options::default());
-    assert!((out.clone() + &err).chars().all(|c| c == '\n' || !c.is_control()));
-    assert!(err.lines().filter(|l| !l.is_empty()).all(|l| l.starts_with('[') && l.contains(": ")));
+    assert!(
+        (out.clone() + &err)
+            .chars()
+            .all(|c| c == '\n' || !c.is_control())
+    );
+    assert!(
+        err.lines()
+            .filter(|l| !l.is_empty())
+            .all(|l| l.starts_with('[') && l.contains(": "))
+    );
     assert!(err.ends_with('\n') && out.ends_with('\n'));
     assert!(out.contains("zookeeper  m2"));
 }
@@ -313,15 +471,29 @@ fn json_is_alone_on_stdout_and_ends_with_the_result() {
     let (out, err) = through(Mode::Json, Options::default());
     assert_eq!(err, "");
     assert_eq!(out.lines().count(), run().len());
-    assert!(out.lines().last().unwrap().starts_with(r#"{"v":1,"type":"result","exit_code":5"#));
+    assert!(
+        out.lines()
+            .last()
+            .unwrap()
+            .starts_with(r#"{"v":1,"type":"result","exit_code":5"#)
+    );
 }
 
 #[test]
 fn a_reader_that_went_away_does_not_stop_the_run() {
     for mode in Mode::ALL {
         let err = Shared::default();
-        for err in [Box::new(err.clone()) as Box<dyn Write + Send>, Box::new(Gone)] {
-            let (sink, handle) = reporter_to(mode, Options::default(), Box::new(Gone), err, Box::new(|| (80, 24)));
+        for err in [
+            Box::new(err.clone()) as Box<dyn Write + Send>,
+            Box::new(Gone),
+        ] {
+            let (sink, handle) = reporter_to(
+                mode,
+                Options::default(),
+                Box::new(Gone),
+                err,
+                Box::new(|| (80, 24)),
+            );
             run().into_iter().for_each(|(_, e)| sink.send(e));
             handle.finish();
             sink.send(five());
@@ -333,14 +505,23 @@ fn a_reader_that_went_away_does_not_stop_the_run() {
 #[test]
 fn a_question_has_the_terminal_for_itself() {
     let (out, err) = (Shared::default(), Shared::default());
-    let (sink, handle) = reporter_to(Mode::Live, Options::default(), Box::new(out), Box::new(err.clone()), Box::new(|| (80, 24)));
+    let (sink, handle) = reporter_to(
+        Mode::Live,
+        Options::default(),
+        Box::new(out),
+        Box::new(err.clone()),
+        Box::new(|| (80, 24)),
+    );
     sink.send(five());
     let guard = handle.pauser().pause();
     let before = err.text();
     let mut terminal = vt100::Parser::new(24, 80, 0);
     terminal.process(before.as_bytes());
     assert_eq!(terminal.screen().contents().trim(), "");
-    sink.send(Event::Warning { host: None, text: "while asked".into() });
+    sink.send(Event::Warning {
+        host: None,
+        text: "while asked".into(),
+    });
     std::thread::sleep(ms(300));
     assert_eq!(err.text(), before);
     drop(guard);
@@ -351,7 +532,13 @@ fn a_question_has_the_terminal_for_itself() {
 #[test]
 fn a_dropped_handle_ends_the_reporter() {
     let (out, err) = (Shared::default(), Shared::default());
-    let (sink, handle) = reporter_to(Mode::Plain, Options::default(), Box::new(out), Box::new(err.clone()), Box::new(|| (80, 24)));
+    let (sink, handle) = reporter_to(
+        Mode::Plain,
+        Options::default(),
+        Box::new(out),
+        Box::new(err.clone()),
+        Box::new(|| (80, 24)),
+    );
     let pauser = handle.pauser();
     sink.send(five());
     drop(handle);
@@ -360,14 +547,20 @@ fn a_dropped_handle_ends_the_reporter() {
 }
 
 fn harmless(text: &str) -> Result<(), TestCaseError> {
-    prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    prop_assert!(
+        text.chars().all(|c| c == '\n' || !c.is_control()),
+        "{text:?}"
+    );
     prop_assert!(!text.contains('\u{202e}'), "{text:?}");
     Ok(())
 }
 
 fn fits(text: &str, width: usize) -> Result<(), TestCaseError> {
     for line in text.lines() {
-        prop_assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{width}: {line:?}");
+        prop_assert!(
+            unicode_width::UnicodeWidthStr::width(line) <= width,
+            "{width}: {line:?}"
+        );
     }
     harmless(text)
 }

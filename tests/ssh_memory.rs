@@ -18,7 +18,11 @@ use toots::transport::{Exec, Target, TransportError};
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib / 1024)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,25 +32,47 @@ async fn ten_endless_hosts_stay_small() {
     }
     let mut fakes = Vec::new();
     for _ in 0..10 {
-        fakes.push(Fake::start(Behaviour { script: Script::Endless, ..Behaviour::default() }).await);
+        fakes.push(
+            Fake::start(Behaviour {
+                script: Script::Endless,
+                ..Behaviour::default()
+            })
+            .await,
+        );
     }
     let connector = lab::connector(lab::settings());
     let runs = fakes.iter().map(|fake| {
         let (connector, host) = (connector.clone(), fake.host());
         async move {
             let session = connector.connect(&host).await.unwrap();
-            let exec = Exec { max_output: 1 << 20, deadline: Duration::from_secs(20), ..lab::command("anything") };
+            let exec = Exec {
+                max_output: 1 << 20,
+                deadline: Duration::from_secs(20),
+                ..lab::command("anything")
+            };
             let result = session.exec(exec).await;
-            assert!(matches!(result, Err(TransportError::Command(_))), "{result:?}");
+            assert!(
+                matches!(result, Err(TransportError::Command(_))),
+                "{result:?}"
+            );
             // a stream that is opened and not read
-            let stream = session.open(Target::Command { command: "anything".to_owned(), privileged: false }).await.unwrap();
+            let stream = session
+                .open(Target::Command {
+                    command: "anything".to_owned(),
+                    privileged: false,
+                })
+                .await
+                .unwrap();
             tokio::time::sleep(Duration::from_secs(8)).await;
             drop(stream);
         }
     });
     futures::future::join_all(runs).await;
     match peak() {
-        Some(peak) => assert!(peak < 256, "{peak} MiB, with the ten servers in the same process"),
+        Some(peak) => assert!(
+            peak < 256,
+            "{peak} MiB, with the ten servers in the same process"
+        ),
         None => println!("skipped: this system does not tell a process's memory"),
     }
 }

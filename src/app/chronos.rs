@@ -16,9 +16,18 @@ use crate::transport::Session;
 /// # Errors
 /// With what it may be.
 pub(super) fn check(name: &str) -> Result<(), String> {
-    let fits =
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) && !name.trim_matches('.').is_empty();
-    if fits { Ok(()) } else { Err(format!("{name:?} is no name of a job: letters, digits, '_', '.' and '-'")) }
+    let fits = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+        && !name.trim_matches('.').is_empty();
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "{name:?} is no name of a job: letters, digits, '_', '.' and '-'"
+        ))
+    }
 }
 
 /// A job as Chronos shows it; `raw` is all of it.
@@ -62,7 +71,15 @@ impl Chronos {
     /// Through this session; any master names the leader.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, masters: Vec<IpAddr>) -> Self {
-        Self { program: Program { name: "Chronos", port: 4400, question: "/v1/scheduler/leader", session, masters } }
+        Self {
+            program: Program {
+                name: "Chronos",
+                port: 4400,
+                question: "/v1/scheduler/leader",
+                session,
+                masters,
+            },
+        }
     }
 
     async fn leader(&self) -> Result<Http, AppError> {
@@ -82,8 +99,21 @@ impl Chronos {
     /// When no leader answers rightly.
     pub async fn list(&self) -> Result<Vec<Job>, AppError> {
         let list: Vec<Value> = self.leader().await?.get_json("/v1/scheduler/jobs").await?;
-        let wrong = |error| crate::probe::ProbeError::malformed("a job", format!("not the expected JSON ({error})"), b"");
-        list.into_iter().map(|raw| Ok(Job { raw: raw.clone(), ..Job::deserialize(&raw).map_err(wrong)? })).collect()
+        let wrong = |error| {
+            crate::probe::ProbeError::malformed(
+                "a job",
+                format!("not the expected JSON ({error})"),
+                b"",
+            )
+        };
+        list.into_iter()
+            .map(|raw| {
+                Ok(Job {
+                    raw: raw.clone(),
+                    ..Job::deserialize(&raw).map_err(wrong)?
+                })
+            })
+            .collect()
     }
 
     /// One job.
@@ -91,7 +121,11 @@ impl Chronos {
     /// # Errors
     /// When there is none, or no leader answers rightly.
     pub async fn show(&self, name: &str) -> Result<Job, AppError> {
-        self.list().await?.into_iter().find(|job| job.name == name).ok_or_else(|| AppError::Missing(format!("job {name}")))
+        self.list()
+            .await?
+            .into_iter()
+            .find(|job| job.name == name)
+            .ok_or_else(|| AppError::Missing(format!("job {name}")))
     }
 
     /// Makes a job or replaces it; one with `parents` runs after them.
@@ -99,9 +133,22 @@ impl Chronos {
     /// # Errors
     /// When Chronos refuses it or does not answer rightly.
     pub async fn put(&self, name: &str, definition: &Value) -> Result<(), AppError> {
-        let dependent = definition["parents"].as_array().is_some_and(|parents| !parents.is_empty());
-        let path = if dependent { "/v1/scheduler/dependency" } else { "/v1/scheduler/iso8601" };
-        Self::done(name, &self.leader().await?.post(path, definition.to_string()).await?)
+        let dependent = definition["parents"]
+            .as_array()
+            .is_some_and(|parents| !parents.is_empty());
+        let path = if dependent {
+            "/v1/scheduler/dependency"
+        } else {
+            "/v1/scheduler/iso8601"
+        };
+        Self::done(
+            name,
+            &self
+                .leader()
+                .await?
+                .post(path, definition.to_string())
+                .await?,
+        )
     }
 
     /// Runs it now, beside its schedule.
@@ -110,7 +157,14 @@ impl Chronos {
     /// As [`Self::put`].
     pub async fn run(&self, name: &str) -> Result<(), AppError> {
         check(name).map_err(AppError::Missing)?;
-        Self::done(name, &self.leader().await?.put(&format!("/v1/scheduler/job/{name}"), "").await?)
+        Self::done(
+            name,
+            &self
+                .leader()
+                .await?
+                .put(&format!("/v1/scheduler/job/{name}"), "")
+                .await?,
+        )
     }
 
     /// Removes it.
@@ -119,6 +173,13 @@ impl Chronos {
     /// As [`Self::put`].
     pub async fn delete(&self, name: &str) -> Result<(), AppError> {
         check(name).map_err(AppError::Missing)?;
-        Self::done(name, &self.leader().await?.delete(&format!("/v1/scheduler/job/{name}")).await?)
+        Self::done(
+            name,
+            &self
+                .leader()
+                .await?
+                .delete(&format!("/v1/scheduler/job/{name}"))
+                .await?,
+        )
     }
 }

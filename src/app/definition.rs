@@ -50,7 +50,11 @@ pub struct Definition {
 ///
 /// # Errors
 /// With everything that is wrong with all files, one `file:line:column: text` each.
-pub fn read(files: &[PathBuf], program: Program, environment: impl Fn(&str) -> Option<String>) -> Result<Vec<Definition>, Vec<String>> {
+pub fn read(
+    files: &[PathBuf],
+    program: Program,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Definition>, Vec<String>> {
     let (mut out, mut wrong): (Vec<Definition>, _) = (Vec::new(), Vec::new());
     for file in files {
         match text(file)
@@ -64,16 +68,25 @@ pub fn read(files: &[PathBuf], program: Program, environment: impl Fn(&str) -> O
     for (n, definition) in out.iter().enumerate() {
         if let Some(first) = out[..n].iter().find(|other| other.name == definition.name) {
             let (here, there) = (definition.file.display(), first.file.display());
-            wrong.push(format!("{here}: {} {} stands in {there} already", program.noun(), crate::spec::shown(&definition.name)));
+            wrong.push(format!(
+                "{here}: {} {} stands in {there} already",
+                program.noun(),
+                crate::spec::shown(&definition.name)
+            ));
         }
     }
-    if wrong.is_empty() { Ok(out) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(out)
+    } else {
+        Err(wrong)
+    }
 }
 
 fn text(file: &Path) -> Result<String, String> {
     use std::io::Read as _;
     let mut text = String::new();
-    let mut take = |reader: &mut dyn std::io::Read| reader.take(MAX_FILE + 1).read_to_string(&mut text);
+    let mut take =
+        |reader: &mut dyn std::io::Read| reader.take(MAX_FILE + 1).read_to_string(&mut text);
     let read = if file.as_os_str() == "-" {
         take(&mut std::io::stdin())
     } else {
@@ -86,17 +99,36 @@ fn text(file: &Path) -> Result<String, String> {
     }
 }
 
-fn parse(file: &Path, text: &str, program: Program, environment: &impl Fn(&str) -> Option<String>) -> Result<Vec<Definition>, Vec<String>> {
-    let at = |line: usize, column: usize, what: String| format!("{}:{line}:{column}: {what}", file.display());
+fn parse(
+    file: &Path,
+    text: &str,
+    program: Program,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Definition>, Vec<String>> {
+    let at = |line: usize, column: usize, what: String| {
+        format!("{}:{line}:{column}: {what}", file.display())
+    };
     let marked = macros::mark(text, environment).map_err(|undefined| {
-        let one = |u: macros::Undefined| at(u.line, u.column, format!("the variable {} of %%{}%% is not set", u.name, u.name));
+        let one = |u: macros::Undefined| {
+            at(
+                u.line,
+                u.column,
+                format!("the variable {} of %%{}%% is not set", u.name, u.name),
+            )
+        };
         undefined.into_iter().map(one).collect::<Vec<_>>()
     })?;
     // JSON is YAML too.
     let documents: Vec<Value> = serde_saphyr::from_multiple(&marked.text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |place| (place.line() as usize, place.column() as usize));
+        let (line, column) = error.location().map_or((1, 1), |place| {
+            (place.line() as usize, place.column() as usize)
+        });
         let words = error.without_snippet().to_string();
-        vec![at(line, column, crate::spec::shown(words.lines().next().unwrap_or_default()))]
+        vec![at(
+            line,
+            column,
+            crate::spec::shown(words.lines().next().unwrap_or_default()),
+        )]
     })?;
     let values = documents.into_iter().flat_map(|document| match document {
         Value::Array(list) => list,
@@ -105,19 +137,38 @@ fn parse(file: &Path, text: &str, program: Program, environment: &impl Fn(&str) 
     let (mut out, mut wrong) = (Vec::new(), Vec::new());
     for (n, value) in values.map(|value| marked.fill(value)).enumerate() {
         match named(&value, program) {
-            Ok(name) => out.push(Definition { file: file.to_owned(), name, value }),
-            Err(why) => wrong.push(format!("{}: {} {}: {why}", file.display(), program.noun(), n + 1)),
+            Ok(name) => out.push(Definition {
+                file: file.to_owned(),
+                name,
+                value,
+            }),
+            Err(why) => wrong.push(format!(
+                "{}: {} {}: {why}",
+                file.display(),
+                program.noun(),
+                n + 1
+            )),
         }
     }
     if out.is_empty() && wrong.is_empty() {
-        wrong.push(format!("{}: it holds no {}", file.display(), program.noun()));
+        wrong.push(format!(
+            "{}: it holds no {}",
+            file.display(),
+            program.noun()
+        ));
     }
-    if wrong.is_empty() { Ok(out) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(out)
+    } else {
+        Err(wrong)
+    }
 }
 
 fn named(value: &Value, program: Program) -> Result<String, String> {
     let key = program.key();
-    let Some(map) = value.as_object() else { return Err("it is not a table of keys".into()) };
+    let Some(map) = value.as_object() else {
+        return Err("it is not a table of keys".into());
+    };
     if program == Program::Marathon && (map.contains_key("apps") || map.contains_key("groups")) {
         return Err("it is a group: list its applications in place of it".into());
     }
@@ -139,14 +190,28 @@ pub fn changes(now: &Value, wanted: &Value) -> Vec<String> {
 }
 
 fn compare(path: &str, now: &Value, wanted: &Value, out: &mut Vec<String>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let below = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     match (now, wanted) {
         (Value::Object(now), Value::Object(wanted)) => {
             for (key, value) in wanted {
-                compare(&below(key), now.get(key).unwrap_or(&Value::Null), value, out);
+                compare(
+                    &below(key),
+                    now.get(key).unwrap_or(&Value::Null),
+                    value,
+                    out,
+                );
             }
             // A variable or label that the definition has no more goes away; other tables are filled up with defaults.
-            for key in now.keys().filter(|key| ["env", "labels"].contains(&path) && !wanted.contains_key(*key)) {
+            for key in now
+                .keys()
+                .filter(|key| ["env", "labels"].contains(&path) && !wanted.contains_key(*key))
+            {
                 out.push(format!("{}: {} → nothing", below(key), now[key]));
             }
         }
@@ -157,7 +222,8 @@ fn compare(path: &str, now: &Value, wanted: &Value, out: &mut Vec<String>) {
         }
         // 1 and 1.0 are one number; an application's name may be written without its slash.
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
-        (Value::String(a), Value::String(b)) if path == "id" && a.trim_matches('/') == b.trim_matches('/') => {}
+        (Value::String(a), Value::String(b))
+            if path == "id" && a.trim_matches('/') == b.trim_matches('/') => {}
         (now, wanted) if now == wanted => {}
         (Value::Null, wanted) => out.push(format!("{path}: {wanted}")),
         (now, wanted) => out.push(format!("{path}: {now} → {wanted}")),
@@ -171,16 +237,26 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str, program: Program) -> Result<Vec<Definition>, Vec<String>> {
-        parse(Path::new("app.yaml"), text, program, &|name| (name == "N").then(|| "3".to_owned()))
+        parse(Path::new("app.yaml"), text, program, &|name| {
+            (name == "N").then(|| "3".to_owned())
+        })
     }
 
     #[test]
     fn json_yaml_lists_and_several_documents() {
-        let names = |text| -> Vec<String> { parsed(text, Program::Marathon).unwrap().into_iter().map(|d| d.name).collect() };
+        let names = |text| -> Vec<String> {
+            parsed(text, Program::Marathon)
+                .unwrap()
+                .into_iter()
+                .map(|d| d.name)
+                .collect()
+        };
         assert_eq!(names("{\"id\": \"/a/b\", \"instances\": 1}"), ["/a/b"]);
         assert_eq!(names("[{\"id\": \"a\"}, {\"id\": \"b\"}]"), ["/a", "/b"]);
         assert_eq!(names("id: a\n---\nid: b\n"), ["/a", "/b"]);
-        let one = parsed("id: a\ninstances: %%N%%\ncpus: 0.5\n", Program::Marathon).unwrap().remove(0);
+        let one = parsed("id: a\ninstances: %%N%%\ncpus: 0.5\n", Program::Marathon)
+            .unwrap()
+            .remove(0);
         assert_eq!(one.value, json!({"id": "a", "instances": 3, "cpus": 0.5}));
     }
 
@@ -188,11 +264,20 @@ mod tests {
     fn what_is_wrong_names_its_place() {
         let wrong = |text, program| parsed(text, program).unwrap_err().join("\n");
         assert!(wrong("id: a\nx: [1, 2\ny: 3\n", Program::Marathon).starts_with("app.yaml:"));
-        assert_eq!(wrong("id: a\nimage: %%TAG%%\n", Program::Marathon), "app.yaml:2:8: the variable TAG of %%TAG%% is not set");
-        assert_eq!(wrong("cmd: a\n", Program::Marathon), "app.yaml: application 1: it has no \"id\"");
+        assert_eq!(
+            wrong("id: a\nimage: %%TAG%%\n", Program::Marathon),
+            "app.yaml:2:8: the variable TAG of %%TAG%% is not set"
+        );
+        assert_eq!(
+            wrong("cmd: a\n", Program::Marathon),
+            "app.yaml: application 1: it has no \"id\""
+        );
         assert!(wrong("id: Web App\n", Program::Marathon).contains("Web App"));
         assert!(wrong("name: a b\n", Program::Chronos).contains("a b"));
-        assert_eq!(wrong("", Program::Marathon), "app.yaml: it holds no application");
+        assert_eq!(
+            wrong("", Program::Marathon),
+            "app.yaml: it holds no application"
+        );
         assert!(wrong("id: /g\napps: []\n", Program::Marathon).contains("group"));
         assert!(wrong("id: a\nid: b\n", Program::Marathon).starts_with("app.yaml:2:"));
     }
@@ -203,7 +288,12 @@ mod tests {
         let wanted = json!({"id": "a", "cpus": 1.0, "env": {"A": "1"}, "container": {"docker": {"image": "x:2"}}, "ports": [1], "mem": 32});
         assert_eq!(
             changes(&now, &wanted),
-            ["container.docker.image: \"x:1\" → \"x:2\"", "env.B: \"2\" → nothing", "mem: 32", "ports: [1,2] → [1]"]
+            [
+                "container.docker.image: \"x:1\" → \"x:2\"",
+                "env.B: \"2\" → nothing",
+                "mem: 32",
+                "ports: [1,2] → [1]"
+            ]
         );
         assert!(changes(&now, &json!({"id": "/a", "env": {"A": "1", "B": "2"}})).is_empty());
     }

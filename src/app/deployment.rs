@@ -57,10 +57,16 @@ pub async fn follow(
                     tell(now.clone());
                     last = Some(now);
                 }
-                let under_way = app.deployments.iter().any(|deployment| deployment.id == change.deployment_id);
+                let under_way = app
+                    .deployments
+                    .iter()
+                    .any(|deployment| deployment.id == change.deployment_id);
                 // A change that changes nothing makes no version of its own.
                 if !under_way && app.version > change.version {
-                    let why = format!("another deployment took its place (version {} is wanted now)", show(app.version.as_bytes()));
+                    let why = format!(
+                        "another deployment took its place (version {} is wanted now)",
+                        show(app.version.as_bytes())
+                    );
                     return Err(AppError::Failed { why, task: None });
                 }
                 if !under_way && settled(&app) {
@@ -69,27 +75,38 @@ pub async fn follow(
                         Some((since, same)) if same == tasks => since,
                         _ => Instant::now(),
                     };
-                    if !app.health_checks.is_empty() || app.instances == 0 || since.elapsed() >= STEADY {
+                    if !app.health_checks.is_empty()
+                        || app.instances == 0
+                        || since.elapsed() >= STEADY
+                    {
                         return Ok(app);
                     }
                     steady = Some((since, tasks));
                 } else {
                     steady = None;
                 }
-                if let Some(failure) = app.last_task_failure.clone().filter(|failure| failure.timestamp > change.version)
+                if let Some(failure) = app
+                    .last_task_failure
+                    .clone()
+                    .filter(|failure| failure.timestamp > change.version)
                     && failed.insert(failure.task_id.clone())
                 {
                     tell(Progress::Failure(failure.clone()));
                     if failed.len() >= FAILURES {
                         let why = format!("{FAILURES} tasks failed since then");
-                        return Err(AppError::Failed { why, task: Some(Box::new(failure)) });
+                        return Err(AppError::Failed {
+                            why,
+                            task: Some(Box::new(failure)),
+                        });
                     }
                 }
                 if began.elapsed() >= limit {
                     return Err(late(marathon, id, &app, limit).await);
                 }
             }
-            Err(error @ (AppError::NoLeader { .. } | AppError::Question(_))) if began.elapsed() < limit => {
+            Err(error @ (AppError::NoLeader { .. } | AppError::Question(_)))
+                if began.elapsed() < limit =>
+            {
                 tell(Progress::Waiting(error.to_string()));
             }
             Err(error) => return Err(error),
@@ -102,13 +119,27 @@ pub async fn follow(
 ///
 /// # Errors
 /// When the limit passes.
-pub async fn follow_removal(marathon: &Marathon, id: &AppId, change: &Change, limit: Duration) -> Result<(), AppError> {
+pub async fn follow_removal(
+    marathon: &Marathon,
+    id: &AppId,
+    change: &Change,
+    limit: Duration,
+) -> Result<(), AppError> {
     let began = Instant::now();
     loop {
         match marathon.deployments().await {
-            Ok(list) if !list.iter().any(|deployment| deployment.id == change.deployment_id) => return Ok(()),
+            Ok(list)
+                if !list
+                    .iter()
+                    .any(|deployment| deployment.id == change.deployment_id) =>
+            {
+                return Ok(());
+            }
             _ if began.elapsed() >= limit => {
-                return Err(AppError::Deadline { limit, why: format!("tasks of {id} are still being ended") });
+                return Err(AppError::Deadline {
+                    limit,
+                    why: format!("tasks of {id} are still being ended"),
+                });
             }
             _ => tokio::time::sleep(PAUSE).await,
         }
@@ -125,16 +156,37 @@ fn tasks(app: &App) -> Progress {
 }
 
 fn running(app: &App) -> BTreeSet<String> {
-    app.tasks.iter().filter(|task| task.state == "TASK_RUNNING").map(|task| task.id.clone()).collect()
+    app.tasks
+        .iter()
+        .filter(|task| task.state == "TASK_RUNNING")
+        .map(|task| task.id.clone())
+        .collect()
 }
 
 fn settled(app: &App) -> bool {
-    app.tasks_running >= app.instances && (app.health_checks.is_empty() || app.tasks_healthy >= app.instances)
+    app.tasks_running >= app.instances
+        && (app.health_checks.is_empty() || app.tasks_healthy >= app.instances)
 }
 
 /// What it still waits for.
 async fn late(marathon: &Marathon, id: &AppId, app: &App, limit: Duration) -> AppError {
-    let waits = marathon.waits_for(id).await.ok().flatten().map(|why| format!(": {why}")).unwrap_or_default();
-    let healthy = if app.health_checks.is_empty() { String::new() } else { format!(" and {} are healthy", app.tasks_healthy) };
-    AppError::Deadline { limit, why: format!("{} of {} instances run{healthy}{waits}", app.tasks_running, app.instances) }
+    let waits = marathon
+        .waits_for(id)
+        .await
+        .ok()
+        .flatten()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    let healthy = if app.health_checks.is_empty() {
+        String::new()
+    } else {
+        format!(" and {} are healthy", app.tasks_healthy)
+    };
+    AppError::Deadline {
+        limit,
+        why: format!(
+            "{} of {} instances run{healthy}{waits}",
+            app.tasks_running, app.instances
+        ),
+    }
 }

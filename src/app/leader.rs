@@ -37,12 +37,19 @@ impl Program {
                 Ok(leader) => {
                     let (host, port) = split_authority(&leader).unwrap_or_default();
                     // The connection to the leader itself is used again.
-                    return Ok(if host == master.to_string() && port == self.port { http } else { self.http(host, port) });
+                    return Ok(if host == master.to_string() && port == self.port {
+                        http
+                    } else {
+                        self.http(host, port)
+                    });
                 }
                 Err(error) => why = format!("{master}: {error}"),
             }
         }
-        Err(AppError::NoLeader { program: self.name, why })
+        Err(AppError::NoLeader {
+            program: self.name,
+            why,
+        })
     }
 
     fn http(&self, address: &str, port: u16) -> Http {

@@ -28,8 +28,12 @@ pub(super) struct Undefined {
 ///
 /// # Errors
 /// With all macros that the environment does not define.
-pub(super) fn mark(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Marked, Vec<Undefined>> {
-    let (mut out, mut values, mut undefined) = (String::with_capacity(text.len()), Vec::new(), Vec::new());
+pub(super) fn mark(
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Marked, Vec<Undefined>> {
+    let (mut out, mut values, mut undefined) =
+        (String::with_capacity(text.len()), Vec::new(), Vec::new());
     for (number, line) in text.split_inclusive('\n').enumerate() {
         if line.trim_start().starts_with('#') {
             out.push_str(line);
@@ -45,15 +49,26 @@ pub(super) fn mark(text: &str, environment: impl Fn(&str) -> Option<String>) -> 
                     values.push((value, quoted));
                 }
                 None => {
-                    let column = line[..line.len() - rest.len() + before.len()].chars().count() + 1;
-                    undefined.push(Undefined { line: number + 1, column, name: name.to_owned() });
+                    let column = line[..line.len() - rest.len() + before.len()]
+                        .chars()
+                        .count()
+                        + 1;
+                    undefined.push(Undefined {
+                        line: number + 1,
+                        column,
+                        name: name.to_owned(),
+                    });
                 }
             }
             rest = after;
         }
         out.push_str(rest);
     }
-    if undefined.is_empty() { Ok(Marked { text: out, values }) } else { Err(undefined) }
+    if undefined.is_empty() {
+        Ok(Marked { text: out, values })
+    } else {
+        Err(undefined)
+    }
 }
 
 /// The first macro of a line: what stands before it, its name, what follows.
@@ -62,7 +77,9 @@ fn next(line: &str) -> Option<(&str, &str, &str)> {
     loop {
         let start = from + line[from..].find("%%")?;
         let inner = &line[start + 2..];
-        let length = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len());
+        let length = inner
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(inner.len());
         match inner[length..].strip_prefix("%%") {
             Some(after) if length > 0 => return Some((&line[..start], &inner[..length], after)),
             _ => from = start + 1,
@@ -81,7 +98,9 @@ impl Marked {
                     Value::String(text) => text,
                     other => other.to_string(),
                 };
-                map.into_iter().map(|(name, value)| (key(name), self.fill(value))).collect()
+                map.into_iter()
+                    .map(|(name, value)| (key(name), self.fill(value)))
+                    .collect()
             }
             other => other,
         }
@@ -91,7 +110,9 @@ impl Marked {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, number, after)) = split(rest) {
-            let Some((value, quoted)) = self.values.get(number) else { break };
+            let Some((value, quoted)) = self.values.get(number) else {
+                break;
+            };
             if before.is_empty() && after.is_empty() && out.is_empty() && !quoted {
                 return scalar(value);
             }
@@ -141,13 +162,21 @@ mod tests {
             mark("{a: %%N%%, b: \"%%N%%\", c: \"v%%TAG%%-%%N%%\", d: '%%EVIL%%', %%N%%: 50%% }\n# %%NOBODY%%\n", environment).unwrap();
         let parsed: Value = serde_saphyr::from_str(&marked.text).unwrap();
         let evil = environment("EVIL").unwrap();
-        assert_eq!(marked.fill(parsed), json!({"a": 2, "b": "2", "c": "v1.10-2", "d": evil, "2": "50%%"}));
+        assert_eq!(
+            marked.fill(parsed),
+            json!({"a": 2, "b": "2", "c": "v1.10-2", "d": evil, "2": "50%%"})
+        );
     }
 
     #[test]
     fn what_is_undefined_is_named_with_its_place() {
-        let undefined = mark("id: a\nimage: \"ä%%REG%%/%%N%%:%%TAG_2%%\"\n", environment).err().unwrap();
-        let places: Vec<_> = undefined.iter().map(|u| (u.line, u.column, u.name.as_str())).collect();
+        let undefined = mark("id: a\nimage: \"ä%%REG%%/%%N%%:%%TAG_2%%\"\n", environment)
+            .err()
+            .unwrap();
+        let places: Vec<_> = undefined
+            .iter()
+            .map(|u| (u.line, u.column, u.name.as_str()))
+            .collect();
         assert_eq!(places, [(2, 10, "REG"), (2, 24, "TAG_2")]);
     }
 

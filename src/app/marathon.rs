@@ -23,13 +23,25 @@ impl AppId {
     /// When Marathon would not take it; nothing else fits a path.
     pub fn new(text: &str) -> Result<Self, String> {
         let id = format!("/{}", text.trim_matches('/'));
-        let label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
-        let fits =
-            id[1..].split('/').all(|part| label(part) && !part.starts_with('-') && !part.ends_with('-') && part.trim_matches('.') == part);
+        let label = |part: &str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
+        };
+        let fits = id[1..].split('/').all(|part| {
+            label(part)
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part.trim_matches('.') == part
+        });
         if fits {
             Ok(Self(id))
         } else {
-            Err(format!("{:?} is no id of an application: parts of lower-case letters, digits, '-' and '.', with '/' between", text))
+            Err(format!(
+                "{:?} is no id of an application: parts of lower-case letters, digits, '-' and '.', with '/' between",
+                text
+            ))
         }
     }
 }
@@ -144,7 +156,16 @@ impl Marathon {
     /// Through this session; any master names the leader.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, masters: Vec<IpAddr>) -> Self {
-        Self { program: Program { name: "Marathon", port: 8080, question: "/v2/leader", session, masters }, force: false }
+        Self {
+            program: Program {
+                name: "Marathon",
+                port: 8080,
+                question: "/v2/leader",
+                session,
+                masters,
+            },
+            force: false,
+        }
     }
 
     /// Changes take the place of deployments that are under way.
@@ -166,7 +187,11 @@ impl Marathon {
     fn done(id: &AppId, reply: &Reply) -> Result<Change, AppError> {
         match reply.status {
             200 | 201 => Ok(reply.json("the answer to a change")?),
-            _ => Err(AppError::refused("Marathon", &format!("application {id}"), reply)),
+            _ => Err(AppError::refused(
+                "Marathon",
+                &format!("application {id}"),
+                reply,
+            )),
         }
     }
 
@@ -191,7 +216,11 @@ impl Marathon {
         let path = format!("/v2/apps{id}");
         let reply = self.leader().await?.get(&path).await?;
         if reply.status != 200 {
-            return Err(AppError::refused("Marathon", &format!("application {id}"), &reply));
+            return Err(AppError::refused(
+                "Marathon",
+                &format!("application {id}"),
+                &reply,
+            ));
         }
         let mut body: Value = reply.json(&path)?;
         app(body["app"].take())
@@ -203,16 +232,36 @@ impl Marathon {
     /// When no leader answers rightly.
     pub async fn waits_for(&self, id: &AppId) -> Result<Option<String>, AppError> {
         let body: Value = self.leader().await?.get_json("/v2/queue").await?;
-        let entry = body["queue"].as_array().into_iter().flatten().find(|entry| entry["app"]["id"].as_str() == Some(&id.0));
+        let entry = body["queue"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["app"]["id"].as_str() == Some(&id.0));
         Ok(entry.map(|entry| {
-            let reasons = entry["processedOffersSummary"]["rejectSummaryLastOffers"].as_array().into_iter().flatten();
+            let reasons = entry["processedOffersSummary"]["rejectSummaryLastOffers"]
+                .as_array()
+                .into_iter()
+                .flatten();
             let declined: Vec<String> = reasons
-                .filter_map(|r| Some((r["reason"].as_str()?, r["declined"].as_u64().filter(|n| *n > 0)?, r["processed"].as_u64()?)))
+                .filter_map(|r| {
+                    Some((
+                        r["reason"].as_str()?,
+                        r["declined"].as_u64().filter(|n| *n > 0)?,
+                        r["processed"].as_u64()?,
+                    ))
+                })
                 .map(|(reason, declined, processed)| {
-                    format!("{} ({declined} of {processed} offers)", crate::probe::show(reason.as_bytes()))
+                    format!(
+                        "{} ({declined} of {processed} offers)",
+                        crate::probe::show(reason.as_bytes())
+                    )
                 })
                 .collect();
-            if declined.is_empty() { "no offer has come".to_owned() } else { format!("no offer fits: {}", declined.join(", ")) }
+            if declined.is_empty() {
+                "no offer has come".to_owned()
+            } else {
+                format!("no offer fits: {}", declined.join(", "))
+            }
         }))
     }
 
@@ -221,7 +270,14 @@ impl Marathon {
     /// # Errors
     /// When Marathon refuses it or does not answer rightly.
     pub async fn put(&self, id: &AppId, definition: &Value) -> Result<Change, AppError> {
-        let reply = self.leader().await?.put(&format!("/v2/apps{id}{}", self.forced()), definition.to_string()).await?;
+        let reply = self
+            .leader()
+            .await?
+            .put(
+                &format!("/v2/apps{id}{}", self.forced()),
+                definition.to_string(),
+            )
+            .await?;
         Self::done(id, &reply)
     }
 
@@ -230,7 +286,11 @@ impl Marathon {
     /// # Errors
     /// As [`Self::put`].
     pub async fn restart(&self, id: &AppId) -> Result<Change, AppError> {
-        let reply = self.leader().await?.post(&format!("/v2/apps{id}/restart{}", self.forced()), "").await?;
+        let reply = self
+            .leader()
+            .await?
+            .post(&format!("/v2/apps{id}/restart{}", self.forced()), "")
+            .await?;
         Self::done(id, &reply)
     }
 
@@ -239,7 +299,11 @@ impl Marathon {
     /// # Errors
     /// As [`Self::put`].
     pub async fn delete(&self, id: &AppId) -> Result<Change, AppError> {
-        let reply = self.leader().await?.delete(&format!("/v2/apps{id}{}", self.forced())).await?;
+        let reply = self
+            .leader()
+            .await?
+            .delete(&format!("/v2/apps{id}{}", self.forced()))
+            .await?;
         Self::done(id, &reply)
     }
 
@@ -255,7 +319,11 @@ impl Marathon {
         let path = format!("/v2/apps{id}/versions");
         let reply = self.leader().await?.get(&path).await?;
         if reply.status != 200 {
-            return Err(AppError::refused("Marathon", &format!("application {id}"), &reply));
+            return Err(AppError::refused(
+                "Marathon",
+                &format!("application {id}"),
+                &reply,
+            ));
         }
         let mut versions = reply.json::<Body>(&path)?.versions;
         // Times in one form sort as text.
@@ -268,7 +336,8 @@ impl Marathon {
     /// # Errors
     /// As [`Self::put`].
     pub async fn rollback(&self, id: &AppId, version: &str) -> Result<Change, AppError> {
-        self.put(id, &serde_json::json!({ "version": version })).await
+        self.put(id, &serde_json::json!({ "version": version }))
+            .await
     }
 
     /// The deployments that are under way.
@@ -281,7 +350,13 @@ impl Marathon {
 }
 
 fn app(raw: Value) -> Result<App, AppError> {
-    let wrong = |error| crate::probe::ProbeError::malformed("an application", format!("not the expected JSON ({error})"), b"");
+    let wrong = |error| {
+        crate::probe::ProbeError::malformed(
+            "an application",
+            format!("not the expected JSON ({error})"),
+            b"",
+        )
+    };
     let app: App = App::deserialize(&raw).map_err(wrong)?;
     Ok(App { raw, ..app })
 }
@@ -292,10 +367,28 @@ mod tests {
 
     #[test]
     fn ids_are_what_marathon_takes_and_no_other_path() {
-        for (text, id) in [("web", "/web"), ("/prod/web-1.2/", "/prod/web-1.2"), ("a", "/a")] {
+        for (text, id) in [
+            ("web", "/web"),
+            ("/prod/web-1.2/", "/prod/web-1.2"),
+            ("a", "/a"),
+        ] {
             assert_eq!(AppId::new(text).unwrap().to_string(), id);
         }
-        for bad in ["", "/", "Web", "a//b", "a b", "a?force=true", "..", "a/../b", "-a", "a-", ".a", "a_b", "a%2f"] {
+        for bad in [
+            "",
+            "/",
+            "Web",
+            "a//b",
+            "a b",
+            "a?force=true",
+            "..",
+            "a/../b",
+            "-a",
+            "a-",
+            ".a",
+            "a_b",
+            "a%2f",
+        ] {
             assert!(AppId::new(bad).is_err(), "{bad:?}");
         }
     }

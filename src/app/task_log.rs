@@ -19,7 +19,10 @@ done
 ///
 /// # Errors
 /// When the host cannot be asked.
-pub async fn task_log(session: &Arc<dyn Session>, task: &str) -> Result<Vec<String>, TransportError> {
+pub async fn task_log(
+    session: &Arc<dyn Session>,
+    task: &str,
+) -> Result<Vec<String>, TransportError> {
     let exec = Exec {
         command: format!("sh -s -- {}", quote(task)),
         stdin: Bytes::from_static(SCRIPT.as_bytes()),
@@ -28,5 +31,8 @@ pub async fn task_log(session: &Arc<dyn Session>, task: &str) -> Result<Vec<Stri
         max_output: 64 << 10,
     };
     let output = session.exec(exec).await?;
-    Ok(shown(&String::from_utf8_lossy(&output.stdout)).lines().map(str::to_owned).collect())
+    Ok(shown(&String::from_utf8_lossy(&output.stdout))
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }

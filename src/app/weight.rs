@@ -10,13 +10,28 @@ pub fn weighted(app: &Value, weight: u16) -> Result<Map<String, Value>, String> 
     let mut env = app["env"].as_object().cloned().unwrap_or_default();
     let mut found = false;
     for (name, value) in &mut env {
-        let Some(tags) = value.as_str().filter(|_| name.starts_with("SERVICE_") && name.ends_with("TAGS")) else { continue };
-        let others = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty() && !tag.starts_with("weight="));
-        let weighted: Vec<String> = others.map(str::to_owned).chain([format!("weight={weight}")]).collect();
+        let Some(tags) = value
+            .as_str()
+            .filter(|_| name.starts_with("SERVICE_") && name.ends_with("TAGS"))
+        else {
+            continue;
+        };
+        let others = tags
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty() && !tag.starts_with("weight="));
+        let weighted: Vec<String> = others
+            .map(str::to_owned)
+            .chain([format!("weight={weight}")])
+            .collect();
         found = true;
         *value = Value::String(weighted.join(","));
     }
-    if found { Ok(env) } else { Err("it has no tags in its environment (SERVICE_TAGS), so no balancer serves it".into()) }
+    if found {
+        Ok(env)
+    } else {
+        Err("it has no tags in its environment (SERVICE_TAGS), so no balancer serves it".into())
+    }
 }
 
 #[cfg(test)]

@@ -19,14 +19,22 @@ pub(super) async fn add(args: Add, role: Role) -> Exit {
             return Exit::USAGE;
         }
     };
-    let name = match HostName::new(args.name.clone().unwrap_or_else(|| args.address.to_string())) {
+    let name = match HostName::new(
+        args.name
+            .clone()
+            .unwrap_or_else(|| args.address.to_string()),
+    ) {
         Ok(name) => name,
         Err(error) => {
             eprintln!("toots: {error}");
             return Exit::USAGE;
         }
     };
-    if let Some(other) = before.hosts.iter().find(|host| host.address == args.address && host.name != name) {
+    if let Some(other) = before
+        .hosts
+        .iter()
+        .find(|host| host.address == args.address && host.name != name)
+    {
         eprintln!(
             "toots: {} is in the inventory already, as {}\n  hint: toots cluster add-{role} {} --name {}",
             args.address, other.name, args.address, other.name
@@ -35,15 +43,21 @@ pub(super) async fn add(args: Add, role: Role) -> Exit {
     }
     let known = before.host(name.as_str()).is_some();
     let address = (!known).then_some(args.address);
-    let edited = match inventory::add_host(&text, role, &name, address, args.user.as_deref(), args.port) {
-        Ok(edited) => edited,
-        Err(error) => {
-            eprintln!("toots: failed to {error}");
-            return Exit::USAGE;
-        }
-    };
+    let edited =
+        match inventory::add_host(&text, role, &name, address, args.user.as_deref(), args.port) {
+            Ok(edited) => edited,
+            Err(error) => {
+                eprintln!("toots: failed to {error}");
+                return Exit::USAGE;
+            }
+        };
     let file = args.source.inventory.display().to_string();
-    let base = args.source.inventory.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let base = args
+        .source
+        .inventory
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(std::path::Path::new("."));
     let after = match inventory::parse(&edited, &file, base) {
         Ok(after) => after,
         Err(errors) => {
@@ -61,7 +75,11 @@ pub(super) async fn add(args: Add, role: Role) -> Exit {
     let cancel = Cancel::default();
     signals::watch(cancel.clone());
     let wanted = Wanted {
-        command: if role == Role::Edge { "cluster add-edge" } else { "cluster add-slave" },
+        command: if role == Role::Edge {
+            "cluster add-edge"
+        } else {
+            "cluster add-slave"
+        },
         connection: &args.connection,
         events,
         scope: [name.clone()].into(),
@@ -90,7 +108,9 @@ pub(super) async fn add(args: Add, role: Role) -> Exit {
             Exit::DONE
         }
         Err(why) => {
-            eprintln!("toots: {name} is in the cluster, but failed to write {file}: {why}\n  hint: add {name} to {role}s in it by hand");
+            eprintln!(
+                "toots: {name} is in the cluster, but failed to write {file}: {why}\n  hint: add {name} to {role}s in it by hand"
+            );
             Exit::INTERNAL
         }
     }
@@ -102,10 +122,17 @@ fn write(path: &std::path::Path, before: &str, after: &str) -> Result<(), String
     if now != before {
         return Err("it was changed by somebody else during the run".into());
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions();
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(std::path::Path::new("."));
+    let mode = std::fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .permissions();
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
-    file.write_all(after.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(|error| error.to_string())?;
+    file.write_all(after.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|error| error.to_string())?;
     std::fs::set_permissions(file.path(), mode).map_err(|error| error.to_string())?;
     file.persist(path).map_err(|error| error.to_string())?;
     Ok(())

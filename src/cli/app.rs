@@ -9,7 +9,9 @@ use super::args::app::{App as Command, Follow, Reach};
 use super::exit::Exit;
 use super::output;
 use super::reach::{Reached, fail, reach, usage};
-use crate::app::{self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure};
+use crate::app::{
+    self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure,
+};
 use crate::report;
 use crate::spec::shown;
 use crate::transport::Dial as _;
@@ -17,33 +19,85 @@ use crate::transport::Dial as _;
 /// Runs a command.
 pub(super) async fn run(command: Command) -> Exit {
     let result = match command {
-        Command::Deploy { files, dry_run, follow, reach } => deploy(&files, dry_run, &follow, &reach).await,
+        Command::Deploy {
+            files,
+            dry_run,
+            follow,
+            reach,
+        } => deploy(&files, dry_run, &follow, &reach).await,
         Command::List { output, reach } => list(output, &reach).await,
-        Command::Show { name, output, reach } => show(&name, output, &reach).await,
-        Command::Scale { name, instances, follow, reach } => {
+        Command::Show {
+            name,
+            output,
+            reach,
+        } => show(&name, output, &reach).await,
+        Command::Scale {
+            name,
+            instances,
+            follow,
+            reach,
+        } => {
             let wanted = serde_json::json!({ "instances": instances });
-            change(&name, &follow, &reach, &format!("scale to {instances}"), async |marathon, id| {
-                // A PUT to what is not there would make it.
-                marathon.show(id).await?;
-                marathon.put(id, &wanted).await
+            change(
+                &name,
+                &follow,
+                &reach,
+                &format!("scale to {instances}"),
+                async |marathon, id| {
+                    // A PUT to what is not there would make it.
+                    marathon.show(id).await?;
+                    marathon.put(id, &wanted).await
+                },
+            )
+            .await
+        }
+        Command::Restart {
+            name,
+            follow,
+            reach,
+        } => {
+            change(&name, &follow, &reach, "restart", async |marathon, id| {
+                marathon.restart(id).await
             })
             .await
         }
-        Command::Restart { name, follow, reach } => {
-            change(&name, &follow, &reach, "restart", async |marathon, id| marathon.restart(id).await).await
-        }
-        Command::Rollback { name, to, follow, reach } => {
-            change(&name, &follow, &reach, "roll back", async |marathon, id| roll_back(marathon, id, to.as_deref()).await).await
-        }
-        Command::Weight { name, weight, follow, reach } => {
-            change(&name, &follow, &reach, &format!("weight {weight}"), async |marathon, id| {
-                let app = marathon.show(id).await?;
-                let env = app::weighted(&app.raw, weight).map_err(|why| AppError::Failed { why, task: None })?;
-                marathon.put(id, &serde_json::json!({ "env": env })).await
+        Command::Rollback {
+            name,
+            to,
+            follow,
+            reach,
+        } => {
+            change(&name, &follow, &reach, "roll back", async |marathon, id| {
+                roll_back(marathon, id, to.as_deref()).await
             })
             .await
         }
-        Command::Delete { names, yes, follow, reach } => delete(&names, yes, &follow, &reach).await,
+        Command::Weight {
+            name,
+            weight,
+            follow,
+            reach,
+        } => {
+            change(
+                &name,
+                &follow,
+                &reach,
+                &format!("weight {weight}"),
+                async |marathon, id| {
+                    let app = marathon.show(id).await?;
+                    let env = app::weighted(&app.raw, weight)
+                        .map_err(|why| AppError::Failed { why, task: None })?;
+                    marathon.put(id, &serde_json::json!({ "env": env })).await
+                },
+            )
+            .await
+        }
+        Command::Delete {
+            names,
+            yes,
+            follow,
+            reach,
+        } => delete(&names, yes, &follow, &reach).await,
     };
     result.unwrap_or_else(|exit| exit)
 }
@@ -56,26 +110,49 @@ fn marathon(reached: &Reached, force: bool) -> Marathon {
     Marathon::new(Arc::clone(&reached.session), reached.masters.clone()).force(force)
 }
 
-async fn deploy(files: &[PathBuf], dry_run: bool, follow: &Follow, to: &Reach) -> Result<Exit, Exit> {
-    let definitions = app::read(files, Program::Marathon, |name| std::env::var(name).ok()).map_err(|wrong| usage(&wrong.join("\n")))?;
+async fn deploy(
+    files: &[PathBuf],
+    dry_run: bool,
+    follow: &Follow,
+    to: &Reach,
+) -> Result<Exit, Exit> {
+    let definitions = app::read(files, Program::Marathon, |name| std::env::var(name).ok())
+        .map_err(|wrong| usage(&wrong.join("\n")))?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
     let mut begun = Vec::new();
     for definition in &definitions {
         let id = id(&definition.name)?;
-        let changes = changes(&marathon, &id, definition).await.map_err(|error| fail(&format!("look at {id}"), &error))?;
+        let changes = changes(&marathon, &id, definition)
+            .await
+            .map_err(|error| fail(&format!("look at {id}"), &error))?;
         match &changes {
             Some(lines) if lines.is_empty() => {
                 output::print(&format!("{id}: as it is wanted\n"));
                 // Whether it runs is another question.
                 if follow.wait && !dry_run {
-                    let now = marathon.show(&id).await.map_err(|error| fail(&format!("look at {id}"), &error))?;
-                    let deployment_id = now.deployments.first().map(|deployment| deployment.id.clone()).unwrap_or_default();
-                    begun.push((id, Change { deployment_id, version: now.version }));
+                    let now = marathon
+                        .show(&id)
+                        .await
+                        .map_err(|error| fail(&format!("look at {id}"), &error))?;
+                    let deployment_id = now
+                        .deployments
+                        .first()
+                        .map(|deployment| deployment.id.clone())
+                        .unwrap_or_default();
+                    begun.push((
+                        id,
+                        Change {
+                            deployment_id,
+                            version: now.version,
+                        },
+                    ));
                 }
                 continue;
             }
-            Some(lines) => output::print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  ")))),
+            Some(lines) => {
+                output::print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  "))))
+            }
             None => output::print(&format!("{id}: new\n")),
         }
         if dry_run {
@@ -105,7 +182,11 @@ async fn deploy(files: &[PathBuf], dry_run: bool, follow: &Follow, to: &Reach) -
 }
 
 /// What a definition would change; `None` when the application is not there yet.
-async fn changes(marathon: &Marathon, id: &AppId, definition: &Definition) -> Result<Option<Vec<String>>, AppError> {
+async fn changes(
+    marathon: &Marathon,
+    id: &AppId,
+    definition: &Definition,
+) -> Result<Option<Vec<String>>, AppError> {
     match marathon.show(id).await {
         Ok(app) => Ok(Some(app::changes(&app.raw, &definition.value))),
         Err(AppError::Missing(_)) => Ok(None),
@@ -124,11 +205,16 @@ async fn change(
     let id = id(name)?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
-    let change = make(&marathon, &id).await.map_err(|error| fail(&format!("{what}: {id}"), &error))?;
+    let change = make(&marathon, &id)
+        .await
+        .map_err(|error| fail(&format!("{what}: {id}"), &error))?;
     if follow.wait {
         wait(&reached, &marathon, &id, &change, follow.timeout).await?;
     } else {
-        output::print(&shown(&format!("{id}: {what}; deployment {}\n", change.deployment_id)));
+        output::print(&shown(&format!(
+            "{id}: {what}; deployment {}\n",
+            change.deployment_id
+        )));
     }
     Ok(Exit::DONE)
 }
@@ -141,38 +227,70 @@ async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<
         Some(to) => versions
             .iter()
             .find(|version| *version == to)
-            .ok_or_else(|| wrong(format!("it has no version {}; it has {}", shown(to), shown(&versions.join(", ")))))?,
-        None => versions.iter().rfind(|version| **version < now).ok_or_else(|| wrong("it has no version before the present one".into()))?,
+            .ok_or_else(|| {
+                wrong(format!(
+                    "it has no version {}; it has {}",
+                    shown(to),
+                    shown(&versions.join(", "))
+                ))
+            })?,
+        None => versions
+            .iter()
+            .rfind(|version| **version < now)
+            .ok_or_else(|| wrong("it has no version before the present one".into()))?,
     };
     marathon.rollback(id, version).await
 }
 
 async fn delete(names: &[String], yes: bool, follow: &Follow, to: &Reach) -> Result<Exit, Exit> {
-    let ids = names.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
+    let ids = names
+        .iter()
+        .map(|name| id(name))
+        .collect::<Result<Vec<_>, _>>()?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
     // All of them are there, or nothing is removed.
     for id in &ids {
-        marathon.show(id).await.map_err(|error| fail(&format!("remove {id}"), &error))?;
+        marathon
+            .show(id)
+            .await
+            .map_err(|error| fail(&format!("remove {id}"), &error))?;
     }
     let listed: Vec<String> = ids.iter().map(ToString::to_string).collect();
     if !yes && output::yes(&format!("remove {}?", listed.join(", "))) == Some(false) {
         return Err(Exit::INTERRUPTED);
     }
     for id in &ids {
-        let change = marathon.delete(id).await.map_err(|error| fail(&format!("remove {id}"), &error))?;
+        let change = marathon
+            .delete(id)
+            .await
+            .map_err(|error| fail(&format!("remove {id}"), &error))?;
         if follow.wait {
             let done = app::follow_removal(&marathon, id, &change, follow.timeout).await;
             done.map_err(|error| fail(&format!("remove {id}"), &error))?;
         }
-        output::print(&format!("{id}: {}\n", if follow.wait { "removed" } else { "being removed" }));
+        output::print(&format!(
+            "{id}: {}\n",
+            if follow.wait {
+                "removed"
+            } else {
+                "being removed"
+            }
+        ));
     }
     Ok(Exit::DONE)
 }
 
 /// Follows a deployment and shows it, until it is over or somebody interrupts.
-async fn wait(reached: &Reached, marathon: &Marathon, id: &AppId, change: &Change, limit: Duration) -> Result<(), Exit> {
-    let mut tell = |progress: Progress| eprintln!("{}", shown(&format!("{id}: {}", words(&progress))));
+async fn wait(
+    reached: &Reached,
+    marathon: &Marathon,
+    id: &AppId,
+    change: &Change,
+    limit: Duration,
+) -> Result<(), Exit> {
+    let mut tell =
+        |progress: Progress| eprintln!("{}", shown(&format!("{id}: {}", words(&progress))));
     let result = tokio::select! {
         result = app::follow(marathon, id, change, limit, &mut tell) => result,
         _ = tokio::signal::ctrl_c() => {
@@ -182,20 +300,32 @@ async fn wait(reached: &Reached, marathon: &Marathon, id: &AppId, change: &Chang
     };
     match result {
         Ok(app) => {
-            output::print(&format!("{id}: {} of {} run\n", app.tasks_running, app.instances));
+            output::print(&format!(
+                "{id}: {} of {} run\n",
+                app.tasks_running, app.instances
+            ));
             Ok(())
         }
         Err(error) => {
             let exit = fail(&format!("bring {id} up"), &error);
             let last = match &error {
-                AppError::Failed { task: Some(task), .. } => Some((**task).clone()),
+                AppError::Failed {
+                    task: Some(task), ..
+                } => Some((**task).clone()),
                 // Late: a task may have died of something all the same.
-                _ => marathon.show(id).await.ok().and_then(|app| app.last_task_failure).filter(|f| f.timestamp > change.version),
+                _ => marathon
+                    .show(id)
+                    .await
+                    .ok()
+                    .and_then(|app| app.last_task_failure)
+                    .filter(|f| f.timestamp > change.version),
             };
             if let Some(task) = last {
                 last_words(reached, &task).await;
             }
-            eprintln!("  hint: the deployment goes on until it succeeds or is replaced; to go back: toots app rollback {id}");
+            eprintln!(
+                "  hint: the deployment goes on until it succeeds or is replaced; to go back: toots app rollback {id}"
+            );
             Err(exit)
         }
     }
@@ -203,18 +333,34 @@ async fn wait(reached: &Reached, marathon: &Marathon, id: &AppId, change: &Chang
 
 fn words(progress: &Progress) -> String {
     match progress {
-        Progress::Tasks { instances, staged, running, healthy } => {
-            let healthy = healthy.map(|n| format!(", {n} healthy")).unwrap_or_default();
+        Progress::Tasks {
+            instances,
+            staged,
+            running,
+            healthy,
+        } => {
+            let healthy = healthy
+                .map(|n| format!(", {n} healthy"))
+                .unwrap_or_default();
             format!("{running} of {instances} run{healthy}, {staged} on their way")
         }
-        Progress::Failure(task) => format!("a task failed on {}: {} ({})", task.host, task.message, task.state),
+        Progress::Failure(task) => format!(
+            "a task failed on {}: {} ({})",
+            task.host, task.message, task.state
+        ),
         Progress::Waiting(why) => format!("Marathon's leader is looked for: {why}"),
     }
 }
 
 /// The reason and the last lines of a task that failed.
 async fn last_words(reached: &Reached, task: &TaskFailure) {
-    eprintln!("{}", shown(&format!("  {} on {}: {} ({})", task.task_id, task.host, task.message, task.state)));
+    eprintln!(
+        "{}",
+        shown(&format!(
+            "  {} on {}: {} ({})",
+            task.task_id, task.host, task.message, task.state
+        ))
+    );
     let log = match reached.host_at(&task.host) {
         Some(host) => match reached.dial.dial(host).await {
             Ok(session) => app::task_log(&session, &task.task_id).await,
@@ -230,27 +376,53 @@ async fn last_words(reached: &Reached, task: &TaskFailure) {
                 eprintln!("  | {line}");
             }
         }
-        Err(error) => eprintln!("{}", shown(&format!("  its log cannot be read: failed to {error}"))),
+        Err(error) => eprintln!(
+            "{}",
+            shown(&format!("  its log cannot be read: failed to {error}"))
+        ),
     }
 }
 
 async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
     let reached = reach(to).await?;
-    let apps = marathon(&reached, false).list().await.map_err(|error| fail("list the applications", &error))?;
+    let apps = marathon(&reached, false)
+        .list()
+        .await
+        .map_err(|error| fail("list the applications", &error))?;
     if form == Some(Output::Json) {
         let all: Vec<_> = apps.iter().map(|app| &app.raw).collect();
         output::print(&format!("{}\n", serde_json::json!(all)));
         return Ok(Exit::DONE);
     }
     let rows = apps.iter().map(|app| {
-        vec![app.id.clone(), format!("{} of {}", app.tasks_running, app.instances), health(app), state(app).to_owned(), image(app)]
+        vec![
+            app.id.clone(),
+            format!("{} of {}", app.tasks_running, app.instances),
+            health(app),
+            state(app).to_owned(),
+            image(app),
+        ]
     });
-    output::print(&report::listing(&["application", "running", "healthy", "state", "image or command"], rows, &output::options()));
+    output::print(&report::listing(
+        &[
+            "application",
+            "running",
+            "healthy",
+            "state",
+            "image or command",
+        ],
+        rows,
+        &output::options(),
+    ));
     Ok(Exit::DONE)
 }
 
 fn health(app: &App) -> String {
-    if app.health_checks.is_empty() { "–".into() } else { app.tasks_healthy.to_string() }
+    if app.health_checks.is_empty() {
+        "–".into()
+    } else {
+        app.tasks_healthy.to_string()
+    }
 }
 
 fn state(app: &App) -> &'static str {
@@ -267,7 +439,10 @@ fn state(app: &App) -> &'static str {
 
 fn image(app: &App) -> String {
     let image = app.raw["container"]["docker"]["image"].as_str();
-    image.or(app.raw["cmd"].as_str()).unwrap_or_default().to_owned()
+    image
+        .or(app.raw["cmd"].as_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
@@ -282,7 +457,12 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit
     }
     let versions = marathon.versions(&id).await.map_err(failed)?;
     let waits = marathon.waits_for(&id).await.map_err(failed)?;
-    let mut text = format!("{id} is {}: {} of {} run", state(&app), app.tasks_running, app.instances);
+    let mut text = format!(
+        "{id} is {}: {} of {} run",
+        state(&app),
+        app.tasks_running,
+        app.instances
+    );
     if !app.health_checks.is_empty() {
         text.push_str(&format!(", {} healthy", app.tasks_healthy));
     }
@@ -290,17 +470,48 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit
     if let Some(why) = waits {
         text.push_str(&format!("  waits: {why}\n"));
     }
-    for (key, value) in app.raw["env"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("SERVICE_")) {
-        text.push_str(&format!("  {key}: {}\n", value.as_str().unwrap_or_default()));
+    for (key, value) in app.raw["env"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with("SERVICE_"))
+    {
+        text.push_str(&format!(
+            "  {key}: {}\n",
+            value.as_str().unwrap_or_default()
+        ));
     }
     output::print(&shown(&text));
-    let host = |address: &str| reached.host_at(address).map_or_else(|| address.to_owned(), ToString::to_string);
+    let host = |address: &str| {
+        reached
+            .host_at(address)
+            .map_or_else(|| address.to_owned(), ToString::to_string)
+    };
     let rows = app.tasks.iter().map(|task| {
         let ports: Vec<String> = task.ports.iter().map(ToString::to_string).collect();
-        vec![host(&task.host), ports.join(" "), task.state.clone(), task.version.clone(), task.id.clone()]
+        vec![
+            host(&task.host),
+            ports.join(" "),
+            task.state.clone(),
+            task.version.clone(),
+            task.id.clone(),
+        ]
     });
-    output::print(&report::listing(&["host", "ports", "state", "version", "task"], rows, &output::options()));
-    output::print(&shown(&format!("  versions: {}\n", versions.iter().rev().take(10).cloned().collect::<Vec<_>>().join(", "))));
+    output::print(&report::listing(
+        &["host", "ports", "state", "version", "task"],
+        rows,
+        &output::options(),
+    ));
+    output::print(&shown(&format!(
+        "  versions: {}\n",
+        versions
+            .iter()
+            .rev()
+            .take(10)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    )));
     if let Some(failure) = &app.last_task_failure {
         output::print(&shown(&format!(
             "  last failure: {} on {}, {} ({})\n",

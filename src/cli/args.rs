@@ -77,7 +77,13 @@ pub enum Cluster {
 #[derive(Debug, Clone, Args)]
 pub struct Source {
     /// The inventory.
-    #[arg(short, long, value_name = "FILE", default_value = "inventory.toml", env = "TOOTS_INVENTORY")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "inventory.toml",
+        env = "TOOTS_INVENTORY"
+    )]
     pub inventory: PathBuf,
     /// A folder whose files take the place of the built-in playbook's.
     #[arg(long, value_name = "DIR", env = "TOOTS_PLAYBOOKS")]
@@ -373,7 +379,9 @@ pub struct Init {
 /// # Errors
 /// When the text is no positive duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| format!("{text:?} is not a duration: write 90s, 5m or 1h30m"))?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration: write 90s, 5m or 1h30m"))?;
     match Duration::try_from(span) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(format!("{text:?} is not a positive duration")),

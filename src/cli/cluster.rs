@@ -10,7 +10,9 @@ use super::{log, output, signals};
 use crate::engine::{self, Cancel, Mode, StatusView};
 use crate::event::{Event, EventSink};
 use crate::plan::{SavedPlan, Step};
-use crate::report::{self, ComponentView, HostStatusView, PlanChange, PlanHostView, ServiceView, StatusReport};
+use crate::report::{
+    self, ComponentView, HostStatusView, PlanChange, PlanHostView, ServiceView, StatusReport,
+};
 use crate::spec::ClusterName;
 
 /// A new run's id.
@@ -38,13 +40,19 @@ pub(super) async fn up(args: Up) -> Exit {
     let (events, handle) = output::reporter(args.shown.output);
     let cancel = Cancel::default();
     signals::watch(cancel.clone());
-    let confirm: Option<engine::Confirm> = (!args.yes && args.plan.is_none()).then(|| confirm(handle.pauser()));
+    let confirm: Option<engine::Confirm> =
+        (!args.yes && args.plan.is_none()).then(|| confirm(handle.pauser()));
     let wanted = Wanted {
         command: "cluster up",
         connection: &args.connection,
         events,
         scope,
-        mode: Mode { prove: args.prove, saved, inventory_text: String::new(), confirm },
+        mode: Mode {
+            prove: args.prove,
+            saved,
+            inventory_text: String::new(),
+            confirm,
+        },
         timeout: args.shown.timeout,
         run_id,
         cancel,
@@ -131,14 +139,23 @@ pub(super) async fn plan(args: Plan) -> Exit {
     planned.plan.hosts.retain(|host| scope.contains(&host.host));
     let changes = planned.plan.changes();
     let saved = SavedPlan::of(cx.cluster.as_str(), &text, &planned.plan);
-    let exit = if args.exit_code && changes > 0 { Exit::CHANGES } else { Exit::DONE };
+    let exit = if args.exit_code && changes > 0 {
+        Exit::CHANGES
+    } else {
+        Exit::DONE
+    };
     if json {
-        events.send(Event::Planned { changes: saved.changes.clone() });
+        events.send(Event::Planned {
+            changes: saved.changes.clone(),
+        });
         events.send(Event::Result(planned.result(exit.0)));
     }
     handle.finish();
     if !json {
-        output::print(&report::plan_text(&views(&planned.plan), output::options().out_colour));
+        output::print(&report::plan_text(
+            &views(&planned.plan),
+            output::options().out_colour,
+        ));
     }
     if let Some(path) = &args.out
         && let Err(exit) = write_plan(path, &saved)
@@ -166,38 +183,107 @@ fn views(plan: &crate::plan::Plan) -> Vec<PlanHostView> {
 }
 
 fn changes(step: &Step) -> Vec<PlanChange> {
-    let change = |symbol, what: String, reason: &str, diff| PlanChange { symbol, what, reason: reason.to_owned(), diff };
+    let change = |symbol, what: String, reason: &str, diff| PlanChange {
+        symbol,
+        what,
+        reason: reason.to_owned(),
+        diff,
+    };
     match step {
-        Step::Place { dirs, files, hosts_entries } => {
+        Step::Place {
+            dirs,
+            files,
+            hosts_entries,
+        } => {
             let sign = |why: &str| if why == "new" { '+' } else { '~' };
-            let dirs = dirs.iter().map(|(dir, why)| change(sign(why), format!("directory {}", dir.path), why, None));
+            let dirs = dirs
+                .iter()
+                .map(|(dir, why)| change(sign(why), format!("directory {}", dir.path), why, None));
             let files = files.iter().map(|f| {
                 // The record of a container repeats what its own line says.
-                let diff = f.diff.clone().filter(|_| !f.file.path.starts_with("/etc/toots/containers/") || f.reason != "new");
-                change(sign(&f.reason), format!("file {}", f.file.path), &f.reason, diff)
+                let diff = f.diff.clone().filter(|_| {
+                    !f.file.path.starts_with("/etc/toots/containers/") || f.reason != "new"
+                });
+                change(
+                    sign(&f.reason),
+                    format!("file {}", f.file.path),
+                    &f.reason,
+                    diff,
+                )
             });
             let entries = hosts_entries.iter().map(|entries| {
-                let lines: Vec<String> = entries.iter().map(|(address, name)| format!("{address} {name}")).collect();
-                change('~', format!("/etc/hosts: {}", lines.join(", ")), "registry's name", None)
+                let lines: Vec<String> = entries
+                    .iter()
+                    .map(|(address, name)| format!("{address} {name}"))
+                    .collect();
+                change(
+                    '~',
+                    format!("/etc/hosts: {}", lines.join(", ")),
+                    "registry's name",
+                    None,
+                )
             });
             dirs.chain(files).chain(entries).collect()
         }
         Step::Install { package, manager } => {
-            vec![change('+', package.as_str().to_owned(), &format!("absent, installed by {manager}"), None)]
+            vec![change(
+                '+',
+                package.as_str().to_owned(),
+                &format!("absent, installed by {manager}"),
+                None,
+            )]
         }
         Step::Pull { image, digest } => {
-            let reason = digest.as_deref().unwrap_or("digest resolved when the registry can be asked");
+            let reason = digest
+                .as_deref()
+                .unwrap_or("digest resolved when the registry can be asked");
             vec![change('+', format!("image {image}"), reason, None)]
         }
-        Step::Create { spec } => vec![change('+', format!("container {}", spec.name()), spec.image.as_str(), None)],
-        Step::Replace { spec, reason } => vec![change('!', format!("container {}", spec.name()), reason, None)],
-        Step::Start { container, state } => vec![change('~', format!("container {container}"), &format!("it is {state}"), None)],
-        Step::Signal { container, signal, files } => {
-            vec![change('~', format!("container {container}"), &format!("{signal} for {}", files.join(", ")), None)]
+        Step::Create { spec } => vec![change(
+            '+',
+            format!("container {}", spec.name()),
+            spec.image.as_str(),
+            None,
+        )],
+        Step::Replace { spec, reason } => vec![change(
+            '!',
+            format!("container {}", spec.name()),
+            reason,
+            None,
+        )],
+        Step::Start { container, state } => vec![change(
+            '~',
+            format!("container {container}"),
+            &format!("it is {state}"),
+            None,
+        )],
+        Step::Signal {
+            container,
+            signal,
+            files,
+        } => {
+            vec![change(
+                '~',
+                format!("container {container}"),
+                &format!("{signal} for {}", files.join(", ")),
+                None,
+            )]
         }
-        Step::Unit { unit, reason } => vec![change(if reason == "new" { '+' } else { '~' }, format!("unit {unit}"), reason, None)],
-        Step::RemoveUnit { unit } => vec![change('-', format!("unit {unit}"), "no longer wanted here", None)],
-        Step::Remove { container, reason } => vec![change('-', format!("container {container}"), reason, None)],
+        Step::Unit { unit, reason } => vec![change(
+            if reason == "new" { '+' } else { '~' },
+            format!("unit {unit}"),
+            reason,
+            None,
+        )],
+        Step::RemoveUnit { unit } => vec![change(
+            '-',
+            format!("unit {unit}"),
+            "no longer wanted here",
+            None,
+        )],
+        Step::Remove { container, reason } => {
+            vec![change('-', format!("container {container}"), reason, None)]
+        }
     }
 }
 
@@ -211,8 +297,16 @@ impl EventSink for Quiet {
 }
 
 /// Reads the cluster once.
-pub(super) async fn look(loaded: Loaded, connection: &Connection) -> Result<(ClusterName, StatusView), Exit> {
-    let scope = loaded.inventory.hosts.iter().map(|host| host.name.clone()).collect();
+pub(super) async fn look(
+    loaded: Loaded,
+    connection: &Connection,
+) -> Result<(ClusterName, StatusView), Exit> {
+    let scope = loaded
+        .inventory
+        .hosts
+        .iter()
+        .map(|host| host.name.clone())
+        .collect();
     let wanted = Wanted {
         command: "cluster status",
         connection,
@@ -250,7 +344,11 @@ pub(super) async fn status(args: Status) -> Exit {
         }
         match args.output {
             Some(Output::Json) => output::print(&(report::status_json(&report) + "\n")),
-            _ => output::print(&report::status_table(&report, output::options().width(), output::options().out_colour)),
+            _ => output::print(&report::status_table(
+                &report,
+                output::options().width(),
+                output::options().out_colour,
+            )),
         }
         if !args.watch {
             return if healthy { Exit::DONE } else { Exit::GATE };
@@ -270,22 +368,44 @@ fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
             .into_iter()
             .map(|(name, state)| ComponentView {
                 component: name.to_string(),
-                health: Some(if state.as_wanted { "ok".to_owned() } else { "not as wanted".to_owned() }),
+                health: Some(if state.as_wanted {
+                    "ok".to_owned()
+                } else {
+                    "not as wanted".to_owned()
+                }),
                 state: state.state,
                 role: state.role,
                 version: state.version,
                 image: Some(state.image),
             })
             .collect();
-        hosts.push(HostStatusView { host, error: None, components });
+        hosts.push(HostStatusView {
+            host,
+            error: None,
+            components,
+        });
     }
     for (host, why) in unread {
-        hosts.push(HostStatusView { host, error: Some(why), components: Vec::new() });
+        hosts.push(HostStatusView {
+            host,
+            error: Some(why),
+            components: Vec::new(),
+        });
     }
     let services = view
         .services
         .into_iter()
-        .map(|(row, verdict)| ServiceView { row, members: verdict.members, quorum: (verdict.quorum > 0).then_some(verdict.quorum) })
+        .map(|(row, verdict)| ServiceView {
+            row,
+            members: verdict.members,
+            quorum: (verdict.quorum > 0).then_some(verdict.quorum),
+        })
         .collect();
-    StatusReport { cluster: cluster.clone(), healthy: view.healthy, services, hosts, web: view.web }
+    StatusReport {
+        cluster: cluster.clone(),
+        healthy: view.healthy,
+        services,
+        hosts,
+        web: view.web,
+    }
 }

@@ -15,7 +15,10 @@ use crate::inventory::{Inventory, PasswordSource};
 use crate::plan::Limits;
 use crate::playbook::{Playbook, SecretKind};
 use crate::spec::{HostName, Role, Secret};
-use crate::transport::{AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshSettings, TransportError};
+use crate::transport::{
+    AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshSettings,
+    TransportError,
+};
 
 /// An inventory and a playbook that fit each other.
 pub(super) struct Loaded {
@@ -46,22 +49,40 @@ pub(super) fn fit(inventory: Inventory, text: String, source: &Source) -> Result
     let playbook = Playbook::load(source.playbooks.as_deref()).map_err(|error| fail(&error))?;
     for (what, path) in inventory.files() {
         if let Err(error) = std::fs::read(path) {
-            eprintln!("{}: {what} {} cannot be read: {error}", source.inventory.display(), path.display());
+            eprintln!(
+                "{}: {what} {} cannot be read: {error}",
+                source.inventory.display(),
+                path.display()
+            );
             return Err(Exit::USAGE);
         }
     }
-    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked).map_err(|error| fail(&error))?;
-    Ok(Loaded { inventory, text, playbook, offline })
+    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked)
+        .map_err(|error| fail(&error))?;
+    Ok(Loaded {
+        inventory,
+        text,
+        playbook,
+        offline,
+    })
 }
 
 /// Says what would be open to whoever reaches a host that listens on every address.
 pub(super) fn warn_open(loaded: &Loaded) {
     for host in loaded.offline.hosts.iter().filter(|host| host.listen_all) {
-        let here = host.components.iter().filter_map(|component| loaded.playbook.components.get(component.name.as_str()));
+        let here = host
+            .components
+            .iter()
+            .filter_map(|component| loaded.playbook.components.get(component.name.as_str()));
         let open: Vec<String> = here
             .flat_map(|component| component.ports.iter().map(move |port| (component, port)))
             .filter(|(_, port)| !port.fixed)
-            .map(|(component, port)| format!("{}/{} ({} {})", port.port, port.protocol, component.name, port.purpose))
+            .map(|(component, port)| {
+                format!(
+                    "{}/{} ({} {})",
+                    port.port, port.protocol, component.name, port.purpose
+                )
+            })
             .collect();
         eprintln!(
             "warning: {} listens on every address (listen_ip = \"0.0.0.0\"); open to whoever reaches it: {}",
@@ -107,7 +128,9 @@ impl Draw for Random {
     fn secret(&self, kind: SecretKind) -> Secret {
         use base64::Engine as _;
         match kind {
-            SecretKind::Base64 => Secret::new(base64::engine::general_purpose::STANDARD.encode(self.bytes)),
+            SecretKind::Base64 => {
+                Secret::new(base64::engine::general_purpose::STANDARD.encode(self.bytes))
+            }
             SecretKind::Password => {
                 let digest = crate::spec::digest(&[&self.bytes[..], b"password"].concat());
                 Secret::new(&digest[..24])
@@ -134,18 +157,33 @@ pub(super) struct Wanted<'a> {
 
 /// Builds the engine's context. `Err` is printed.
 pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exit> {
-    let Loaded { inventory, text, playbook, offline } = loaded;
+    let Loaded {
+        inventory,
+        text,
+        playbook,
+        offline,
+    } = loaded;
     let registry = registry(&inventory)?;
     let dial = Arc::new(Dialer::new(&inventory, wanted.connection));
-    let contacted = |host: &&crate::inventory::Host| wanted.scope.contains(&host.name) || host.roles.contains(&Role::Master);
+    let contacted = |host: &&crate::inventory::Host| {
+        wanted.scope.contains(&host.name) || host.roles.contains(&Role::Master)
+    };
     let hosts: Vec<HostInfo> = inventory
         .hosts
         .iter()
         .filter(contacted)
-        .map(|host| HostInfo { name: host.name.clone(), address: host.address, roles: host.roles.clone() })
+        .map(|host| HostInfo {
+            name: host.name.clone(),
+            address: host.address,
+            roles: host.roles.clone(),
+        })
         .collect();
     let limits = Limits {
-        nics: inventory.hosts.iter().map(|host| (host.name.clone(), host.nic.clone())).collect(),
+        nics: inventory
+            .hosts
+            .iter()
+            .map(|host| (host.name.clone(), host.nic.clone()))
+            .collect(),
         install_docker: inventory.docker.install,
         ..Limits::default()
     };
@@ -168,8 +206,13 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
     let cluster = inventory.cluster.clone();
     let masters = inventory.with_role(Role::Master).count();
     let (domain, vip) = (inventory.network.in_domain.clone(), inventory.network.vip);
-    let build = move |recorded: &Recorded| desired::build(&inventory, &playbook, recorded, &random).map_err(|error| error.to_string());
-    let mode = Mode { inventory_text: text, ..wanted.mode };
+    let build = move |recorded: &Recorded| {
+        desired::build(&inventory, &playbook, recorded, &random).map_err(|error| error.to_string())
+    };
+    let mode = Mode {
+        inventory_text: text,
+        ..wanted.mode
+    };
     Ok(Context {
         command: wanted.command.to_owned(),
         cluster,
@@ -195,26 +238,44 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
 
 fn owner() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "someone".into());
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{user}@{host}").chars().filter(|c| c.is_ascii_graphic()).collect()
+    let host = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    format!("{user}@{host}")
+        .chars()
+        .filter(|c| c.is_ascii_graphic())
+        .collect()
 }
 
 /// The registry's login; its password is read from where the inventory says.
 fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, Exit> {
-    let Some(registry) = &inventory.registry else { return Ok(None) };
-    let (Some(username), Some(source)) = (&registry.username, &registry.password) else { return Ok(None) };
+    let Some(registry) = &inventory.registry else {
+        return Ok(None);
+    };
+    let (Some(username), Some(source)) = (&registry.username, &registry.password) else {
+        return Ok(None);
+    };
     let password = match source {
         PasswordSource::File(path) => std::fs::read_to_string(path).map_err(|error| {
-            eprintln!("toots: failed to read the registry's password from {}: {error}", path.display());
+            eprintln!(
+                "toots: failed to read the registry's password from {}: {error}",
+                path.display()
+            );
             Exit::USAGE
         })?,
         PasswordSource::Env(name) => std::env::var(name).map_err(|_| {
-            eprintln!("toots: failed to read the registry's password: the variable {name} is not set");
+            eprintln!(
+                "toots: failed to read the registry's password: the variable {name} is not set"
+            );
             Exit::USAGE
         })?,
     };
     let password = Secret::new(password.lines().next().unwrap_or_default());
-    Ok(Some(RegistryLogin { server: registry.server.clone(), username: username.clone(), password }))
+    Ok(Some(RegistryLogin {
+        server: registry.server.clone(),
+        username: username.clone(),
+        password,
+    }))
 }
 
 /// Dials the inventory's hosts.
@@ -231,14 +292,33 @@ impl Dialer {
             connect_timeout: connection.limits.connect_timeout,
             timeouts: crate::transport::Timeouts {
                 connect: inventory.timeouts.connect,
-                keepalive: connection.limits.keepalive.unwrap_or(inventory.timeouts.keepalive),
+                keepalive: connection
+                    .limits
+                    .keepalive
+                    .unwrap_or(inventory.timeouts.keepalive),
                 ..crate::transport::Timeouts::default()
             },
             ..SshSettings::default()
         };
-        let ask: Arc<dyn crate::transport::Ask> = if std::io::stdin().is_terminal() { Arc::new(AskTerminal) } else { Arc::new(AskNobody) };
-        let hosts = inventory.hosts.iter().map(|host| (host.name.clone(), host_settings(inventory, host, connection))).collect();
-        Self { connector: Connector::new(settings, ask), hosts }
+        let ask: Arc<dyn crate::transport::Ask> = if std::io::stdin().is_terminal() {
+            Arc::new(AskTerminal)
+        } else {
+            Arc::new(AskNobody)
+        };
+        let hosts = inventory
+            .hosts
+            .iter()
+            .map(|host| {
+                (
+                    host.name.clone(),
+                    host_settings(inventory, host, connection),
+                )
+            })
+            .collect();
+        Self {
+            connector: Connector::new(settings, ask),
+            hosts,
+        }
     }
 
     /// The connector itself, for questions that need no session.
@@ -248,7 +328,11 @@ impl Dialer {
 }
 
 /// How one host is reached.
-pub(super) fn host_settings(inventory: &Inventory, host: &crate::inventory::Host, connection: &Connection) -> HostSettings {
+pub(super) fn host_settings(
+    inventory: &Inventory,
+    host: &crate::inventory::Host,
+    connection: &Connection,
+) -> HostSettings {
     let ssh = &inventory.ssh;
     let known: Vec<PathBuf> = ssh.known_hosts_files.clone();
     let privilege = match ssh.privilege.as_deref() {
@@ -276,7 +360,10 @@ pub(super) fn host_settings(inventory: &Inventory, host: &crate::inventory::Host
 #[async_trait]
 impl Dial for Dialer {
     async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
-        let settings = self.hosts.get(host).ok_or_else(|| TransportError::Settings(format!("{host} is not in the inventory")))?;
+        let settings = self
+            .hosts
+            .get(host)
+            .ok_or_else(|| TransportError::Settings(format!("{host} is not in the inventory")))?;
         self.connector.connect(settings).await
     }
 }
@@ -284,24 +371,45 @@ impl Dial for Dialer {
 /// The hosts that `--limit` names: a host, a role, or a glob over host names.
 pub(super) fn scope(inventory: &Inventory, limit: &[String]) -> Result<BTreeSet<HostName>, Exit> {
     if limit.is_empty() {
-        return Ok(inventory.hosts.iter().map(|host| host.name.clone()).collect());
+        return Ok(inventory
+            .hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect());
     }
     let mut out = BTreeSet::new();
     for text in limit {
-        let role = Role::ALL.into_iter().find(|role| [role.as_str().to_owned(), format!("{role}s")].contains(text));
-        let glob = globset::Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
-            eprintln!("toots: --limit {text:?} is no glob: {}", error.kind());
-            Exit::USAGE
-        })?;
+        let role = Role::ALL
+            .into_iter()
+            .find(|role| [role.as_str().to_owned(), format!("{role}s")].contains(text));
+        let glob = globset::Glob::new(text)
+            .map(|glob| glob.compile_matcher())
+            .map_err(|error| {
+                eprintln!("toots: --limit {text:?} is no glob: {}", error.kind());
+                Exit::USAGE
+            })?;
         let fits = |host: &&crate::inventory::Host| match role {
             Some(role) => host.roles.contains(&role),
             None => host.name.as_str() == text || glob.is_match(host.name.as_str()),
         };
         let before = out.len();
-        out.extend(inventory.hosts.iter().filter(fits).map(|host| host.name.clone()));
+        out.extend(
+            inventory
+                .hosts
+                .iter()
+                .filter(fits)
+                .map(|host| host.name.clone()),
+        );
         if out.len() == before && !inventory.hosts.iter().any(|host| fits(&host)) {
-            let names: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
-            eprintln!("toots: --limit {text:?} fits no host\n  hint: the inventory has {}", names.join(", "));
+            let names: Vec<&str> = inventory
+                .hosts
+                .iter()
+                .map(|host| host.name.as_str())
+                .collect();
+            eprintln!(
+                "toots: --limit {text:?} fits no host\n  hint: the inventory has {}",
+                names.join(", ")
+            );
             return Err(Exit::USAGE);
         }
     }

@@ -17,7 +17,12 @@ pub(super) fn check(source: &Source) -> Exit {
     };
     context::warn_open(&loaded);
     let count = |role| loaded.inventory.with_role(role).count();
-    let containers: usize = loaded.offline.hosts.iter().map(|host| host.components.len()).sum();
+    let containers: usize = loaded
+        .offline
+        .hosts
+        .iter()
+        .map(|host| host.components.len())
+        .sum();
     output::print(&format!(
         "{} is good: cluster {}, {} hosts ({} masters, {} slaves, {} edges), {containers} containers\n",
         source.inventory.display(),
@@ -72,7 +77,9 @@ pub(super) fn init(args: &Init) -> Exit {
         // Questions go to stderr: stdout is the inventory.
         (true, true) => menu::ask(given, &mut std::io::stdin().lock(), &mut std::io::stderr()),
         (true, false) => {
-            eprintln!("toots: init needs --masters IP,IP,IP, or a terminal on which to ask\n  hint: toots init --help");
+            eprintln!(
+                "toots: init needs --masters IP,IP,IP, or a terminal on which to ask\n  hint: toots init --help"
+            );
             return Exit::USAGE;
         }
     };
@@ -81,7 +88,10 @@ pub(super) fn init(args: &Init) -> Exit {
         return Exit::INTERRUPTED;
     };
     let text = crate::inventory::draft(&answers);
-    let name = args.out.as_ref().map_or_else(|| "the inventory".to_owned(), |path| path.display().to_string());
+    let name = args.out.as_ref().map_or_else(
+        || "the inventory".to_owned(),
+        |path| path.display().to_string(),
+    );
     if let Err(errors) = crate::inventory::parse(&text, &name, Path::new(".")) {
         eprintln!("{errors}");
         return Exit::USAGE;
@@ -90,10 +100,14 @@ pub(super) fn init(args: &Init) -> Exit {
         output::print(&text);
         return Exit::DONE;
     };
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
-        use std::io::Write as _;
-        file.write_all(text.as_bytes())
-    });
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut file| {
+            use std::io::Write as _;
+            file.write_all(text.as_bytes())
+        });
     match written {
         Ok(()) => Exit::DONE,
         Err(error) => {

@@ -15,29 +15,58 @@ pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+        .or_else(|| {
+            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+        })?;
     let dir = state.join("toots");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).ok()?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .ok()?;
     prune(&dir);
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
     let path = dir.join(format!("{stamp}-{run_id}.log"));
-    let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).ok()?;
-    let filter = EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=debug,warn"));
-    tracing_subscriber::fmt().with_writer(Mutex::new(file)).with_ansi(false).with_env_filter(filter).try_init().ok()?;
+    let file = OpenOptions::new()
+        .create_new(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .ok()?;
+    let filter =
+        EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=debug,warn"));
+    tracing_subscriber::fmt()
+        .with_writer(Mutex::new(file))
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .try_init()
+        .ok()?;
     Some(path)
 }
 
 /// Warnings on standard error, for commands that serve until they are interrupted.
 pub(super) fn to_terminal() {
-    let filter = EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=warn"));
+    let filter =
+        EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=warn"));
     // What hosts say is escaped where it becomes text.
-    drop(tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter).try_init());
+    drop(
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .with_env_filter(filter)
+            .try_init(),
+    );
 }
 
 fn prune(dir: &std::path::Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    let mut logs: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "log")).collect();
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    let mut logs: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "log"))
+        .collect();
     // The names begin with the time, so their order is the order of the runs.
     logs.sort();
     for old in logs.iter().take(logs.len().saturating_sub(KEPT)) {

@@ -10,7 +10,10 @@ const SWITCHES: [(&str, &str); 4] = [
     ("balancer_on_slaves", "HAProxy on slaves too?"),
     ("dnsmasq", "DNS (dnsmasq) on slaves?"),
     ("registrator_on_masters", "Registrator on masters too?"),
-    ("supervisord", "supervisord's page on every host (needs an image)?"),
+    (
+        "supervisord",
+        "supervisord's page on every host (needs an image)?",
+    ),
 ];
 
 struct Menu<'a> {
@@ -21,7 +24,11 @@ struct Menu<'a> {
 impl Menu<'_> {
     /// An answer; an empty one is the default.
     fn text(&mut self, question: &str, default: &str) -> io::Result<String> {
-        let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+        let shown = if default.is_empty() {
+            String::new()
+        } else {
+            format!(" [{default}]")
+        };
         write!(self.output, "{question}{shown}: ")?;
         self.output.flush()?;
         let mut line = String::new();
@@ -29,11 +36,20 @@ impl Menu<'_> {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let answer = line.trim();
-        Ok(if answer.is_empty() { default.to_owned() } else { answer.to_owned() })
+        Ok(if answer.is_empty() {
+            default.to_owned()
+        } else {
+            answer.to_owned()
+        })
     }
 
     /// Asks until the answer is of the wanted form; an empty one is none.
-    fn parsed<T>(&mut self, question: &str, wrong: &str, parse: impl Fn(&str) -> Option<T>) -> io::Result<T> {
+    fn parsed<T>(
+        &mut self,
+        question: &str,
+        wrong: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> io::Result<T> {
         loop {
             let answer = self.text(question, "")?;
             match parse(&answer) {
@@ -43,15 +59,26 @@ impl Menu<'_> {
         }
     }
 
-    fn addresses(&mut self, question: &str, fits: impl Fn(usize) -> bool, wrong: &str) -> io::Result<Vec<IpAddr>> {
+    fn addresses(
+        &mut self,
+        question: &str,
+        fits: impl Fn(usize) -> bool,
+        wrong: &str,
+    ) -> io::Result<Vec<IpAddr>> {
         self.parsed(question, wrong, |text| {
             let words = text.split([',', ' ']).filter(|word| !word.is_empty());
-            words.map(|word| word.parse().ok()).collect::<Option<Vec<IpAddr>>>().filter(|list| fits(list.len()))
+            words
+                .map(|word| word.parse().ok())
+                .collect::<Option<Vec<IpAddr>>>()
+                .filter(|list| fits(list.len()))
         })
     }
 
     fn yes(&mut self, question: &str) -> io::Result<bool> {
-        Ok(matches!(self.text(question, "no")?.as_str(), "y" | "Y" | "yes"))
+        Ok(matches!(
+            self.text(question, "no")?.as_str(),
+            "y" | "Y" | "yes"
+        ))
     }
 }
 
@@ -59,12 +86,22 @@ impl Menu<'_> {
 ///
 /// # Errors
 /// When the input ends before the last answer.
-pub(super) fn ask(mut draft: Draft, input: &mut dyn BufRead, output: &mut dyn Write) -> io::Result<Draft> {
+pub(super) fn ask(
+    mut draft: Draft,
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+) -> io::Result<Draft> {
     let mut menu = Menu { input, output };
     writeln!(menu.output, "What is left empty keeps its default.")?;
-    draft.masters =
-        menu.addresses("Masters (three, five or seven addresses)", |n| matches!(n, 3 | 5 | 7), "three, five or seven IP addresses")?;
-    writeln!(menu.output, "Install mode\n  1. Master\n  2. Master + Slave\n  3. Master + Slave + Edge")?;
+    draft.masters = menu.addresses(
+        "Masters (three, five or seven addresses)",
+        |n| matches!(n, 3 | 5 | 7),
+        "three, five or seven IP addresses",
+    )?;
+    writeln!(
+        menu.output,
+        "Install mode\n  1. Master\n  2. Master + Slave\n  3. Master + Slave + Edge"
+    )?;
     let mode = menu.parsed("The masters are [1]", "1, 2 or 3", |text| match text {
         "" | "1" => Some(1),
         "2" => Some(2),
@@ -72,8 +109,10 @@ pub(super) fn ask(mut draft: Draft, input: &mut dyn BufRead, output: &mut dyn Wr
         _ => None,
     })?;
     let others = "IP addresses with commas between";
-    let roles: [(&mut Vec<IpAddr>, &str, u8); 2] =
-        [(&mut draft.slaves, "Further slaves (addresses)", 2), (&mut draft.edges, "Further edges (addresses)", 3)];
+    let roles: [(&mut Vec<IpAddr>, &str, u8); 2] = [
+        (&mut draft.slaves, "Further slaves (addresses)", 2),
+        (&mut draft.edges, "Further edges (addresses)", 3),
+    ];
     for (list, question, from) in roles {
         if mode >= from {
             list.extend(&draft.masters);
@@ -83,20 +122,39 @@ pub(super) fn ask(mut draft: Draft, input: &mut dyn BufRead, output: &mut dyn Wr
     for (answer, question, default) in [
         (&mut draft.cluster, "Cluster's name", "dc1"),
         (&mut draft.nic, "Network interface of the addresses", "eth0"),
-        (&mut draft.in_domain, "Internal domain (Consul's DNS)", "consul"),
+        (
+            &mut draft.in_domain,
+            "Internal domain (Consul's DNS)",
+            "consul",
+        ),
         (&mut draft.ex_domain, "External domain of the edges", ""),
-        (&mut draft.nfs, "NFS export of persistent slaves (server:/path)", ""),
+        (
+            &mut draft.nfs,
+            "NFS export of persistent slaves (server:/path)",
+            "",
+        ),
         (&mut draft.registry, "Private registry (host:port)", ""),
     ] {
         let text = menu.text(question, answer.as_deref().unwrap_or(default))?;
         *answer = Some(text).filter(|text| !text.is_empty());
     }
     if draft.registry.is_some() {
-        draft.ca = Some(menu.text("Its CA certificate (file)", "")?).filter(|text| !text.is_empty());
+        draft.ca =
+            Some(menu.text("Its CA certificate (file)", "")?).filter(|text| !text.is_empty());
     }
     if !draft.edges.is_empty() {
-        let none_or_address = |text: &str| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
-        draft.vip = menu.parsed("Virtual address of the edges", "an IP address, or nothing", none_or_address)?;
+        let none_or_address = |text: &str| {
+            if text.is_empty() {
+                Some(None)
+            } else {
+                text.parse().ok().map(Some)
+            }
+        };
+        draft.vip = menu.parsed(
+            "Virtual address of the edges",
+            "an IP address, or nothing",
+            none_or_address,
+        )?;
     }
     for (switch, question) in SWITCHES {
         if menu.yes(question)? {
@@ -122,13 +180,24 @@ mod tests {
                 && said.contains("an IP address, or nothing\n"),
             "{said}"
         );
-        assert_eq!((draft.slaves.len(), draft.edges.len(), draft.switches), (4, 1, vec!["dnsmasq".to_owned()]));
+        assert_eq!(
+            (draft.slaves.len(), draft.edges.len(), draft.switches),
+            (4, 1, vec!["dnsmasq".to_owned()])
+        );
         let text = crate::inventory::draft(&Draft {
             switches: Vec::new(),
             ..ask(Draft::default(), &mut answers.as_bytes(), &mut Vec::new()).unwrap()
         });
         let inventory = crate::inventory::parse(&text, "x", std::path::Path::new(".")).unwrap();
-        assert_eq!((inventory.cluster.as_str(), inventory.hosts.len()), ("prod", 5));
-        assert_eq!(ask(Draft::default(), &mut "".as_bytes(), &mut Vec::new()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            (inventory.cluster.as_str(), inventory.hosts.len()),
+            ("prod", 5)
+        );
+        assert_eq!(
+            ask(Draft::default(), &mut "".as_bytes(), &mut Vec::new())
+                .unwrap_err()
+                .kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 }

@@ -19,12 +19,18 @@ pub(super) fn mode(output: Option<Output>) -> Mode {
         Output::Plain => Mode::Plain,
         Output::Json => Mode::Json,
     });
-    Mode::choose(flag, std::io::stderr().is_terminal(), |name| std::env::var(name).ok())
+    Mode::choose(flag, std::io::stderr().is_terminal(), |name| {
+        std::env::var(name).ok()
+    })
 }
 
 /// Colours and width.
 pub(super) fn options() -> Options {
-    Options::choose(std::io::stdout().is_terminal(), std::io::stderr().is_terminal(), |name| std::env::var(name).ok())
+    Options::choose(
+        std::io::stdout().is_terminal(),
+        std::io::stderr().is_terminal(),
+        |name| std::env::var(name).ok(),
+    )
 }
 
 /// Prints data; a reader that went away is no error.

@@ -14,12 +14,19 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not mistakes.
-            let code = if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
+            let code = if error.use_stderr() {
+                Exit::USAGE
+            } else {
+                Exit::DONE
+            };
             drop(error.print());
             return code.0;
         }
     };
-    if let Err(error) = color_eyre::config::HookBuilder::new().display_env_section(false).install() {
+    if let Err(error) = color_eyre::config::HookBuilder::new()
+        .display_env_section(false)
+        .install()
+    {
         eprintln!("toots: {error}");
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -53,7 +60,12 @@ async fn dispatch(command: Command) -> Exit {
         Command::Tunnel(args) => tunnel::tunnel(args).await,
         Command::Init(args) => inventory::init(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "toots", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut <Cli as clap::CommandFactory>::command(),
+                "toots",
+                &mut std::io::stdout(),
+            );
             Exit::DONE
         }
     }

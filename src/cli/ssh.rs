@@ -8,7 +8,12 @@ use crate::inventory::Host;
 use crate::spec::shown;
 
 fn plain() -> Connection {
-    Connection { accept_new_host_keys: false, ask_password: false, ask_sudo_password: false, limits: super::args::Limits::default() }
+    Connection {
+        accept_new_host_keys: false,
+        ask_password: false,
+        ask_sudo_password: false,
+        limits: super::args::Limits::default(),
+    }
 }
 
 /// The named hosts; all of the inventory when none is named.
@@ -20,8 +25,16 @@ fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Host>, Exit
         .iter()
         .map(|name| {
             loaded.inventory.host(name).ok_or_else(|| {
-                let known: Vec<&str> = loaded.inventory.hosts.iter().map(|host| host.name.as_str()).collect();
-                eprintln!("toots: no host {name:?}\n  hint: the inventory has {}", known.join(", "));
+                let known: Vec<&str> = loaded
+                    .inventory
+                    .hosts
+                    .iter()
+                    .map(|host| host.name.as_str())
+                    .collect();
+                eprintln!(
+                    "toots: no host {name:?}\n  hint: the inventory has {}",
+                    known.join(", ")
+                );
                 Exit::USAGE
             })
         })
@@ -44,10 +57,24 @@ pub(super) async fn explain(host: &str, source: &Source) -> Exit {
     let settings = context::host_settings(&loaded.inventory, host, &connection);
     match dialer.connector().explain(&settings).await {
         Ok(values) => {
-            let keyword = values.iter().map(|value| value.keyword.len()).max().unwrap_or(0);
-            let width = values.iter().map(|value| value.value.chars().count()).max().unwrap_or(0).min(60);
+            let keyword = values
+                .iter()
+                .map(|value| value.keyword.len())
+                .max()
+                .unwrap_or(0);
+            let width = values
+                .iter()
+                .map(|value| value.value.chars().count())
+                .max()
+                .unwrap_or(0)
+                .min(60);
             for value in values {
-                output::print(&format!("{:keyword$}  {:width$}  {}\n", value.keyword, shown(&value.value), shown(&value.origin)));
+                output::print(&format!(
+                    "{:keyword$}  {:width$}  {}\n",
+                    value.keyword,
+                    shown(&value.value),
+                    shown(&value.origin)
+                ));
             }
             Exit::DONE
         }
@@ -97,7 +124,13 @@ pub(super) async fn trust(names: &[String], source: &Source, yes: bool) -> Exit 
             continue;
         }
         match key.record() {
-            Ok(_) => println!("{}: recorded in {}", host.name, key.file().map(|file| file.display().to_string()).unwrap_or_default()),
+            Ok(_) => println!(
+                "{}: recorded in {}",
+                host.name,
+                key.file()
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default()
+            ),
             Err(error) => {
                 eprintln!("{}: failed to {}", host.name, shown(&error.to_string()));
                 exit = Exit::UNREACHED;

@@ -23,7 +23,11 @@ fn names(inventory: &Inventory) -> Names {
     Names {
         domain: inventory.network.in_domain.clone(),
         ex_domain: inventory.network.ex_domain.clone(),
-        hosts: inventory.hosts.iter().map(|host| (host.name.as_str().to_ascii_lowercase(), host.address)).collect(),
+        hosts: inventory
+            .hosts
+            .iter()
+            .map(|host| (host.name.as_str().to_ascii_lowercase(), host.address))
+            .collect(),
         edges: of(Role::Edge),
         servers: of(Role::Master),
     }
@@ -36,11 +40,17 @@ pub(super) async fn tunnel(args: Tunnel) -> Exit {
         Err(exit) => return exit,
     };
     if !args.listen.ip().is_loopback() {
-        eprintln!("toots: {} is no address of loopback: anyone who reaches it would be in the cluster", args.listen.ip());
+        eprintln!(
+            "toots: {} is no address of loopback: anyone who reaches it would be in the cluster",
+            args.listen.ip()
+        );
         return Exit::USAGE;
     }
     log::to_terminal();
-    let way = Arc::new(Way::new(Arc::new(Dialer::new(&loaded.inventory, &args.connection)), order(&loaded.inventory)));
+    let way = Arc::new(Way::new(
+        Arc::new(Dialer::new(&loaded.inventory, &args.connection)),
+        order(&loaded.inventory),
+    ));
     let through = match way.session().await {
         Ok(session) => session.host().clone(),
         Err(error) => {
@@ -53,7 +63,9 @@ pub(super) async fn tunnel(args: Tunnel) -> Exit {
         Err(exit) => return exit,
     };
     output::print(&format!("socks5h://{address}\n"));
-    eprintln!("through {through}; for instance: curl --proxy socks5h://{address} http://{through}:8500/ui/");
+    eprintln!(
+        "through {through}; for instance: curl --proxy socks5h://{address} http://{through}:8500/ui/"
+    );
     tokio::select! {
         never = socks(listener, way, names(&loaded.inventory)) => match never {},
         _ = tokio::signal::ctrl_c() => Exit::DONE,
@@ -75,7 +87,11 @@ pub(super) async fn open(args: Open) -> Exit {
     };
     let Some(address) = web.iter().find(|address| address.service == args.service) else {
         let known: Vec<&str> = web.iter().map(|address| address.service.as_str()).collect();
-        eprintln!("toots: no web interface of {:?}\n  hint: there are {}", args.service, known.join(", "));
+        eprintln!(
+            "toots: no web interface of {:?}\n  hint: there are {}",
+            args.service,
+            known.join(", ")
+        );
         return Exit::USAGE;
     };
     let uri: hyper::Uri = match address.url.parse() {
@@ -85,7 +101,13 @@ pub(super) async fn open(args: Open) -> Exit {
             return Exit::INTERNAL;
         }
     };
-    let (host, port) = (uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(80));
+    let (host, port) = (
+        uri.host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned(),
+        uri.port_u16().unwrap_or(80),
+    );
     let way = Arc::new(Way::new(dial, order));
     // The service's own number where it is free here, since people know it.
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

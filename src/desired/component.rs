@@ -16,24 +16,52 @@ pub(super) fn desired(
     used: &BTreeSet<ComponentName>,
 ) -> Result<ComponentDesired, PlaybookError> {
     let source = format!("{}/component.toml", component.name);
-    let extra: BTreeMap<&String, ImageRef> =
-        component.extra_images.iter().map(|(key, default)| (key, image(inventory, key, default))).collect();
+    let extra: BTreeMap<&String, ImageRef> = component
+        .extra_images
+        .iter()
+        .map(|(key, default)| (key, image(inventory, key, default)))
+        .collect();
     let values = &{
         let mut values = values.clone();
         values.insert("image".to_owned(), serde_json::json!(extra));
-        values.insert("params".to_owned(), serde_json::json!(params(component, inventory)));
+        values.insert(
+            "params".to_owned(),
+            serde_json::json!(params(component, inventory)),
+        );
         values
     };
     let text = |text: &String| renderer.text(&source, text, values);
     let texts = |list: &[String]| list.iter().map(text).collect::<Result<Vec<_>, _>>();
     let files = files(component, renderer, values)?;
-    let image = image(inventory, component.image_key.as_deref().unwrap_or(component.name.as_str()), &component.image);
-    let digest = |image: &ImageRef| image.digest().map(str::to_owned).or_else(|| recorded.digests.get(image).cloned());
-    let reload: BTreeMap<String, String> =
-        component.files.iter().filter_map(|file| Some((file.path.clone(), file.reload.clone()?))).collect();
+    let image = image(
+        inventory,
+        component
+            .image_key
+            .as_deref()
+            .unwrap_or(component.name.as_str()),
+        &component.image,
+    );
+    let digest = |image: &ImageRef| {
+        image
+            .digest()
+            .map(str::to_owned)
+            .or_else(|| recorded.digests.get(image).cloned())
+    };
+    let reload: BTreeMap<String, String> = component
+        .files
+        .iter()
+        .filter_map(|file| Some((file.path.clone(), file.reload.clone()?)))
+        .collect();
     // A file that is taken up by a signal, that is only ever put down once, or that the container does not see, calls for no new container.
-    let seen = |file: &FileSpec| component.mounts.iter().any(|mount| std::path::Path::new(&file.path).starts_with(&mount.source));
-    let watched = files.iter().filter(|file| file.place == Place::Always && !reload.contains_key(&file.path) && seen(file));
+    let seen = |file: &FileSpec| {
+        component
+            .mounts
+            .iter()
+            .any(|mount| std::path::Path::new(&file.path).starts_with(&mount.source))
+    };
+    let watched = files.iter().filter(|file| {
+        file.place == Place::Always && !reload.contains_key(&file.path) && seen(file)
+    });
     let mut labels = BTreeMap::new();
     for (key, value) in &component.labels {
         let value = text(value)?;
@@ -45,8 +73,15 @@ pub(super) fn desired(
         component: component.name.clone(),
         digest: digest(&image),
         entrypoint: component.entrypoint.as_deref().map(texts).transpose()?,
-        command: texts(&component.command)?.into_iter().filter(|argument| !argument.is_empty()).collect(),
-        env: component.env.iter().map(|(key, value)| Ok((key.clone(), text(value)?))).collect::<Result<_, PlaybookError>>()?,
+        command: texts(&component.command)?
+            .into_iter()
+            .filter(|argument| !argument.is_empty())
+            .collect(),
+        env: component
+            .env
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), text(value)?)))
+            .collect::<Result<_, PlaybookError>>()?,
         user: component.user.clone(),
         mounts: component.mounts.clone(),
         tmpfs: component.tmpfs.clone(),
@@ -59,7 +94,9 @@ pub(super) fn desired(
         stop_timeout_s: component.stop_timeout_s,
         nofile: component.nofile,
         labels,
-        files: watched.map(|file| (file.path.clone(), file.digest())).collect(),
+        files: watched
+            .map(|file| (file.path.clone(), file.digest()))
+            .collect(),
         image,
     };
     let extra = extra
@@ -69,11 +106,21 @@ pub(super) fn desired(
             (image, digest)
         })
         .collect();
-    let requires = component.requires.iter().filter(|requirement| requirement.concerns(&container.image)).cloned().collect();
+    let requires = component
+        .requires
+        .iter()
+        .filter(|requirement| requirement.concerns(&container.image))
+        .cloned()
+        .collect();
     Ok(ComponentDesired {
         requires,
         name: component.name.clone(),
-        after: component.after.iter().filter(|after| used.contains(*after)).cloned().collect(),
+        after: component
+            .after
+            .iter()
+            .filter(|after| used.contains(*after))
+            .cloned()
+            .collect(),
         quorum: component.quorum,
         gate: component.gate.clone(),
         container,
@@ -81,12 +128,21 @@ pub(super) fn desired(
         dirs: component
             .dirs
             .iter()
-            .map(|dir| DirSpec { path: dir.path.clone(), mode: bits(&dir.mode), uid: dir.uid, gid: dir.gid })
+            .map(|dir| DirSpec {
+                path: dir.path.clone(),
+                mode: bits(&dir.mode),
+                uid: dir.uid,
+                gid: dir.gid,
+            })
             .collect(),
         files,
         units: component.units.clone(),
         reload,
-        ports: component.ports.iter().map(|port| (port.port, port.protocol.clone(), port.purpose.clone())).collect(),
+        ports: component
+            .ports
+            .iter()
+            .map(|port| (port.port, port.protocol.clone(), port.purpose.clone()))
+            .collect(),
         probes: component.probes.clone(),
         web: component.web.clone(),
         data_dir: component.data_dir.clone(),
@@ -97,11 +153,19 @@ pub(super) fn desired(
 fn params<'a>(component: &'a Component, inventory: &'a Inventory) -> BTreeMap<&'a str, &'a str> {
     let own = inventory.params.get(component.name.as_str());
     let value = |name: &String| own.and_then(|own| own.get(name)).map(String::as_str);
-    component.params.iter().map(|(name, param)| (name.as_str(), value(name).unwrap_or(&param.default))).collect()
+    component
+        .params
+        .iter()
+        .map(|(name, param)| (name.as_str(), value(name).unwrap_or(&param.default)))
+        .collect()
 }
 
 fn image(inventory: &Inventory, key: &str, default: &str) -> ImageRef {
-    inventory.images.get(key).cloned().unwrap_or_else(|| ImageRef(default.to_owned()))
+    inventory
+        .images
+        .get(key)
+        .cloned()
+        .unwrap_or_else(|| ImageRef(default.to_owned()))
 }
 
 /// Checked when the playbook was loaded.
@@ -109,7 +173,11 @@ fn bits(mode: &str) -> u32 {
     u32::from_str_radix(mode, 8).unwrap_or(0o600)
 }
 
-fn files(component: &Component, renderer: &Renderer, values: &Values) -> Result<Vec<FileSpec>, PlaybookError> {
+fn files(
+    component: &Component,
+    renderer: &Renderer,
+    values: &Values,
+) -> Result<Vec<FileSpec>, PlaybookError> {
     component
         .files
         .iter()
@@ -119,7 +187,9 @@ fn files(component: &Component, renderer: &Renderer, values: &Values) -> Result<
                 mode: bits(&file.mode),
                 uid: file.uid,
                 gid: file.gid,
-                content: renderer.file(&format!("{}/{}", component.name, file.template), values)?.into_bytes(),
+                content: renderer
+                    .file(&format!("{}/{}", component.name, file.template), values)?
+                    .into_bytes(),
                 secret: file.secret,
                 place: file.place,
             })

@@ -12,10 +12,12 @@ use crate::spec::{ClusterName, ContainerSpec, FileSpec, Mount, Place};
 const PATH: &str = "/etc/toots/compose.yaml";
 
 pub(super) fn file(components: &[ComponentDesired], cluster: &ClusterName) -> FileSpec {
-    let services: Map<String, Value> = components.iter().map(|c| (c.name.to_string(), service(&c.container, cluster))).collect();
+    let services: Map<String, Value> = components
+        .iter()
+        .map(|c| (c.name.to_string(), service(&c.container, cluster)))
+        .collect();
     let text = serde_saphyr::to_string(&json!({ "services": services })).unwrap_or_default();
-    let head =
-        "# Written by toots. The containers of this host, for docker-compose; a change here is undone by the next toots cluster up.\n";
+    let head = "# Written by toots. The containers of this host, for docker-compose; a change here is undone by the next toots cluster up.\n";
     FileSpec {
         path: PATH.into(),
         mode: 0o644,
@@ -30,11 +32,24 @@ pub(super) fn file(components: &[ComponentDesired], cluster: &ClusterName) -> Fi
 /// The same as the Engine is asked for (`docker::create`), labels included: what docker-compose makes of it is toots' container too.
 fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
     let mount = |mount: &Mount| {
-        let propagation = mount.propagation.iter().map(|how| format!(",{how}")).collect::<String>();
-        format!("{}:{}:{}{propagation}", mount.source, mount.target, if mount.read_only { "ro" } else { "rw" })
+        let propagation = mount
+            .propagation
+            .iter()
+            .map(|how| format!(",{how}"))
+            .collect::<String>();
+        format!(
+            "{}:{}:{}{propagation}",
+            mount.source,
+            mount.target,
+            if mount.read_only { "ro" } else { "rw" }
+        )
     };
     let texts = |list: &[String]| list.iter().map(|text| literal(text)).collect::<Vec<_>>();
-    let map = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| (key.clone(), json!(literal(value)))).collect::<Map<_, _>>();
+    let map = |map: &BTreeMap<String, String>| {
+        map.iter()
+            .map(|(key, value)| (key.clone(), json!(literal(value))))
+            .collect::<Map<_, _>>()
+    };
     let mut out = json!({
         "container_name": spec.name(),
         "image": spec.image_to_run(),
@@ -44,23 +59,66 @@ fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
         "logging": { "driver": "json-file", "options": { "max-size": "10m", "max-file": "3" } },
     });
     let optional = [
-        ("entrypoint", json!(spec.entrypoint.as_deref().map(texts)), spec.entrypoint.is_some()),
-        ("command", json!(texts(&spec.command)), !spec.command.is_empty()),
+        (
+            "entrypoint",
+            json!(spec.entrypoint.as_deref().map(texts)),
+            spec.entrypoint.is_some(),
+        ),
+        (
+            "command",
+            json!(texts(&spec.command)),
+            !spec.command.is_empty(),
+        ),
         ("environment", json!(map(&spec.env)), !spec.env.is_empty()),
         ("labels", json!(map(&spec.all_labels(cluster))), true),
         ("user", json!(spec.user), spec.user.is_some()),
-        ("volumes", json!(spec.mounts.iter().map(mount).collect::<Vec<_>>()), !spec.mounts.is_empty()),
+        (
+            "volumes",
+            json!(spec.mounts.iter().map(mount).collect::<Vec<_>>()),
+            !spec.mounts.is_empty(),
+        ),
         ("tmpfs", json!(spec.tmpfs), !spec.tmpfs.is_empty()),
         ("cap_add", json!(spec.cap_add), !spec.cap_add.is_empty()),
-        ("devices", json!(spec.devices.iter().map(|path| format!("{path}:{path}")).collect::<Vec<_>>()), !spec.devices.is_empty()),
+        (
+            "devices",
+            json!(
+                spec.devices
+                    .iter()
+                    .map(|path| format!("{path}:{path}"))
+                    .collect::<Vec<_>>()
+            ),
+            !spec.devices.is_empty(),
+        ),
         ("privileged", json!(true), spec.privileged),
         ("pid", json!("host"), spec.pid_host),
-        ("expose", json!(spec.expose.iter().map(ToString::to_string).collect::<Vec<_>>()), !spec.expose.is_empty()),
-        ("stop_signal", json!(spec.stop_signal), spec.stop_signal.is_some()),
-        ("ulimits", json!({ "nofile": { "soft": spec.nofile, "hard": spec.nofile } }), spec.nofile.is_some()),
+        (
+            "expose",
+            json!(
+                spec.expose
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            ),
+            !spec.expose.is_empty(),
+        ),
+        (
+            "stop_signal",
+            json!(spec.stop_signal),
+            spec.stop_signal.is_some(),
+        ),
+        (
+            "ulimits",
+            json!({ "nofile": { "soft": spec.nofile, "hard": spec.nofile } }),
+            spec.nofile.is_some(),
+        ),
     ];
     if let Some(out) = out.as_object_mut() {
-        out.extend(optional.into_iter().filter(|(_, _, there)| *there).map(|(key, value, _)| (key.to_owned(), value)));
+        out.extend(
+            optional
+                .into_iter()
+                .filter(|(_, _, there)| *there)
+                .map(|(key, value, _)| (key.to_owned(), value)),
+        );
     }
     out
 }

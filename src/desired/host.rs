@@ -13,16 +13,30 @@ pub(super) fn desired(
     secrets: &BTreeMap<String, Secret>,
     components: Vec<ComponentDesired>,
 ) -> HostDesired {
-    let dir = |path: &str, mode| DirSpec { path: path.to_owned(), mode, uid: 0, gid: 0 };
-    let mut dirs =
-        vec![dir("/etc/toots", 0o755), dir("/etc/toots/containers", 0o700), dir("/etc/toots/proven", 0o755), dir("/var/lib/toots", 0o755)];
+    let dir = |path: &str, mode| DirSpec {
+        path: path.to_owned(),
+        mode,
+        uid: 0,
+        gid: 0,
+    };
+    let mut dirs = vec![
+        dir("/etc/toots", 0o755),
+        dir("/etc/toots/containers", 0o700),
+        dir("/etc/toots/proven", 0o755),
+        dir("/var/lib/toots", 0o755),
+    ];
     let mut content = serde_json::to_vec_pretty(&node).unwrap_or_default();
     content.push(b'\n');
     let mut files = vec![file(NodeRecord::PATH, 0o644, content, false)];
     if host.roles.contains(&Role::Master) {
         dirs.push(dir("/etc/toots/secrets", 0o700));
         for (name, secret) in secrets {
-            files.push(file(&format!("/etc/toots/secrets/{name}"), 0o600, format!("{}\n", secret.expose()).into_bytes(), true));
+            files.push(file(
+                &format!("/etc/toots/secrets/{name}"),
+                0o600,
+                format!("{}\n", secret.expose()).into_bytes(),
+                true,
+            ));
         }
     }
     let mut hosts_entries = Vec::new();
@@ -34,21 +48,51 @@ pub(super) fn desired(
             hosts_entries.push((address.to_string(), name.to_owned()));
         }
         // Read when the run began; an unreadable file was refused then.
-        if let Some(ca) = registry.ca.as_ref().and_then(|path| std::fs::read(path).ok()) {
+        if let Some(ca) = registry
+            .ca
+            .as_ref()
+            .and_then(|path| std::fs::read(path).ok())
+        {
             let folder = format!("/etc/docker/certs.d/{}", registry.server);
             dirs.push(dir(&folder, 0o755));
             files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
         }
     }
-    let nfs = inventory.nfs.as_ref().filter(|_| host.persistent).map(|nfs| nfs.export.clone());
+    let nfs = inventory
+        .nfs
+        .as_ref()
+        .filter(|_| host.persistent)
+        .map(|nfs| nfs.export.clone());
     let mut units = Vec::new();
     if let Some(export) = &nfs {
-        files.push(file(&format!("/etc/systemd/system/{STORE_UNIT}"), 0o644, store(export).into_bytes(), false));
+        files.push(file(
+            &format!("/etc/systemd/system/{STORE_UNIT}"),
+            0o644,
+            store(export).into_bytes(),
+            false,
+        ));
         units.push(STORE_UNIT.to_owned());
     }
     files.push(super::compose::file(&components, &inventory.cluster));
-    let (name, address, roles, listen_all) = (host.name.clone(), host.address, host.roles.clone(), host.listen_ip.is_unspecified());
-    HostDesired { name, address, roles, node, dirs, files, hosts_entries, units, nfs, listen_all, components }
+    let (name, address, roles, listen_all) = (
+        host.name.clone(),
+        host.address,
+        host.roles.clone(),
+        host.listen_ip.is_unspecified(),
+    );
+    HostDesired {
+        name,
+        address,
+        roles,
+        node,
+        dirs,
+        files,
+        hosts_entries,
+        units,
+        nfs,
+        listen_all,
+        components,
+    }
 }
 
 /// systemd names a mount's unit after its place, /var/store.
@@ -78,5 +122,13 @@ WantedBy=remote-fs.target
 }
 
 fn file(path: &str, mode: u32, content: Vec<u8>, secret: bool) -> FileSpec {
-    FileSpec { path: path.to_owned(), mode, uid: 0, gid: 0, content, secret, place: Place::Always }
+    FileSpec {
+        path: path.to_owned(),
+        mode,
+        uid: 0,
+        gid: 0,
+        content,
+        secret,
+        place: Place::Always,
+    }
 }

@@ -8,7 +8,11 @@ use crate::spec::Secret;
 
 /// A secret that depends on the drawn one and on its name, in the form of its kind.
 pub(super) fn derived(root: &Secret, name: &str, kind: SecretKind) -> Secret {
-    let bytes = Sha256::new().chain_update(root.expose()).chain_update([0]).chain_update(name).finalize();
+    let bytes = Sha256::new()
+        .chain_update(root.expose())
+        .chain_update([0])
+        .chain_update(name)
+        .finalize();
     match kind {
         SecretKind::Base64 => Secret::new(base64::engine::general_purpose::STANDARD.encode(bytes)),
         SecretKind::Password => {
@@ -30,9 +34,13 @@ mod tests {
         let one = derived(&root, "vrrp", SecretKind::Password);
         assert_ne!(one, derived(&root, "stats", SecretKind::Password));
         assert_eq!(one, derived(&root, "vrrp", SecretKind::Password));
-        assert!(one.expose().len() == 24 && one.expose().chars().all(|c| c.is_ascii_alphanumeric()));
+        assert!(
+            one.expose().len() == 24 && one.expose().chars().all(|c| c.is_ascii_alphanumeric())
+        );
         let key = derived(&root, "consul_gossip", SecretKind::Base64);
-        let bytes = base64::engine::general_purpose::STANDARD.decode(key.expose()).unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(key.expose())
+            .unwrap();
         assert_eq!(bytes.len(), 32, "Consul takes 16, 24 or 32 bytes");
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::{
-    ClusterName, ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, NodeRecord, ProbeSpec, Requirement, Role, Secret,
-    WebSpec,
+    ClusterName, ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, NodeRecord,
+    ProbeSpec, Requirement, Role, Secret, WebSpec,
 };
 
 /// What earlier runs wrote down on the hosts, read back from them. Empty before the first run and offline.
@@ -66,7 +66,10 @@ impl HostDesired {
     /// The address and port of its NFS server. Version 4 needs no other port, and earlier versions have it too.
     #[must_use]
     pub fn nfs_server(&self) -> Option<(&str, u16)> {
-        self.nfs.as_ref()?.split_once(":/").map(|(server, _)| (server, 2049))
+        self.nfs
+            .as_ref()?
+            .split_once(":/")
+            .map(|(server, _)| (server, 2049))
     }
 }
 

@@ -15,9 +15,17 @@ pub(super) fn components(here: &[&Component]) -> Value {
     let mut left: Vec<&Component> = here.to_vec();
     let mut out = Vec::new();
     while !left.is_empty() {
-        let waits = |component: &&Component| component.after.iter().any(|after| left.iter().any(|other| other.name == *after));
+        let waits = |component: &&Component| {
+            component
+                .after
+                .iter()
+                .any(|after| left.iter().any(|other| other.name == *after))
+        };
         // The playbook has no cycles, so one of the rest waits for none of the others.
-        let at = left.iter().position(|component| !waits(component)).unwrap_or(0);
+        let at = left
+            .iter()
+            .position(|component| !waits(component))
+            .unwrap_or(0);
         let component = left.remove(at);
         out.push(json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s }));
     }
@@ -27,17 +35,27 @@ pub(super) fn components(here: &[&Component]) -> Value {
 /// The private registry as a docker configuration names it; `auth` is empty without a login.
 pub(super) fn registry(inventory: &Inventory, password: Option<&Secret>) -> Value {
     let registry = inventory.registry.as_ref();
-    let auth = registry.and_then(|registry| registry.username.as_ref()).zip(password).map(|(user, password)| match password.expose() {
-        Secret::MASK => Secret::MASK.to_owned(),
-        password => STANDARD.encode(format!("{user}:{password}")),
-    });
+    let auth = registry
+        .and_then(|registry| registry.username.as_ref())
+        .zip(password)
+        .map(|(user, password)| match password.expose() {
+            Secret::MASK => Secret::MASK.to_owned(),
+            password => STANDARD.encode(format!("{user}:{password}")),
+        });
     json!({ "server": registry.map(|registry| &registry.server), "auth": auth.unwrap_or_default() })
 }
 
 /// The VPN's network and certificates; nothing without `[openvpn]`.
 pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
-    let Some(openvpn) = &inventory.openvpn else { return Value::Null };
-    let text = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
+    let Some(openvpn) = &inventory.openvpn else {
+        return Value::Null;
+    };
+    let text = |path: &std::path::Path| {
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
+    };
     json!({
         "ca": text(&openvpn.ca),
         "certificate": text(&openvpn.certificate),
@@ -49,7 +67,12 @@ pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
 }
 
 /// The values of one host: the cluster's, the same everywhere, and `host`.
-pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<HostName, u8>, secrets: &BTreeMap<String, Secret>) -> Values {
+pub(super) fn values(
+    inventory: &Inventory,
+    host: &Host,
+    members: &BTreeMap<HostName, u8>,
+    secrets: &BTreeMap<String, Secret>,
+) -> Values {
     let describe = |host: &Host| {
         json!({
             "name": host.name,
@@ -66,10 +89,18 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
             "edge": host.roles.contains(&Role::Edge),
         })
     };
-    let with = |role| inventory.with_role(role).map(describe).collect::<Vec<Value>>();
+    let with = |role| {
+        inventory
+            .with_role(role)
+            .map(describe)
+            .collect::<Vec<Value>>()
+    };
     let masters = with(Role::Master);
-    let zk: Vec<String> =
-        masters.iter().filter_map(|master| master["url_address"].as_str()).map(|address| format!("{address}:2181")).collect();
+    let zk: Vec<String> = masters
+        .iter()
+        .filter_map(|master| master["url_address"].as_str())
+        .map(|address| format!("{address}:2181"))
+        .collect();
     BTreeMap::from([
         ("cluster".to_owned(), json!(inventory.cluster)),
         ("in_domain".to_owned(), json!(inventory.network.in_domain)),
@@ -81,12 +112,20 @@ pub(super) fn values(inventory: &Inventory, host: &Host, members: &BTreeMap<Host
         ("masters".to_owned(), json!(masters)),
         ("slaves".to_owned(), json!(with(Role::Slave))),
         ("edges".to_owned(), json!(with(Role::Edge))),
-        ("consul".to_owned(), json!({ "raft_multiplier": inventory.consul.raft_multiplier })),
+        (
+            "consul".to_owned(),
+            json!({ "raft_multiplier": inventory.consul.raft_multiplier }),
+        ),
         ("images".to_owned(), json!(inventory.images)),
         ("host".to_owned(), describe(host)),
         (
             "secrets".to_owned(),
-            json!(secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned())).collect::<BTreeMap<_, _>>()),
+            json!(
+                secrets
+                    .iter()
+                    .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+                    .collect::<BTreeMap<_, _>>()
+            ),
         ),
     ])
 }

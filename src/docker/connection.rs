@@ -32,23 +32,38 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(session: Arc<dyn Session>) -> Self {
-        Self { session, idle: Mutex::new(Vec::new()), target: OnceCell::new() }
+        Self {
+            session,
+            idle: Mutex::new(Vec::new()),
+            target: OnceCell::new(),
+        }
     }
 
     /// Sends one request; the connection is kept for the next one.
-    pub(super) async fn request(&self, request: BollardRequest) -> Result<Response<Incoming>, std::io::Error> {
+    pub(super) async fn request(
+        &self,
+        request: BollardRequest,
+    ) -> Result<Response<Incoming>, std::io::Error> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = path.parse().map_err(std::io::Error::other)?;
-        parts.headers.insert(HOST, HeaderValue::from_static("docker"));
+        parts
+            .headers
+            .insert(HOST, HeaderValue::from_static("docker"));
         url_alphabet(&mut parts.headers);
         let request = Request::from_parts(parts, body.map_err(Into::into).boxed_unsync());
         let mut sender = match self.take() {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let response = sender.send_request(request).await.map_err(std::io::Error::other)?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(std::io::Error::other)?;
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sender);
         Ok(response)
     }
 
@@ -61,7 +76,9 @@ impl Connections {
 
     async fn connect(&self) -> Result<Sender, std::io::Error> {
         let stream = self.stream().await.map_err(std::io::Error::other)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to the engine ended");
@@ -75,14 +92,19 @@ impl Connections {
         if let Some(target) = self.target.get() {
             return self.session.open(target.clone()).await;
         }
-        let socket = Target::Unix { path: SOCKET.to_owned() };
+        let socket = Target::Unix {
+            path: SOCKET.to_owned(),
+        };
         match self.session.open(socket.clone()).await {
             Ok(stream) => {
                 drop(self.target.set(socket));
                 Ok(stream)
             }
             Err(TransportError::Refused { .. }) => {
-                let command = Target::Command { command: STDIO.to_owned(), privileged: true };
+                let command = Target::Command {
+                    command: STDIO.to_owned(),
+                    privileged: true,
+                };
                 let stream = self.session.open(command.clone()).await?;
                 drop(self.target.set(command));
                 Ok(stream)
@@ -94,7 +116,9 @@ impl Connections {
 
 /// The Engine reads the login in the alphabet for URLs; bollard 0.21 writes it in the standard one, which differs for some passwords.
 fn url_alphabet(headers: &mut HeaderMap) {
-    let Some(login) = headers.get_mut("x-registry-auth") else { return };
+    let Some(login) = headers.get_mut("x-registry-auth") else {
+        return;
+    };
     let translated: Vec<u8> = login
         .as_bytes()
         .iter()

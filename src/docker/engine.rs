@@ -8,9 +8,10 @@ use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    TagImageOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use futures::StreamExt as _;
@@ -38,11 +39,24 @@ impl Engine {
         let connections = Arc::new(Connections::new(session));
         let transport = move |request: BollardRequest| {
             let connections = Arc::clone(&connections);
-            async move { connections.request(request).await.map_err(|err| Error::IOError { err }) }
+            async move {
+                connections
+                    .request(request)
+                    .await
+                    .map_err(|err| Error::IOError { err })
+            }
         };
-        let built = Docker::connect_with_custom_transport(transport, Some("http://docker"), 3600, API_DEFAULT_VERSION);
+        let built = Docker::connect_with_custom_transport(
+            transport,
+            Some("http://docker"),
+            3600,
+            API_DEFAULT_VERSION,
+        );
         match built {
-            Ok(docker) => Self { docker, answer: ANSWER },
+            Ok(docker) => Self {
+                docker,
+                answer: ANSWER,
+            },
             // The constructor has no failing path; its signature only shares the type of the other constructors.
             Err(error) => unreachable!("{error}"),
         }
@@ -77,10 +91,20 @@ impl Engine {
     /// When it does not answer.
     pub async fn containers(&self) -> Result<Vec<ContainerStatus>, DockerError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
-        let list = answer("list the containers", self.answer, self.docker.list_containers(Some(options))).await?;
+        let list = answer(
+            "list the containers",
+            self.answer,
+            self.docker.list_containers(Some(options)),
+        )
+        .await?;
         let status = |c: bollard::models::ContainerSummary| ContainerStatus {
             id: c.id.unwrap_or_default(),
-            name: c.names.and_then(|names| names.into_iter().next()).unwrap_or_default().trim_start_matches('/').to_owned(),
+            name: c
+                .names
+                .and_then(|names| names.into_iter().next())
+                .unwrap_or_default()
+                .trim_start_matches('/')
+                .to_owned(),
             image: c.image.unwrap_or_default(),
             image_id: c.image_id.unwrap_or_default(),
             state: c.state.map(|state| state.to_string()).unwrap_or_default(),
@@ -95,7 +119,12 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn images(&self) -> Result<Vec<ImageStatus>, DockerError> {
-        let list = answer("list the images", self.answer, self.docker.list_images(None::<ListImagesOptions>)).await?;
+        let list = answer(
+            "list the images",
+            self.answer,
+            self.docker.list_images(None::<ListImagesOptions>),
+        )
+        .await?;
         let status = |image: bollard::models::ImageSummary| ImageStatus {
             id: image.id,
             tags: image.repo_tags,
@@ -111,7 +140,13 @@ impl Engine {
     /// When it does not exist.
     pub async fn inspect(&self, name: &str) -> Result<ContainerDetail, DockerError> {
         let what = format!("inspect {name}");
-        let detail = answer(&what, self.answer, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await?;
+        let detail = answer(
+            &what,
+            self.answer,
+            self.docker
+                .inspect_container(name, None::<InspectContainerOptions>),
+        )
+        .await?;
         let state = detail.state.unwrap_or_default();
         Ok(ContainerDetail {
             id: detail.id.unwrap_or_default(),
@@ -128,11 +163,20 @@ impl Engine {
     ///
     /// # Errors
     /// When the Engine refuses.
-    pub async fn create(&self, spec: &ContainerSpec, cluster: &ClusterName, labels: &BTreeMap<String, String>) -> Result<(), DockerError> {
+    pub async fn create(
+        &self,
+        spec: &ContainerSpec,
+        cluster: &ClusterName,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), DockerError> {
         let name = spec.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let call = self.docker.create_container(Some(options), super::create::body(spec, cluster, labels));
-        answer(&format!("create {name}"), self.answer, call).await.map(drop)
+        let call = self
+            .docker
+            .create_container(Some(options), super::create::body(spec, cluster, labels));
+        answer(&format!("create {name}"), self.answer, call)
+            .await
+            .map(drop)
     }
 
     /// Starts a container; one that runs is left alone.
@@ -140,7 +184,13 @@ impl Engine {
     /// # Errors
     /// When the Engine refuses.
     pub async fn start(&self, name: &str) -> Result<(), DockerError> {
-        answer(&format!("start {name}"), self.answer, self.docker.start_container(name, None::<StartContainerOptions>)).await
+        answer(
+            &format!("start {name}"),
+            self.answer,
+            self.docker
+                .start_container(name, None::<StartContainerOptions>),
+        )
+        .await
     }
 
     /// Stops a container, with SIGKILL after `grace_s` seconds; one that does not run is left alone.
@@ -148,9 +198,16 @@ impl Engine {
     /// # Errors
     /// When the Engine refuses.
     pub async fn stop(&self, name: &str, grace_s: u32) -> Result<(), DockerError> {
-        let options = StopContainerOptionsBuilder::new().t(i32::try_from(grace_s).unwrap_or(i32::MAX)).build();
+        let options = StopContainerOptionsBuilder::new()
+            .t(i32::try_from(grace_s).unwrap_or(i32::MAX))
+            .build();
         let limit = self.answer + Duration::from_secs(u64::from(grace_s));
-        answer(&format!("stop {name}"), limit, self.docker.stop_container(name, Some(options))).await
+        answer(
+            &format!("stop {name}"),
+            limit,
+            self.docker.stop_container(name, Some(options)),
+        )
+        .await
     }
 
     /// Sends a signal.
@@ -159,7 +216,12 @@ impl Engine {
     /// When the Engine refuses.
     pub async fn kill(&self, name: &str, signal: &str) -> Result<(), DockerError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
-        answer(&format!("send {signal} to {name}"), self.answer, self.docker.kill_container(name, Some(options))).await
+        answer(
+            &format!("send {signal} to {name}"),
+            self.answer,
+            self.docker.kill_container(name, Some(options)),
+        )
+        .await
     }
 
     /// Removes a container, with its anonymous volumes.
@@ -167,8 +229,16 @@ impl Engine {
     /// # Errors
     /// When the Engine refuses, or it runs and `force` is false.
     pub async fn remove(&self, name: &str, force: bool) -> Result<(), DockerError> {
-        let options = RemoveContainerOptionsBuilder::new().force(force).v(true).build();
-        answer(&format!("remove {name}"), self.answer, self.docker.remove_container(name, Some(options))).await
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(force)
+            .v(true)
+            .build();
+        answer(
+            &format!("remove {name}"),
+            self.answer,
+            self.docker.remove_container(name, Some(options)),
+        )
+        .await
     }
 
     /// Renames a container.
@@ -177,7 +247,12 @@ impl Engine {
     /// When the Engine refuses.
     pub async fn rename(&self, name: &str, to: &str) -> Result<(), DockerError> {
         let options = RenameContainerOptionsBuilder::new().name(to).build();
-        answer(&format!("rename {name} to {to}"), self.answer, self.docker.rename_container(name, options)).await
+        answer(
+            &format!("rename {name} to {to}"),
+            self.answer,
+            self.docker.rename_container(name, options),
+        )
+        .await
     }
 
     /// The last lines of a container's output, as it wrote them.
@@ -185,13 +260,18 @@ impl Engine {
     /// # Errors
     /// When the Engine refuses.
     pub async fn logs_tail(&self, name: &str, lines: u32) -> Result<String, DockerError> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .tail(&lines.to_string())
+            .build();
         let what = format!("read the log of {name}");
         let mut stream = std::pin::pin!(self.docker.logs(name, Some(options)));
         let mut out = String::new();
         let read = async {
             while let Some(chunk) = stream.next().await {
-                let chunk: LogOutput = chunk.map_err(|error| DockerError::from_bollard(&what, error))?;
+                let chunk: LogOutput =
+                    chunk.map_err(|error| DockerError::from_bollard(&what, error))?;
                 out.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
                 if out.len() > 256 * 1024 {
                     break;
@@ -199,7 +279,12 @@ impl Engine {
             }
             Ok(())
         };
-        tokio::time::timeout(self.answer, read).await.map_err(|_| DockerError::Deadline { what: what.clone(), limit: self.answer })??;
+        tokio::time::timeout(self.answer, read)
+            .await
+            .map_err(|_| DockerError::Deadline {
+                what: what.clone(),
+                limit: self.answer,
+            })??;
         Ok(out)
     }
 
@@ -208,22 +293,40 @@ impl Engine {
     /// # Errors
     /// When the image is not there.
     pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
-        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
-        answer(&format!("tag {image}"), self.answer, self.docker.tag_image(image, Some(options))).await
+        let options = TagImageOptionsBuilder::new()
+            .repo(repository)
+            .tag(tag)
+            .build();
+        answer(
+            &format!("tag {image}"),
+            self.answer,
+            self.docker.tag_image(image, Some(options)),
+        )
+        .await
     }
 
     /// The digest behind a reference, asked of its registry through this Engine; nothing is pulled.
     ///
     /// # Errors
     /// When the registry or the Engine refuses.
-    pub async fn distribution_digest(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<String, DockerError> {
+    pub async fn distribution_digest(
+        &self,
+        reference: &str,
+        auth: Option<&RegistryAuth>,
+    ) -> Result<String, DockerError> {
         let what = format!("ask the registry for {reference}");
-        let call = self.docker.inspect_registry_image(reference, auth.map(credentials));
-        answer(&what, self.answer, call).await?.descriptor.digest.ok_or_else(|| DockerError::Refused {
-            what,
-            status: 200,
-            message: "the answer holds no digest".into(),
-        })
+        let call = self
+            .docker
+            .inspect_registry_image(reference, auth.map(credentials));
+        answer(&what, self.answer, call)
+            .await?
+            .descriptor
+            .digest
+            .ok_or_else(|| DockerError::Refused {
+                what,
+                status: 200,
+                message: "the answer holds no digest".into(),
+            })
     }
 }
 
@@ -236,9 +339,16 @@ pub(super) fn credentials(auth: &RegistryAuth) -> DockerCredentials {
     }
 }
 
-async fn answer<T>(what: &str, limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, DockerError> {
+async fn answer<T>(
+    what: &str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, DockerError> {
     match tokio::time::timeout(limit, call).await {
-        Err(_) => Err(DockerError::Deadline { what: what.to_owned(), limit }),
+        Err(_) => Err(DockerError::Deadline {
+            what: what.to_owned(),
+            limit,
+        }),
         Ok(Err(error)) => Err(DockerError::from_bollard(what, error)),
         Ok(Ok(value)) => Ok(value),
     }

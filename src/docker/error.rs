@@ -51,13 +51,33 @@ impl DockerError {
         use bollard::errors::Error;
         let what = what.to_owned();
         match error {
-            Error::DockerResponseServerError { status_code, message } => Self::Refused { what, status: status_code, message },
-            Error::DockerStreamError { error } => Self::Refused { what, status: 500, message: error },
-            Error::IOError { err } => match err.downcast::<crate::transport::TransportError>() {
-                Ok(transport) => Self::Talk { what, source: Box::new(transport) },
-                Err(err) => Self::Talk { what, source: Box::new(err) },
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => Self::Refused {
+                what,
+                status: status_code,
+                message,
             },
-            other => Self::Talk { what, source: Box::new(other) },
+            Error::DockerStreamError { error } => Self::Refused {
+                what,
+                status: 500,
+                message: error,
+            },
+            Error::IOError { err } => match err.downcast::<crate::transport::TransportError>() {
+                Ok(transport) => Self::Talk {
+                    what,
+                    source: Box::new(transport),
+                },
+                Err(err) => Self::Talk {
+                    what,
+                    source: Box::new(err),
+                },
+            },
+            other => Self::Talk {
+                what,
+                source: Box::new(other),
+            },
         }
     }
 }

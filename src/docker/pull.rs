@@ -23,8 +23,14 @@ impl Engine {
         progress: impl Fn(u64, Option<u64>),
     ) -> Result<(), DockerError> {
         let what = format!("pull {reference}");
-        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
-        let mut stream = std::pin::pin!(self.api().create_image(Some(options), None, auth.map(super::engine::credentials)));
+        let options = CreateImageOptionsBuilder::new()
+            .from_image(reference)
+            .build();
+        let mut stream = std::pin::pin!(self.api().create_image(
+            Some(options),
+            None,
+            auth.map(super::engine::credentials)
+        ));
         let mut layers: HashMap<String, (u64, u64)> = HashMap::new();
         loop {
             let next = tokio::time::timeout(idle, stream.next()).await;
@@ -35,10 +41,16 @@ impl Engine {
                 Ok(Some(Ok(info))) => info,
             };
             // Bytes are counted once, while they are fetched; their unpacking has a progress of its own.
-            let (Some(id), Some("Downloading"), Some(detail)) = (info.id, info.status.as_deref(), info.progress_detail) else { continue };
+            let (Some(id), Some("Downloading"), Some(detail)) =
+                (info.id, info.status.as_deref(), info.progress_detail)
+            else {
+                continue;
+            };
             let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
             layers.insert(id, (number(detail.current), number(detail.total)));
-            let (done, total) = layers.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+            let (done, total) = layers
+                .values()
+                .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
             progress(done, (total > 0).then_some(total));
         }
     }

@@ -66,11 +66,15 @@ pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> En
                 (name, end, ms(started))
             });
         }
-        let Some((name, end, took)) = running.next().await else { break };
+        let Some((name, end, took)) = running.next().await else {
+            break;
+        };
         ended.took.insert(name.clone(), took);
         match end {
             End::Passed(verdict) => {
-                ended.verdicts.extend(verdict.map(|verdict| (name.clone(), verdict)));
+                ended
+                    .verdicts
+                    .extend(verdict.map(|verdict| (name.clone(), verdict)));
                 passed.insert(name);
             }
             End::Failed(faults) => {
@@ -89,9 +93,17 @@ pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> En
 /// Every component that a contacted host holds, with what it comes after.
 fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> {
     let mut graph: BTreeMap<ComponentName, BTreeSet<ComponentName>> = BTreeMap::new();
-    for host in gates.desired.hosts.iter().filter(|host| gates.cx.host(&host.name).is_some()) {
+    for host in gates
+        .desired
+        .hosts
+        .iter()
+        .filter(|host| gates.cx.host(&host.name).is_some())
+    {
         for component in &host.components {
-            graph.entry(component.name.clone()).or_default().extend(component.after.iter().cloned());
+            graph
+                .entry(component.name.clone())
+                .or_default()
+                .extend(component.after.iter().cloned());
         }
     }
     let present: BTreeSet<ComponentName> = graph.keys().cloned().collect();
@@ -106,15 +118,28 @@ async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: 
     let steps: Vec<(&HostRun, &[Step])> = work
         .in_scope(gates.hosts)
         .filter(|(host, _)| gates.ledger.alive(&host.info.name))
-        .filter_map(|(host, plan)| plan.components.get(name).map(|steps| (host, steps.as_slice())))
+        .filter_map(|(host, plan)| {
+            plan.components
+                .get(name)
+                .map(|steps| (host, steps.as_slice()))
+        })
         .collect();
     let changes = !steps.is_empty();
     let started = Instant::now();
     if changes {
-        cx.events.send(Event::PhaseStarted { phase: name.to_string() });
+        cx.events.send(Event::PhaseStarted {
+            phase: name.to_string(),
+        });
     }
-    let (rolling, parallel): (Vec<_>, Vec<_>) = steps.into_iter().partition(|(_, steps)| steps.iter().any(Step::interrupts));
-    join_all(parallel.into_iter().map(|(host, steps)| work.all(host, name.as_str(), steps))).await;
+    let (rolling, parallel): (Vec<_>, Vec<_>) = steps
+        .into_iter()
+        .partition(|(_, steps)| steps.iter().any(Step::interrupts));
+    join_all(
+        parallel
+            .into_iter()
+            .map(|(host, steps)| work.all(host, name.as_str(), steps)),
+    )
+    .await;
     if !rolling.is_empty()
         && let Some(end) = roll(gates, work, name, rolling).await
     {
@@ -127,22 +152,39 @@ async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: 
     if everyone_failed {
         return End::Failed(vec![format!("{name} runs on no host")]);
     }
-    let proof = if changes || writing { Proof::Write } else { Proof::Read };
+    let proof = if changes || writing {
+        Proof::Write
+    } else {
+        Proof::Read
+    };
     let end = match gates.wait(name, proof, changes).await {
         Ok(verdict) => End::Passed(verdict),
         Err(faults) => End::Failed(faults),
     };
     if changes {
-        cx.events.send(Event::PhaseFinished { phase: name.to_string(), elapsed_ms: ms(started) });
+        cx.events.send(Event::PhaseFinished {
+            phase: name.to_string(),
+            elapsed_ms: ms(started),
+        });
     }
     end
 }
 
 /// Replaces running containers one host at a time, the service proven after each. `Some` when it had to stop.
-async fn roll(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, rolling: Vec<(&HostRun, &[Step])>) -> Option<End> {
-    let quorum = gates.holders(name).iter().any(|(_, component)| component.quorum);
-    let mut left: BTreeMap<HostName, (&HostRun, &[Step])> =
-        rolling.into_iter().map(|(host, steps)| (host.info.name.clone(), (host, steps))).collect();
+async fn roll(
+    gates: &Gates<'_>,
+    work: &Work<'_>,
+    name: &ComponentName,
+    rolling: Vec<(&HostRun, &[Step])>,
+) -> Option<End> {
+    let quorum = gates
+        .holders(name)
+        .iter()
+        .any(|(_, component)| component.quorum);
+    let mut left: BTreeMap<HostName, (&HostRun, &[Step])> = rolling
+        .into_iter()
+        .map(|(host, steps)| (host.info.name.clone(), (host, steps)))
+        .collect();
     let mut first = true;
     while !left.is_empty() {
         if gates.cx.cancel.is_cancelled() {
@@ -155,13 +197,21 @@ async fn roll(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, rolling:
         let (next, refusal) = choose(gates, name, left.keys(), quorum).await?;
         let (host, steps) = left.remove(&next)?;
         if let Some(refusal) = refusal {
-            let hints = vec!["bring the missing member back first: toots cluster status shows it".into()];
-            let failure = failure::words(name.as_str(), "replace a member", refusal.to_string(), hints);
+            let hints =
+                vec!["bring the missing member back first: toots cluster status shows it".into()];
+            let failure = failure::words(
+                name.as_str(),
+                "replace a member",
+                refusal.to_string(),
+                hints,
+            );
             gates.ledger.fail(&next, Outcome::Failed, failure);
             return Some(End::Refused);
         }
         if !work.all(host, name.as_str(), steps).await {
-            return Some(End::Failed(vec![format!("{next}: the replacement failed; no other member was touched")]));
+            return Some(End::Failed(vec![format!(
+                "{next}: the replacement failed; no other member was touched"
+            )]));
         }
     }
     None
@@ -176,21 +226,41 @@ async fn choose(
 ) -> Option<(HostName, Option<guard::Refusal>)> {
     let started = Instant::now();
     let candidates: Vec<HostName> = left.cloned().collect();
-    let everyone = gates.holders(name).iter().all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
+    let everyone = gates
+        .holders(name)
+        .iter()
+        .all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
     loop {
-        let views = if quorum { quorum_views(gates).await } else { BTreeMap::new() };
+        let views = if quorum {
+            quorum_views(gates).await
+        } else {
+            BTreeMap::new()
+        };
         let own = match views.get(name) {
             Some(view) => view.clone(),
-            None => gates.ask(name, Proof::Read, false).await.unwrap_or_default(),
+            None => gates
+                .ask(name, Proof::Read, false)
+                .await
+                .unwrap_or_default(),
         };
         let next = guard::order(&candidates, &own).into_iter().next()?;
-        let allowed = if quorum { guard::may_stop(&next, &views.into_values().collect::<Vec<_>>()) } else { Ok(()) };
-        let Err(refusal) = allowed else { return Some((next, None)) };
+        let allowed = if quorum {
+            guard::may_stop(&next, &views.into_values().collect::<Vec<_>>())
+        } else {
+            Ok(())
+        };
+        let Err(refusal) = allowed else {
+            return Some((next, None));
+        };
         if !everyone || started.elapsed() >= PATIENCE || gates.cx.cancel.is_cancelled() {
             return Some((next, Some(refusal)));
         }
         tracing::info!(%refusal, "the guard is asked again");
-        let event = Event::GateWaiting { service: name.to_string(), missing: refusal.to_string(), elapsed_ms: ms(started) };
+        let event = Event::GateWaiting {
+            service: name.to_string(),
+            missing: refusal.to_string(),
+            elapsed_ms: ms(started),
+        };
         gates.cx.events.send(event);
         tokio::time::sleep(AGAIN).await;
     }
@@ -198,11 +268,23 @@ async fn choose(
 
 /// How every service with a quorum stands right now.
 async fn quorum_views(gates: &Gates<'_>) -> BTreeMap<ComponentName, Verdict> {
-    let names: BTreeSet<ComponentName> =
-        gates.desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.quorum).map(|c| c.name.clone()).collect();
+    let names: BTreeSet<ComponentName> = gates
+        .desired
+        .hosts
+        .iter()
+        .flat_map(|host| &host.components)
+        .filter(|c| c.quorum)
+        .map(|c| c.name.clone())
+        .collect();
     let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
     // A component that has no gate says nothing of its members, and unknown counts as down.
-    let unknown = |name: &ComponentName| Verdict { service: name.to_string(), members: gates.holders(name).len(), ..Verdict::default() };
-    let named = |(name, verdict): (&ComponentName, Option<Verdict>)| (name.clone(), verdict.unwrap_or_else(|| unknown(name)));
+    let unknown = |name: &ComponentName| Verdict {
+        service: name.to_string(),
+        members: gates.holders(name).len(),
+        ..Verdict::default()
+    };
+    let named = |(name, verdict): (&ComponentName, Option<Verdict>)| {
+        (name.clone(), verdict.unwrap_or_else(|| unknown(name)))
+    };
     names.iter().zip(verdicts).map(named).collect()
 }

@@ -54,12 +54,21 @@ pub(super) async fn ask(host: &HostRun) -> Compose {
     let hash = |line: &str| {
         let (service, hash) = line.split_once(' ')?;
         let hash = hash.trim();
-        (hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit())).then(|| (service.to_owned(), hash.to_owned()))
+        (hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+            .then(|| (service.to_owned(), hash.to_owned()))
     };
     let images = images.unwrap_or_default().into_iter();
     Compose {
         hashes: said.lines().filter_map(hash).collect(),
-        images: images.flat_map(|image| image.tags.into_iter().chain(image.digests).map(move |name| (name, image.id.clone()))).collect(),
+        images: images
+            .flat_map(|image| {
+                image
+                    .tags
+                    .into_iter()
+                    .chain(image.digests)
+                    .map(move |name| (name, image.id.clone()))
+            })
+            .collect(),
     }
 }
 
@@ -81,5 +90,8 @@ pub(super) fn labels(compose: &Compose, spec: &ContainerSpec) -> BTreeMap<String
     if let Some(id) = compose.images.get(&spec.image_to_run()) {
         labels.insert("image", id.clone());
     }
-    labels.into_iter().map(|(key, value)| (format!("com.docker.compose.{key}"), value)).collect()
+    labels
+        .into_iter()
+        .map(|(key, value)| (format!("com.docker.compose.{key}"), value))
+        .collect()
 }

@@ -33,26 +33,50 @@ pub(super) struct Gates<'a> {
 impl Gates<'_> {
     /// The hosts that hold a component, with the component as each must have it.
     pub fn holders(&self, component: &ComponentName) -> Vec<(HostName, &ComponentDesired)> {
-        let hosts = self.desired.hosts.iter().filter(|host| self.cx.host(&host.name).is_some());
-        hosts.filter_map(|host| host.components.iter().find(|c| c.name == *component).map(|c| (host.name.clone(), c))).collect()
+        let hosts = self
+            .desired
+            .hosts
+            .iter()
+            .filter(|host| self.cx.host(&host.name).is_some());
+        hosts
+            .filter_map(|host| {
+                host.components
+                    .iter()
+                    .find(|c| c.name == *component)
+                    .map(|c| (host.name.clone(), c))
+            })
+            .collect()
     }
 
     /// The hosts of every component, with the way to each. A host whose step failed is still asked: it may hold a healthy member.
     fn groups(&self) -> Groups {
         let mut members: BTreeMap<ComponentName, Vec<Member>> = BTreeMap::new();
-        for host in self.desired.hosts.iter().filter(|host| self.cx.host(&host.name).is_some()) {
+        for host in self
+            .desired
+            .hosts
+            .iter()
+            .filter(|host| self.cx.host(&host.name).is_some())
+        {
             let member = Member {
                 host: host.name.clone(),
                 address: host.address,
                 member: host.node.member,
-                session: self.hosts.get(&host.name).map(|run| Arc::clone(&run.session)),
+                session: self
+                    .hosts
+                    .get(&host.name)
+                    .map(|run| Arc::clone(&run.session)),
             };
             for component in &host.components {
-                members.entry(component.name.clone()).or_default().push(member.clone());
+                members
+                    .entry(component.name.clone())
+                    .or_default()
+                    .push(member.clone());
             }
         }
         let components = self.desired.hosts.iter().flat_map(|host| &host.components);
-        let images = components.map(|component| (component.name.clone(), component.extra_images.clone())).collect();
+        let images = components
+            .map(|component| (component.name.clone(), component.extra_images.clone()))
+            .collect();
         Groups {
             members,
             images,
@@ -65,18 +89,34 @@ impl Gates<'_> {
     }
 
     /// Asks once.
-    pub async fn ask(&self, component: &ComponentName, proof: Proof, after_change: bool) -> Option<Verdict> {
-        let gate = self.holders(component).iter().find_map(|(_, c)| c.gate.clone())?;
+    pub async fn ask(
+        &self,
+        component: &ComponentName,
+        proof: Proof,
+        after_change: bool,
+    ) -> Option<Verdict> {
+        let gate = self
+            .holders(component)
+            .iter()
+            .find_map(|(_, c)| c.gate.clone())?;
         Some(probe::gate(&gate, &self.groups(), proof, after_change).await)
     }
 
     /// Waits until the component's service and its ordinary probes hold. `None` when the component has neither.
-    pub async fn wait(&self, component: &ComponentName, proof: Proof, after_change: bool) -> Result<Option<Verdict>, Vec<String>> {
+    pub async fn wait(
+        &self,
+        component: &ComponentName,
+        proof: Proof,
+        after_change: bool,
+    ) -> Result<Option<Verdict>, Vec<String>> {
         let started = Instant::now();
         let (mut pause, mut said) = (FIRST, started);
         loop {
             self.renew().await;
-            let (verdict, ordinary) = futures::join!(self.ask(component, proof, after_change), self.ordinary(component));
+            let (verdict, ordinary) = futures::join!(
+                self.ask(component, proof, after_change),
+                self.ordinary(component)
+            );
             let mut faults = ordinary;
             if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
                 faults.extend(verdict.faults.iter().cloned());
@@ -85,22 +125,39 @@ impl Gates<'_> {
                 }
             }
             if faults.is_empty() {
-                let asked = self.holders(component).iter().any(|(_, wanted)| !wanted.probes.is_empty());
-                let proof = verdict.as_ref().map(|verdict| verdict.proof.clone()).or_else(|| asked.then(|| "its probes hold".to_owned()));
+                let asked = self
+                    .holders(component)
+                    .iter()
+                    .any(|(_, wanted)| !wanted.probes.is_empty());
+                let proof = verdict
+                    .as_ref()
+                    .map(|verdict| verdict.proof.clone())
+                    .or_else(|| asked.then(|| "its probes hold".to_owned()));
                 if let Some(proof) = proof {
-                    self.cx.events.send(Event::GatePassed { service: component.to_string(), proof, elapsed_ms: ms(started) });
+                    self.cx.events.send(Event::GatePassed {
+                        service: component.to_string(),
+                        proof,
+                        elapsed_ms: ms(started),
+                    });
                 }
                 return Ok(verdict);
             }
             if started.elapsed() >= self.cx.timeouts.gate || self.cx.cancel.is_cancelled() {
                 faults.extend(self.ill(component).await);
-                self.cx.events.send(Event::GateFailed { service: component.to_string(), faults: faults.clone() });
+                self.cx.events.send(Event::GateFailed {
+                    service: component.to_string(),
+                    faults: faults.clone(),
+                });
                 return Err(faults);
             }
             if said.elapsed() >= HEARTBEAT || said == started {
                 said = Instant::now();
                 let missing = faults.first().cloned().unwrap_or_default();
-                self.cx.events.send(Event::GateWaiting { service: component.to_string(), missing, elapsed_ms: ms(started) });
+                self.cx.events.send(Event::GateWaiting {
+                    service: component.to_string(),
+                    missing,
+                    elapsed_ms: ms(started),
+                });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(SLOWEST);
@@ -109,11 +166,18 @@ impl Gates<'_> {
 
     /// Connects lost hosts anew: nothing was under way on them, so there is nothing to find out.
     async fn renew(&self) {
-        let lost = self.hosts.values().filter(|host| host.session.closed() && self.ledger.alive(&host.info.name));
+        let lost = self
+            .hosts
+            .values()
+            .filter(|host| host.session.closed() && self.ledger.alive(&host.info.name));
         join_all(lost.map(|host| async move {
             tracing::warn!(host = %host.info.name, "the connection was lost; connecting again");
             if let Err(error) = host.line.renew(&*self.cx.dial).await {
-                self.ledger.fail(&host.info.name, Outcome::Unreachable, failure::of("gate", "connect again", &error));
+                self.ledger.fail(
+                    &host.info.name,
+                    Outcome::Unreachable,
+                    failure::of("gate", "connect again", &error),
+                );
             }
         }))
         .await;
@@ -147,20 +211,31 @@ impl Gates<'_> {
 
     /// The faults that ordinary probes show on the component's hosts that still take part.
     async fn ordinary(&self, component: &ComponentName) -> Vec<String> {
-        let asked = self.holders(component).into_iter().filter(|(host, _)| self.ledger.alive(host)).filter_map(|(host, wanted)| {
-            let run = self.hosts.get(&host)?;
-            Some(async move {
-                let mut faults = Vec::new();
-                for spec in &wanted.probes {
-                    if let Err(why) =
-                        probe::ordinary(&host, &run.session, &run.engine, &wanted.container.name(), run.info.address, spec).await
-                    {
-                        faults.push(format!("{host}: {why}"));
+        let asked = self
+            .holders(component)
+            .into_iter()
+            .filter(|(host, _)| self.ledger.alive(host))
+            .filter_map(|(host, wanted)| {
+                let run = self.hosts.get(&host)?;
+                Some(async move {
+                    let mut faults = Vec::new();
+                    for spec in &wanted.probes {
+                        if let Err(why) = probe::ordinary(
+                            &host,
+                            &run.session,
+                            &run.engine,
+                            &wanted.container.name(),
+                            run.info.address,
+                            spec,
+                        )
+                        .await
+                        {
+                            faults.push(format!("{host}: {why}"));
+                        }
                     }
-                }
-                faults
-            })
-        });
+                    faults
+                })
+            });
         join_all(asked).await.into_iter().flatten().collect()
     }
 }

@@ -19,14 +19,23 @@ pub(super) async fn pull(work: &Work<'_>, hosts: &Hosts) {
         return;
     }
     let started = Instant::now();
-    cx.events.send(Event::PhaseStarted { phase: "images".into() });
-    join_all(work.in_scope(hosts).filter(|(host, _)| ledger.alive(&host.info.name)).map(|(host, plan)| async move {
-        futures::stream::iter(&plan.images)
-            .for_each_concurrent(PULLS_PER_HOST, |step| async move {
-                work.all(host, "images", std::slice::from_ref(step)).await;
-            })
-            .await;
-    }))
+    cx.events.send(Event::PhaseStarted {
+        phase: "images".into(),
+    });
+    join_all(
+        work.in_scope(hosts)
+            .filter(|(host, _)| ledger.alive(&host.info.name))
+            .map(|(host, plan)| async move {
+                futures::stream::iter(&plan.images)
+                    .for_each_concurrent(PULLS_PER_HOST, |step| async move {
+                        work.all(host, "images", std::slice::from_ref(step)).await;
+                    })
+                    .await;
+            }),
+    )
     .await;
-    cx.events.send(Event::PhaseFinished { phase: "images".into(), elapsed_ms: ms(started) });
+    cx.events.send(Event::PhaseFinished {
+        phase: "images".into(),
+        elapsed_ms: ms(started),
+    });
 }

@@ -35,7 +35,10 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub fn new(hosts: impl Iterator<Item = HostName>, events: Arc<dyn EventSink>) -> Self {
-        Self { hosts: Mutex::new(hosts.map(|host| (host, Track::default())).collect()), events }
+        Self {
+            hosts: Mutex::new(hosts.map(|host| (host, Track::default())).collect()),
+            events,
+        }
     }
 
     fn with<T>(&self, host: &HostName, f: impl FnOnce(&mut Track) -> T) -> T {
@@ -59,10 +62,12 @@ impl Ledger {
     /// The host failed: said once, with what was changed on it before.
     pub fn fail(&self, host: &HostName, outcome: Outcome, mut failure: Failure) {
         let first = self.with(host, |track| {
-            failure.left.get_or_insert_with(|| match track.done.as_slice() {
-                [] => "nothing was changed on it".to_owned(),
-                done => format!("changed before: {}; nothing after that", done.join(", ")),
-            });
+            failure
+                .left
+                .get_or_insert_with(|| match track.done.as_slice() {
+                    [] => "nothing was changed on it".to_owned(),
+                    done => format!("changed before: {}; nothing after that", done.join(", ")),
+                });
             let first = track.failed.is_none();
             if first {
                 track.failed = Some((outcome, failure.step.clone()));
@@ -71,7 +76,11 @@ impl Ledger {
         });
         if first {
             tracing::error!(%host, ?outcome, ?failure, "host failed");
-            self.events.send(Event::HostFailed { host: host.clone(), outcome, failure });
+            self.events.send(Event::HostFailed {
+                host: host.clone(),
+                outcome,
+                failure,
+            });
         }
     }
 
@@ -82,12 +91,20 @@ impl Ledger {
 
     /// Whether any host failed.
     pub fn any_failed(&self) -> bool {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).values().any(|track| track.failed.is_some())
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .any(|track| track.failed.is_some())
     }
 
     /// Whether anything was changed anywhere.
     pub fn any_changed(&self) -> bool {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).values().any(|track| track.changed > 0)
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .any(|track| track.changed > 0)
     }
 
     /// The final result.
@@ -103,9 +120,20 @@ impl Ledger {
                     None => Outcome::Ok,
                 };
                 let failed_step = track.failed.as_ref().map(|(_, step)| step.clone());
-                (host.clone(), HostResult { outcome, changed: track.changed, failed_step })
+                (
+                    host.clone(),
+                    HostResult {
+                        outcome,
+                        changed: track.changed,
+                        failed_step,
+                    },
+                )
             })
             .collect();
-        RunResult { exit_code, changed: results.values().map(|r| r.changed).sum(), hosts: results }
+        RunResult {
+            exit_code,
+            changed: results.values().map(|r| r.changed).sum(),
+            hosts: results,
+        }
     }
 }

@@ -39,7 +39,11 @@ pub(super) enum Gone {
 
 impl Line {
     pub fn new(session: Arc<dyn Session>) -> Self {
-        Self { host: session.host().clone(), now: RwLock::new(session), state: tokio::sync::Mutex::default() }
+        Self {
+            host: session.host().clone(),
+            now: RwLock::new(session),
+            state: tokio::sync::Mutex::default(),
+        }
     }
 
     fn session(&self) -> Arc<dyn Session> {

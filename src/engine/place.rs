@@ -70,11 +70,19 @@ pub(super) fn command(
     let mut archive = tar::Builder::new(Vec::new());
     for dir in dirs {
         check(&dir.path)?;
-        let _ = writeln!(manifest, "d {:04o} {} {} - {}", dir.mode, dir.uid, dir.gid, dir.path);
+        let _ = writeln!(
+            manifest,
+            "d {:04o} {} {} - {}",
+            dir.mode, dir.uid, dir.gid, dir.path
+        );
     }
     for (n, file) in files.iter().enumerate() {
         check(&file.path)?;
-        let _ = writeln!(manifest, "f {:04o} {} {} {n} {}", file.mode, file.uid, file.gid, file.path);
+        let _ = writeln!(
+            manifest,
+            "f {:04o} {} {} {n} {}",
+            file.mode, file.uid, file.gid, file.path
+        );
         append(&mut archive, &n.to_string(), &file.content)?;
     }
     append(&mut archive, "manifest", manifest.as_bytes())?;
@@ -97,8 +105,14 @@ pub(super) fn command(
 }
 
 fn check(path: &str) -> Result<(), String> {
-    let fine = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic()) && !path.split('/').any(|part| part == "..");
-    if fine { Ok(()) } else { Err(format!("{path:?} cannot be the path of a managed file")) }
+    let fine = path.starts_with('/')
+        && path.chars().all(|c| c.is_ascii_graphic())
+        && !path.split('/').any(|part| part == "..");
+    if fine {
+        Ok(())
+    } else {
+        Err(format!("{path:?} cannot be the path of a managed file"))
+    }
 }
 
 fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> Result<(), String> {
@@ -106,5 +120,7 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> Re
     header.set_size(content.len() as u64);
     header.set_mode(0o600);
     header.set_cksum();
-    archive.append_data(&mut header, name, content).map_err(|error| error.to_string())
+    archive
+        .append_data(&mut header, name, content)
+        .map_err(|error| error.to_string())
 }

@@ -20,7 +20,20 @@ impl Planned {
     /// The result of a run that only planned.
     #[must_use]
     pub fn result(&self, exit_code: u8) -> RunResult {
-        let end = |host: &plan::HostPlan| (host.host.clone(), HostResult { outcome: Outcome::Ok, changed: 0, failed_step: None });
-        RunResult { exit_code, changed: 0, hosts: self.plan.hosts.iter().map(end).collect() }
+        let end = |host: &plan::HostPlan| {
+            (
+                host.host.clone(),
+                HostResult {
+                    outcome: Outcome::Ok,
+                    changed: 0,
+                    failed_step: None,
+                },
+            )
+        };
+        RunResult {
+            exit_code,
+            changed: 0,
+            hosts: self.plan.hosts.iter().map(end).collect(),
+        }
     }
 }

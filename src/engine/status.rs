@@ -51,43 +51,80 @@ pub struct StatusView {
 
 /// Reads the cluster once.
 pub async fn status(cx: &Context) -> StatusView {
-    let failures = Arc::new(Failures { passed_on: Arc::clone(&cx.events), seen: Mutex::default() });
-    let ledger = Ledger::new(cx.hosts.iter().map(|host| host.name.clone()), Arc::clone(&failures) as Arc<dyn EventSink>);
+    let failures = Arc::new(Failures {
+        passed_on: Arc::clone(&cx.events),
+        seen: Mutex::default(),
+    });
+    let ledger = Ledger::new(
+        cx.hosts.iter().map(|host| host.name.clone()),
+        Arc::clone(&failures) as Arc<dyn EventSink>,
+    );
     let hosts = connect::connect(cx, &ledger).await;
     let observed = connect::observe(cx, &ledger, &hosts).await;
     let recorded = plan::recorded(&cx.cluster, &observed, &cx.offline).unwrap_or_default();
     let desired = (cx.build)(&recorded).unwrap_or_else(|_| cx.offline.clone());
-    let gates = Gates { cx, ledger: &ledger, hosts: &hosts, desired: &desired };
+    let gates = Gates {
+        cx,
+        ledger: &ledger,
+        hosts: &hosts,
+        desired: &desired,
+    };
     let mut names: Vec<ComponentName> = Vec::new();
-    for component in desired.hosts.iter().flat_map(|host| &host.components).filter(|c| c.gate.is_some()) {
+    for component in desired
+        .hosts
+        .iter()
+        .flat_map(|host| &host.components)
+        .filter(|c| c.gate.is_some())
+    {
         if !names.contains(&component.name) {
             names.push(component.name.clone());
         }
     }
     let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
-    let verdicts: BTreeMap<ComponentName, Verdict> =
-        names.into_iter().zip(verdicts).filter_map(|(name, verdict)| verdict.map(|verdict| (name, verdict))).collect();
+    let verdicts: BTreeMap<ComponentName, Verdict> = names
+        .into_iter()
+        .zip(verdicts)
+        .filter_map(|(name, verdict)| verdict.map(|verdict| (name, verdict)))
+        .collect();
     let repeating = repeating(&hosts, &observed).await;
-    let mut view = StatusView { healthy: true, ..StatusView::default() };
+    let mut view = StatusView {
+        healthy: true,
+        ..StatusView::default()
+    };
     for host in &desired.hosts {
         match observed.get(&host.name) {
             Some(status) => {
-                view.hosts.insert(host.name.clone(), components(host, status, &verdicts, &repeating));
+                view.hosts.insert(
+                    host.name.clone(),
+                    components(host, status, &verdicts, &repeating),
+                );
             }
             None => {
                 view.healthy = false;
-                view.unread.insert(host.name.clone(), failures.why(&host.name));
+                view.unread
+                    .insert(host.name.clone(), failures.why(&host.name));
             }
         }
     }
-    view.healthy &= view.hosts.values().flat_map(BTreeMap::values).all(|component| component.as_wanted);
+    view.healthy &= view
+        .hosts
+        .values()
+        .flat_map(BTreeMap::values)
+        .all(|component| component.as_wanted);
     view.healthy &= verdicts.values().all(|verdict| verdict.healthy);
-    let ended = Ended { verdicts, ..Ended::default() };
+    let ended = Ended {
+        verdicts,
+        ..Ended::default()
+    };
     view.web = summary::web(&gates, &ended);
     view.services = summary::rows(&ended)
         .into_iter()
         .filter_map(|row| {
-            let verdict = ended.verdicts.values().find(|verdict| verdict.service == row.service)?.clone();
+            let verdict = ended
+                .verdicts
+                .values()
+                .find(|verdict| verdict.service == row.service)?
+                .clone();
             Some((row, verdict))
         })
         .collect();
@@ -96,16 +133,34 @@ pub async fn status(cx: &Context) -> StatusView {
 }
 
 /// Containers that end again and again, by host and name, in words. Only those that began a moment ago are asked about.
-async fn repeating(hosts: &connect::Hosts, observed: &plan::Observed) -> BTreeMap<(HostName, String), String> {
-    let young = observed.iter().filter_map(|(name, status)| match &status.docker {
-        DockerStatus::Up { containers, .. } => Some(containers.iter().filter(|c| c.is_young()).map(move |c| (name, c))),
-        _ => None,
-    });
+async fn repeating(
+    hosts: &connect::Hosts,
+    observed: &plan::Observed,
+) -> BTreeMap<(HostName, String), String> {
+    let young = observed
+        .iter()
+        .filter_map(|(name, status)| match &status.docker {
+            DockerStatus::Up { containers, .. } => Some(
+                containers
+                    .iter()
+                    .filter(|c| c.is_young())
+                    .map(move |c| (name, c)),
+            ),
+            _ => None,
+        });
     let asked = young.flatten().filter_map(|(name, container)| {
         let run = hosts.get(name)?;
         Some(async move {
-            let detail = run.engine.inspect(&container.name).await.ok().filter(ContainerDetail::ends_again_and_again)?;
-            let words = format!("ends again and again ({} times, last exit code {})", detail.restart_count, detail.exit_code);
+            let detail = run
+                .engine
+                .inspect(&container.name)
+                .await
+                .ok()
+                .filter(ContainerDetail::ends_again_and_again)?;
+            let words = format!(
+                "ends again and again ({} times, last exit code {})",
+                detail.restart_count, detail.exit_code
+            );
             Some(((name.clone(), container.name.clone()), words))
         })
     });
@@ -121,7 +176,10 @@ struct Failures {
 impl EventSink for Failures {
     fn send(&self, event: Event) {
         if let Event::HostFailed { host, failure, .. } = &event {
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), failure.cause.join(": "));
+            self.seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(host.clone(), failure.cause.join(": "));
         }
         self.passed_on.send(event);
     }
@@ -129,7 +187,12 @@ impl EventSink for Failures {
 
 impl Failures {
     fn why(&self, host: &HostName) -> String {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned().unwrap_or_else(|| "not read".into())
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(host)
+            .cloned()
+            .unwrap_or_else(|| "not read".into())
     }
 }
 
@@ -145,21 +208,33 @@ fn components(
     };
     let state = |component: &crate::desired::ComponentDesired| {
         let verdict = verdicts.get(&component.name);
-        let container = containers.iter().find(|c| c.name == component.container.name());
-        let image = container.and_then(|c| c.labels.get(ContainerSpec::LABEL_IMAGE)).unwrap_or(&component.container.image.0).clone();
+        let container = containers
+            .iter()
+            .find(|c| c.name == component.container.name());
+        let image = container
+            .and_then(|c| c.labels.get(ContainerSpec::LABEL_IMAGE))
+            .unwrap_or(&component.container.image.0)
+            .clone();
         let ill = container.and_then(|c| repeating.get(&(host.name.clone(), c.name.clone())));
         ComponentState {
-            state: ill.cloned().or_else(|| container.map(|c| c.state.clone())).unwrap_or_else(|| "absent".to_owned()),
+            state: ill
+                .cloned()
+                .or_else(|| container.map(|c| c.state.clone()))
+                .unwrap_or_else(|| "absent".to_owned()),
             // A restart that does not repeat is how some programs wait for others.
             as_wanted: ill.is_none()
                 && container.is_some_and(|c| {
                     matches!(c.state.as_str(), "running" | "restarting")
-                        && c.labels.get(ContainerSpec::LABEL_SPEC) == Some(&component.container.hash().0)
+                        && c.labels.get(ContainerSpec::LABEL_SPEC)
+                            == Some(&component.container.hash().0)
                 }),
             role: verdict.and_then(|verdict| verdict.roles.get(&host.name).cloned()),
             version: verdict.and_then(|verdict| verdict.versions.get(&host.name).cloned()),
             image,
         }
     };
-    host.components.iter().map(|component| (component.name.clone(), state(component))).collect()
+    host.components
+        .iter()
+        .map(|component| (component.name.clone(), state(component)))
+        .collect()
 }

@@ -17,9 +17,18 @@ pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
         hosts: desired.hosts.len(),
         containers: desired.hosts.iter().map(|host| host.components.len()).sum(),
         elapsed_ms: ms(started),
-        longest: ended.took.iter().max_by_key(|(_, took)| **took).map(|(name, took)| (name.to_string(), *took)),
+        longest: ended
+            .took
+            .iter()
+            .max_by_key(|(_, took)| **took)
+            .map(|(name, took)| (name.to_string(), *took)),
     };
-    gates.cx.events.send(Event::Summary { cluster: desired.cluster.clone(), services: rows(ended), web: web(gates, ended), totals });
+    gates.cx.events.send(Event::Summary {
+        cluster: desired.cluster.clone(),
+        services: rows(ended),
+        web: web(gates, ended),
+        totals,
+    });
 }
 
 /// One row for each service. Gates of one service (its servers, its clients) share a row: what is wrong with any of them, the widest
@@ -37,7 +46,11 @@ pub(super) fn rows(ended: &Ended) -> Vec<ServiceRow> {
         rows.push(unproven(name, "not proven", faults.clone()));
     }
     for name in &ended.skipped {
-        rows.push(unproven(name, "not tried, since a service before it is not proven", Vec::new()));
+        rows.push(unproven(
+            name,
+            "not tried, since a service before it is not proven",
+            Vec::new(),
+        ));
     }
     rows
 }
@@ -67,13 +80,23 @@ fn join(known: &mut ServiceRow, other: ServiceRow) {
 }
 
 fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRow {
-    ServiceRow { service: name.to_string(), healthy: false, leader: None, members: String::new(), proof: proof.into(), faults }
+    ServiceRow {
+        service: name.to_string(),
+        healthy: false,
+        leader: None,
+        members: String::new(),
+        proof: proof.into(),
+        faults,
+    }
 }
 
 /// One address for each web interface: on the leader where there is one, else on an edge, unless a master comes before it.
 pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
     let mut out: Vec<WebAddress> = Vec::new();
-    let rank = |host: &&HostDesired| match (host.roles.contains(&Role::Master), host.roles.contains(&Role::Edge)) {
+    let rank = |host: &&HostDesired| match (
+        host.roles.contains(&Role::Master),
+        host.roles.contains(&Role::Edge),
+    ) {
         (true, _) => 0,
         (false, true) => 1,
         (false, false) => 2,
@@ -83,18 +106,36 @@ pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
     for host in hosts {
         for component in &host.components {
             let Some(web) = &component.web else { continue };
-            let leader = ended.verdicts.get(&component.name).and_then(|verdict| verdict.leader.as_ref());
+            let leader = ended
+                .verdicts
+                .get(&component.name)
+                .and_then(|verdict| verdict.leader.as_ref());
             let service = component.gate.as_deref().unwrap_or(component.name.as_str());
-            if leader.is_some_and(|leader| *leader != host.name) || out.iter().any(|seen| seen.service == service) {
+            if leader.is_some_and(|leader| *leader != host.name)
+                || out.iter().any(|seen| seen.service == service)
+            {
                 continue;
             }
-            let address = if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() };
+            let address = if host.address.is_ipv6() {
+                format!("[{}]", host.address)
+            } else {
+                host.address.to_string()
+            };
             // Only the balancer of an edge is for the world; all others are, where the operator has said so.
-            let world = host.listen_all || (component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge));
-            let reach = if world { "everyone who reaches the host" } else { "hosts of the cluster's network" };
+            let world = host.listen_all
+                || (component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge));
+            let reach = if world {
+                "everyone who reaches the host"
+            } else {
+                "hosts of the cluster's network"
+            };
             out.push(WebAddress {
                 service: service.to_owned(),
-                url: format!("http://{address}:{}{}", web.port, if web.path == "/" { "" } else { &web.path }),
+                url: format!(
+                    "http://{address}:{}{}",
+                    web.port,
+                    if web.path == "/" { "" } else { &web.path }
+                ),
                 reach: reach.into(),
             });
         }

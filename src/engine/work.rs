@@ -29,13 +29,30 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Whether nothing is to be changed on the hosts in scope.
     pub fn idle(&self) -> bool {
-        let hosts = self.planned.plan.hosts.iter().filter(|host| self.cx.scope.contains(&host.host));
-        hosts.flat_map(HostPlan::steps).map(Step::changes).sum::<usize>() == 0
+        let hosts = self
+            .planned
+            .plan
+            .hosts
+            .iter()
+            .filter(|host| self.cx.scope.contains(&host.host));
+        hosts
+            .flat_map(HostPlan::steps)
+            .map(Step::changes)
+            .sum::<usize>()
+            == 0
     }
 
     /// Host plans that may be carried out, with their hosts.
-    pub fn in_scope<'b>(&'b self, hosts: &'b Hosts) -> impl Iterator<Item = (&'b HostRun, &'b HostPlan)> {
-        let plans = self.planned.plan.hosts.iter().filter(|plan| self.cx.scope.contains(&plan.host));
+    pub fn in_scope<'b>(
+        &'b self,
+        hosts: &'b Hosts,
+    ) -> impl Iterator<Item = (&'b HostRun, &'b HostPlan)> {
+        let plans = self
+            .planned
+            .plan
+            .hosts
+            .iter()
+            .filter(|plan| self.cx.scope.contains(&plan.host));
         plans.filter_map(|plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
     }
 
@@ -48,7 +65,9 @@ impl Work<'_> {
                 if self.cx.cancel.is_cancelled() || !self.ledger.alive(name) {
                     return false;
                 }
-                let Err((outcome, failure)) = self.one(host, phase, step).await else { continue };
+                let Err((outcome, failure)) = self.one(host, phase, step).await else {
+                    continue;
+                };
                 match outcome {
                     Outcome::Unreachable => match self.look(host, phase, &steps, step).await {
                         Ok(rest) => {
@@ -66,11 +85,20 @@ impl Work<'_> {
     }
 
     /// Runs one step with its events.
-    async fn one(&self, host: &HostRun, phase: &str, step: &Step) -> Result<(), (Outcome, Box<Failure>)> {
+    async fn one(
+        &self,
+        host: &HostRun,
+        phase: &str,
+        step: &Step,
+    ) -> Result<(), (Outcome, Box<Failure>)> {
         let name = &host.info.name;
         let title = step.title();
         let started = Instant::now();
-        self.cx.events.send(Event::StepStarted { host: name.clone(), phase: phase.to_owned(), step: title.clone() });
+        self.cx.events.send(Event::StepStarted {
+            host: name.clone(),
+            phase: phase.to_owned(),
+            step: title.clone(),
+        });
         tracing::info!(host = %name, phase, step = %title, "step begins");
         let Err(failure) = apply::run(self.cx, host, phase, step).await else {
             tracing::info!(host = %name, phase, step = %title, "step done");
@@ -79,28 +107,60 @@ impl Work<'_> {
         };
         tracing::error!(host = %name, phase, step = %title, ?failure, "step failed");
         tokio::time::sleep(SETTLE).await;
-        Err((if host.session.closed() { Outcome::Unreachable } else { Outcome::Failed }, failure))
+        Err((
+            if host.session.closed() {
+                Outcome::Unreachable
+            } else {
+                Outcome::Failed
+            },
+            failure,
+        ))
     }
 
     fn done(&self, host: &HostRun, step: &Step, started: Instant) {
-        self.ledger.changed(&host.info.name, &step.title(), step.changes());
-        self.cx.events.send(finished(&host.info.name, &step.title(), true, started));
+        self.ledger
+            .changed(&host.info.name, &step.title(), step.changes());
+        self.cx
+            .events
+            .send(finished(&host.info.name, &step.title(), true, started));
     }
 
     /// Connects again and finds out what is left of a phase whose step was cut off.
-    async fn look(&self, host: &HostRun, phase: &str, steps: &[Step], cut: &Step) -> Result<Vec<Step>, Box<Failure>> {
+    async fn look(
+        &self,
+        host: &HostRun,
+        phase: &str,
+        steps: &[Step],
+        cut: &Step,
+    ) -> Result<Vec<Step>, Box<Failure>> {
         let (name, title, started) = (&host.info.name, cut.title(), Instant::now());
-        let say = |text: String| self.cx.events.send(Event::Warning { host: Some(name.clone()), text });
-        say(format!("the connection was lost during \"{title}\": its result is unknown; connecting again to look"));
+        let say = |text: String| {
+            self.cx.events.send(Event::Warning {
+                host: Some(name.clone()),
+                text,
+            })
+        };
+        say(format!(
+            "the connection was lost during \"{title}\": its result is unknown; connecting again to look"
+        ));
         let unknown = |mut failure: Failure| {
-            failure.cause.insert(0, format!("the connection was lost during \"{title}\", and its result is unknown"));
-            failure.hints.push("run again: toots looks at the host first and does what is left".into());
+            failure.cause.insert(
+                0,
+                format!("the connection was lost during \"{title}\", and its result is unknown"),
+            );
+            failure
+                .hints
+                .push("run again: toots looks at the host first and does what is left".into());
             Box::new(failure)
         };
-        host.line.renew(&*self.cx.dial).await.map_err(|error| unknown(failure::of(phase, &title, &error)))?;
+        host.line
+            .renew(&*self.cx.dial)
+            .await
+            .map_err(|error| unknown(failure::of(phase, &title, &error)))?;
         let request = connect::request(self.cx, &host.info);
-        let seen =
-            observe::read(&host.session, &host.engine, &request).await.map_err(|error| unknown(failure::of(phase, &title, &error)))?;
+        let seen = observe::read(&host.session, &host.engine, &request)
+            .await
+            .map_err(|error| unknown(failure::of(phase, &title, &error)))?;
         // The other hosts as they were seen: whether an ensemble exists is known from all of them.
         let mut observed = self.planned.observed.clone();
         observed.insert(name.clone(), seen);
@@ -112,12 +172,20 @@ impl Work<'_> {
             None => Vec::new(),
             // Images are pulled side by side, and each pull looks after itself.
             Some(plan) if phase == "images" => plan.images.iter().filter(known).cloned().collect(),
-            Some(plan) => plan.phase(phase).iter().chain(set_aside(plan, cut)).cloned().collect(),
+            Some(plan) => plan
+                .phase(phase)
+                .iter()
+                .chain(set_aside(plan, cut))
+                .cloned()
+                .collect(),
         };
         if left.iter().any(|step| step.title() == title) {
             say(format!("connected again: \"{title}\" was not done"));
         } else {
-            say(format!("connected again: \"{title}\" was begun or done, {} left", left.len()));
+            say(format!(
+                "connected again: \"{title}\" was begun or done, {} left",
+                left.len()
+            ));
             self.done(host, cut, started);
         }
         Ok(left)
@@ -126,6 +194,8 @@ impl Work<'_> {
 
 /// The removal of the former container that a replacement which was cut off has left.
 fn set_aside<'a>(plan: &'a HostPlan, cut: &Step) -> Option<&'a Step> {
-    let Step::Replace { spec, .. } = cut else { return None };
+    let Step::Replace { spec, .. } = cut else {
+        return None;
+    };
     plan.cleanup.iter().find(|step| matches!(step, Step::Remove { container, .. } if *container == apply::aside(&spec.name())))
 }

@@ -6,4 +6,6 @@
 mod types;
 
 pub use crate::spec::shown as escape;
-pub use types::{Event, EventSink, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress};
+pub use types::{
+    Event, EventSink, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+};

@@ -74,10 +74,27 @@ impl Lock {
         Self::acquire_in(session, owner, FOLDER).await
     }
 
-    async fn acquire_in(session: &Arc<dyn Session>, owner: &Owner, folder: &str) -> Result<Self, LockError> {
-        let text = format!("{}: toots {} (run {})", owner.who, owner.command, owner.run_id);
-        let command = format!("sh -c {} toots {} {}", quote(SCRIPT), quote(&text), quote(folder));
-        let mut stream = session.open(Target::Command { command, privileged: true }).await?;
+    async fn acquire_in(
+        session: &Arc<dyn Session>,
+        owner: &Owner,
+        folder: &str,
+    ) -> Result<Self, LockError> {
+        let text = format!(
+            "{}: toots {} (run {})",
+            owner.who, owner.command, owner.run_id
+        );
+        let command = format!(
+            "sh -c {} toots {} {}",
+            quote(SCRIPT),
+            quote(&text),
+            quote(folder)
+        );
+        let mut stream = session
+            .open(Target::Command {
+                command,
+                privileged: true,
+            })
+            .await?;
         let mut answer = Vec::new();
         let read = async {
             let mut byte = [0u8; 1];
@@ -94,13 +111,23 @@ impl Lock {
         let answer = crate::spec::shown(&String::from_utf8_lossy(&answer));
         match answer.as_str() {
             "locked" => Ok(Self { _stream: stream }),
-            "no flock" => Err(LockError::Host("the host has no flock; install util-linux".into())),
-            "" => Err(LockError::Host("the command ended without an answer".into())),
+            "no flock" => Err(LockError::Host(
+                "the host has no flock; install util-linux".into(),
+            )),
+            "" => Err(LockError::Host(
+                "the command ended without an answer".into(),
+            )),
             other if other.starts_with("cannot write ") => Err(LockError::Host(other.to_owned())),
             other => match other.strip_prefix("held") {
                 Some(holder) => {
                     let holder = holder.trim();
-                    Err(LockError::Held { holder: if holder.is_empty() { "a run that just began".into() } else { holder.to_owned() } })
+                    Err(LockError::Held {
+                        holder: if holder.is_empty() {
+                            "a run that just began".into()
+                        } else {
+                            holder.to_owned()
+                        },
+                    })
                 }
                 None => Err(LockError::Host(format!("unexpected answer {other:?}"))),
             },
@@ -138,13 +165,20 @@ mod tests {
         }
 
         async fn exec(&self, _: Exec) -> Result<ExecOutput, TransportError> {
-            Err(TransportError::Command("only streams are expected here".into()))
+            Err(TransportError::Command(
+                "only streams are expected here".into(),
+            ))
         }
 
         async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-            let Target::Command { command, .. } = target else { return Err(TransportError::Settings("unexpected".into())) };
+            let Target::Command { command, .. } = target else {
+                return Err(TransportError::Settings("unexpected".into()));
+            };
             let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", &command]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            shell
+                .args(["-c", &command])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             if let Some(path) = &self.path {
                 shell.env("PATH", path);
             }
@@ -166,16 +200,25 @@ mod tests {
     }
 
     async fn take(folder: &Path, path: Option<String>, run_id: &str) -> Result<Lock, LockError> {
-        let session: Arc<dyn Session> = Arc::new(Local { host: HostName::new("m1").unwrap(), path });
+        let session: Arc<dyn Session> = Arc::new(Local {
+            host: HostName::new("m1").unwrap(),
+            path,
+        });
         Lock::acquire_in(&session, &owner(run_id), folder.to_str().unwrap()).await
     }
 
     fn owner(run_id: &str) -> Owner {
-        Owner { who: "ann@desk".into(), command: "cluster up 'x' $(y)".into(), run_id: run_id.into() }
+        Owner {
+            who: "ann@desk".into(),
+            command: "cluster up 'x' $(y)".into(),
+            run_id: run_id.into(),
+        }
     }
 
     fn has_flock() -> bool {
-        let found = ["/usr/bin/flock", "/bin/flock"].iter().any(|p| Path::new(p).exists());
+        let found = ["/usr/bin/flock", "/bin/flock"]
+            .iter()
+            .any(|p| Path::new(p).exists());
         if !found {
             println!("skipped: flock is not installed here");
         }
@@ -191,7 +234,8 @@ mod tests {
         let folder = dir.path().join("toots");
         let first = take(&folder, None, "r1").await.unwrap();
         let refused = take(&folder, None, "r2").await.err().unwrap().to_string();
-        let begin = "take the lock: it is held by ann@desk: toots cluster up 'x' $(y) (run r1) since 20";
+        let begin =
+            "take the lock: it is held by ann@desk: toots cluster up 'x' $(y) (run r1) since 20";
         assert!(refused.starts_with(begin), "{refused}");
         drop(first);
         // The host's side ends a moment after the channel.
@@ -214,10 +258,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lost = take(dir.path(), None, "r1").await.unwrap();
         let _new = take(dir.path(), None, "r1").await.unwrap();
-        assert!(take(dir.path(), None, "r2").await.is_err(), "the run holds it still");
+        assert!(
+            take(dir.path(), None, "r2").await.is_err(),
+            "the run holds it still"
+        );
         drop(lost);
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(take(dir.path(), None, "r2").await.is_err(), "the end of the old connection frees nothing");
+        assert!(
+            take(dir.path(), None, "r2").await.is_err(),
+            "the end of the old connection frees nothing"
+        );
     }
 
     #[tokio::test]
@@ -235,10 +285,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/bin/sh", dir.path().join("sh")).unwrap();
         let path = dir.path().to_str().unwrap().to_owned();
-        let error = take(dir.path(), Some(path), "r1").await.err().unwrap().to_string();
-        assert_eq!(error, "take the lock: the host has no flock; install util-linux");
+        let error = take(dir.path(), Some(path), "r1")
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert_eq!(
+            error,
+            "take the lock: the host has no flock; install util-linux"
+        );
         if has_flock() {
-            let error = take(Path::new("/dev/null/toots"), None, "r1").await.err().unwrap().to_string();
+            let error = take(Path::new("/dev/null/toots"), None, "r1")
+                .await
+                .err()
+                .unwrap()
+                .to_string();
             assert_eq!(error, "take the lock: cannot write /dev/null/toots/lock");
         }
     }

@@ -24,9 +24,19 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { member, service, down, left, members, needed } = self;
+        let Self {
+            member,
+            service,
+            down,
+            left,
+            members,
+            needed,
+        } = self;
         if service.is_empty() {
-            return write!(f, "no service was read, so it is not known what stopping {member} would leave in sync");
+            return write!(
+                f,
+                "no service was read, so it is not known what stopping {member} would leave in sync"
+            );
         }
         match down.as_slice() {
             [] => {}
@@ -36,7 +46,10 @@ impl fmt::Display for Refusal {
                 write!(f, "{} are down; ", names.join(", "))?;
             }
         }
-        write!(f, "stopping {member} would leave {left} of {members} members of {service} in sync, {needed} are needed")
+        write!(
+            f,
+            "stopping {member} would leave {left} of {members} members of {service} in sync, {needed} are needed"
+        )
     }
 }
 
@@ -47,16 +60,36 @@ impl fmt::Display for Refusal {
 /// The first service that would be left without a majority.
 pub fn may_stop(member: &HostName, services: &[Verdict]) -> Result<(), Refusal> {
     if services.is_empty() {
-        return Err(Refusal { member: member.clone(), service: String::new(), down: Vec::new(), left: 0, members: 0, needed: 1 });
+        return Err(Refusal {
+            member: member.clone(),
+            service: String::new(),
+            down: Vec::new(),
+            left: 0,
+            members: 0,
+            needed: 1,
+        });
     }
     for service in services {
         let left = service.synced.iter().filter(|host| *host != member).count();
         let needed = service.members / 2 + 1;
         if left < needed {
-            let is_down = |(host, role): &(&HostName, &String)| *host != member && role.as_str() == "down";
-            let down = service.roles.iter().filter(is_down).map(|(host, _)| host.clone()).collect();
+            let is_down =
+                |(host, role): &(&HostName, &String)| *host != member && role.as_str() == "down";
+            let down = service
+                .roles
+                .iter()
+                .filter(is_down)
+                .map(|(host, _)| host.clone())
+                .collect();
             let (member, members) = (member.clone(), service.members);
-            return Err(Refusal { member, service: service.service.clone(), down, left, members, needed });
+            return Err(Refusal {
+                member,
+                service: service.service.clone(),
+                down,
+                left,
+                members,
+                needed,
+            });
         }
     }
     Ok(())
@@ -67,7 +100,13 @@ pub fn may_stop(member: &HostName, services: &[Verdict]) -> Result<(), Refusal> 
 #[must_use]
 pub fn order(members: &[HostName], service: &Verdict) -> Vec<HostName> {
     let mut out = members.to_vec();
-    out.sort_by_key(|host| (service.leader.as_ref() == Some(host), service.synced.contains(host), host.clone()));
+    out.sort_by_key(|host| {
+        (
+            service.leader.as_ref() == Some(host),
+            service.synced.contains(host),
+            host.clone(),
+        )
+    });
     out
 }
 
@@ -92,24 +131,40 @@ mod tests {
     fn says_the_arithmetic() {
         let m1 = HostName::new("m1").unwrap();
         let refusal = may_stop(&m1, &[verdict(3, &[1, 2], None)]).unwrap_err();
-        assert_eq!(refusal.to_string(), "stopping m1 would leave 1 of 3 members of s in sync, 2 are needed");
+        assert_eq!(
+            refusal.to_string(),
+            "stopping m1 would leave 1 of 3 members of s in sync, 2 are needed"
+        );
         assert!(may_stop(&m1, &[verdict(3, &[1, 2, 3], None)]).is_ok());
-        assert!(may_stop(&m1, &[verdict(3, &[2, 3], None)]).is_ok(), "a member that is down already may be worked on");
+        assert!(
+            may_stop(&m1, &[verdict(3, &[2, 3], None)]).is_ok(),
+            "a member that is down already may be worked on"
+        );
         assert!(may_stop(&m1, &[verdict(5, &[1, 2, 3, 4], None)]).is_ok());
-        assert!(may_stop(&m1, &[verdict(3, &[1, 2, 3], None), verdict(3, &[1, 3], None)]).is_err());
+        assert!(
+            may_stop(
+                &m1,
+                &[verdict(3, &[1, 2, 3], None), verdict(3, &[1, 3], None)]
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn names_who_is_down_and_refuses_what_nobody_read() {
         let m1 = HostName::new("m1").unwrap();
         let mut view = verdict(3, &[1, 2], None);
-        view.roles.insert(HostName::new("m3").unwrap(), "down".into());
+        view.roles
+            .insert(HostName::new("m3").unwrap(), "down".into());
         assert_eq!(
             may_stop(&m1, &[view]).unwrap_err().to_string(),
             "m3 is down; stopping m1 would leave 1 of 3 members of s in sync, 2 are needed"
         );
         let refusal = may_stop(&m1, &[]).unwrap_err().to_string();
-        assert_eq!(refusal, "no service was read, so it is not known what stopping m1 would leave in sync");
+        assert_eq!(
+            refusal,
+            "no service was read, so it is not known what stopping m1 would leave in sync"
+        );
     }
 
     #[test]
@@ -119,7 +174,11 @@ mod tests {
                 let synced: Vec<usize> = (1..=n).filter(|i| mask & (1 << (i - 1)) != 0).collect();
                 for stop in 1..=n {
                     let rest = synced.iter().filter(|i| **i != stop).count();
-                    let allowed = may_stop(&HostName::new(format!("m{stop}")).unwrap(), &[verdict(n, &synced, None)]).is_ok();
+                    let allowed = may_stop(
+                        &HostName::new(format!("m{stop}")).unwrap(),
+                        &[verdict(n, &synced, None)],
+                    )
+                    .is_ok();
                     // Two disjoint halves must never both be a majority.
                     assert_eq!(allowed, 2 * rest > n, "n={n} synced={synced:?} stop={stop}");
                 }
@@ -129,12 +188,22 @@ mod tests {
 
     #[test]
     fn all_services_must_agree() {
-        let of = |mask: u32| verdict(3, &(1..=3).filter(|i| mask & (1 << (i - 1)) != 0).collect::<Vec<_>>(), None);
+        let of = |mask: u32| {
+            verdict(
+                3,
+                &(1..=3)
+                    .filter(|i| mask & (1 << (i - 1)) != 0)
+                    .collect::<Vec<_>>(),
+                None,
+            )
+        };
         for state in 0..512u32 {
             let views = [of(state & 7), of(state >> 3 & 7), of(state >> 6)];
             for stop in 1..=3 {
                 let host = HostName::new(format!("m{stop}")).unwrap();
-                let each = views.iter().all(|view| may_stop(&host, std::slice::from_ref(view)).is_ok());
+                let each = views
+                    .iter()
+                    .all(|view| may_stop(&host, std::slice::from_ref(view)).is_ok());
                 assert_eq!(may_stop(&host, &views).is_ok(), each);
             }
         }
@@ -142,8 +211,15 @@ mod tests {
 
     #[test]
     fn leaders_come_last() {
-        let hosts: Vec<HostName> = (1..=3).map(|n| HostName::new(format!("m{n}")).unwrap()).collect();
-        let names = |service: &Verdict| order(&hosts, service).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let hosts: Vec<HostName> = (1..=3)
+            .map(|n| HostName::new(format!("m{n}")).unwrap())
+            .collect();
+        let names = |service: &Verdict| {
+            order(&hosts, service)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&verdict(3, &[1, 2, 3], Some(1))), ["m2", "m3", "m1"]);
         assert_eq!(names(&verdict(3, &[1, 3], Some(1))), ["m2", "m3", "m1"]);
         assert_eq!(names(&verdict(3, &[2, 3], Some(2))), ["m1", "m3", "m2"]);

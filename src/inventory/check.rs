@@ -20,7 +20,9 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
     masters(&raw, problems);
     let hosts: Vec<(Host, Span)> = listed(&raw, problems)
         .into_iter()
-        .filter_map(|(name, (roles, span))| Some((host(name, roles, span.clone(), &mut raw, problems)?, span)))
+        .filter_map(|(name, (roles, span))| {
+            Some((host(name, roles, span.clone(), &mut raw, problems)?, span))
+        })
         .collect();
     one_each(&hosts, problems);
     jump(&raw, &hosts, problems);
@@ -41,7 +43,11 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
         consul: raw.consul,
         switches: raw.switches,
         params: raw.params,
-        places: raw.places.into_iter().map(|(key, (line, column))| (key, format!("{file}:{line}:{column}"))).collect(),
+        places: raw
+            .places
+            .into_iter()
+            .map(|(key, (line, column))| (key, format!("{file}:{line}:{column}")))
+            .collect(),
         timeouts: raw.timeouts,
     }
 }
@@ -59,13 +65,24 @@ fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Ro
     }
     let mut out: Vec<(HostName, (BTreeSet<Role>, Span))> = Vec::new();
     let mut index: BTreeMap<HostName, usize> = BTreeMap::new();
-    for (role, list) in [(Role::Master, &raw.masters), (Role::Slave, &raw.slaves), (Role::Edge, &raw.edges)] {
+    for (role, list) in [
+        (Role::Master, &raw.masters),
+        (Role::Slave, &raw.slaves),
+        (Role::Edge, &raw.edges),
+    ] {
         for at in list {
-            let Some(name) = name(at, problems) else { continue };
-            if let Some((_, (roles, _))) = index.get(&name).and_then(|at: &usize| out.get_mut(*at)) {
+            let Some(name) = name(at, problems) else {
+                continue;
+            };
+            if let Some((_, (roles, _))) = index.get(&name).and_then(|at: &usize| out.get_mut(*at))
+            {
                 if !roles.insert(role) {
                     let help = Some(format!("leave one of the two out of {role}s"));
-                    problems.add(at.span.clone(), format!("{name} is listed twice as {role}"), help);
+                    problems.add(
+                        at.span.clone(),
+                        format!("{name} is listed twice as {role}"),
+                        help,
+                    );
                 }
                 continue;
             }
@@ -76,7 +93,10 @@ fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Ro
     if out.len() > MOST_HOSTS {
         problems.add(
             raw.masters_span.clone().or(Some(0..0)),
-            format!("it lists {} hosts, at most {MOST_HOSTS} are possible", out.len()),
+            format!(
+                "it lists {} hosts, at most {MOST_HOSTS} are possible",
+                out.len()
+            ),
             Some(MANY.into()),
         );
         out.clear();
@@ -84,22 +104,47 @@ fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Ro
     out
 }
 
-fn host(name: HostName, roles: BTreeSet<Role>, span: Span, raw: &mut Raw, problems: &mut Problems<'_>) -> Option<Host> {
+fn host(
+    name: HostName,
+    roles: BTreeSet<Role>,
+    span: Span,
+    raw: &mut Raw,
+    problems: &mut Problems<'_>,
+) -> Option<Host> {
     let table = raw.hosts.remove(name.as_str()).unwrap_or_default();
     let address = address(&name, &table, span, problems)?;
-    let listen_ip = table.listen_ip.as_ref().or(raw.listen_ip.as_ref()).map(|at| at.value);
+    let listen_ip = table
+        .listen_ip
+        .as_ref()
+        .or(raw.listen_ip.as_ref())
+        .map(|at| at.value);
     if let Some(listen) = listen_ip
         && listen != address
         && !listen.is_unspecified()
     {
         // The one of [network] is said once, not for every host.
-        let at = table.listen_ip.as_ref().map(|at| at.span.clone()).or_else(|| raw.listen_ip.take().map(|at| at.span)).flatten();
-        let help = format!("leave listen_ip out to listen on {address}, or write listen_ip = \"0.0.0.0\" to listen on every address");
-        problems.add(at, format!("{name} is reached at {address} and would listen on {listen} only"), Some(help));
+        let at = table
+            .listen_ip
+            .as_ref()
+            .map(|at| at.span.clone())
+            .or_else(|| raw.listen_ip.take().map(|at| at.span))
+            .flatten();
+        let help = format!(
+            "leave listen_ip out to listen on {address}, or write listen_ip = \"0.0.0.0\" to listen on every address"
+        );
+        problems.add(
+            at,
+            format!("{name} is reached at {address} and would listen on {listen} only"),
+            Some(help),
+        );
     }
     if table.persistent && !roles.contains(&Role::Slave) {
         let help = format!("add {name} to slaves, or leave persistent out");
-        problems.add(table.span.clone(), format!("{name} is persistent but no slave: only slaves hold applications' data"), Some(help));
+        problems.add(
+            table.span.clone(),
+            format!("{name} is persistent but no slave: only slaves hold applications' data"),
+            Some(help),
+        );
     }
     Some(Host {
         listen_ip: listen_ip.unwrap_or(address),
@@ -119,12 +164,20 @@ fn one_each(hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     let mut addresses: BTreeMap<IpAddr, &HostName> = BTreeMap::new();
     let mut names: BTreeMap<String, &HostName> = BTreeMap::new();
     for (host, span) in hosts {
-        let plain = host.name.as_str().trim_end_matches('.').to_lowercase().replace(['.', ':'], "-");
+        let plain = host
+            .name
+            .as_str()
+            .trim_end_matches('.')
+            .to_lowercase()
+            .replace(['.', ':'], "-");
         if let Some(other) = addresses.insert(host.address, &host.name) {
             problems.add(
                 span.clone(),
                 format!("{} has the address of {other}: {}", host.name, host.address),
-                Some("one machine is one host; give it several roles by listing the same name".into()),
+                Some(
+                    "one machine is one host; give it several roles by listing the same name"
+                        .into(),
+                ),
             );
         } else if let Some(other) = names.insert(plain, &host.name) {
             problems.add(
@@ -143,11 +196,18 @@ fn jump(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
         let same = |host: &&(Host, Span)| {
             let host = &host.0;
             let dialled = host.ssh.clone().unwrap_or_else(|| host.address.to_string());
-            hop == dialled || hop.strip_prefix(&dialled).is_some_and(|rest| rest.starts_with(':'))
+            hop == dialled
+                || hop
+                    .strip_prefix(&dialled)
+                    .is_some_and(|rest| rest.starts_with(':'))
         };
         if let Some((host, _)) = hosts.iter().find(same) {
             let help = "name a jump host that is not in the cluster, or set it for single hosts in your ssh_config".to_owned();
-            problems.add(raw.jump_span.clone(), format!("proxy_jump leads to {} through itself", host.name), Some(help));
+            problems.add(
+                raw.jump_span.clone(),
+                format!("proxy_jump leads to {} through itself", host.name),
+                Some(help),
+            );
         }
     }
 }
@@ -155,22 +215,36 @@ fn jump(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
 /// Tables of hosts that no role lists.
 fn left_over(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     for (name, table) in raw.hosts.iter().take(MOST) {
-        let near =
-            hosts.iter().map(|(host, _)| (strsim::jaro_winkler(name, host.name.as_str()), &host.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let near = hosts
+            .iter()
+            .map(|(host, _)| (strsim::jaro_winkler(name, host.name.as_str()), &host.name))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
         let help = match near.filter(|near| near.0 > 0.8) {
             Some((_, near)) => format!("did you mean [hosts.{near}]?"),
             None => format!("add {name} to masters, slaves or edges"),
         };
-        problems.add(table.span.clone(), format!("[hosts.{name}] describes a host that no role lists"), Some(help));
+        problems.add(
+            table.span.clone(),
+            format!("[hosts.{name}] describes a host that no role lists"),
+            Some(help),
+        );
     }
 }
 
 /// The address that one edge holds is nobody's own.
 fn vip_fits(vip: IpAddr, span: Span, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     if let Some(why) = unusable(vip) {
-        problems.add(span, format!("the vip cannot be {vip}: it {why}"), Some("write a free address of the edges' network".into()));
+        problems.add(
+            span,
+            format!("the vip cannot be {vip}: it {why}"),
+            Some("write a free address of the edges' network".into()),
+        );
     } else if let Some((host, _)) = hosts.iter().find(|(host, _)| host.address == vip) {
-        problems.add(span, format!("the vip is the address of {}", host.name), Some("write a free address of the edges' network".into()));
+        problems.add(
+            span,
+            format!("the vip is the address of {}", host.name),
+            Some("write a free address of the edges' network".into()),
+        );
     }
 }
 
@@ -184,7 +258,10 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
     let tolerates = |n: usize| n.saturating_sub(1) / 2;
     let (what, help) = match n {
         3 | 5 | 7 => return,
-        0 => ("it lists no masters".to_owned(), "list three, five or seven".to_owned()),
+        0 => (
+            "it lists no masters".to_owned(),
+            "list three, five or seven".to_owned(),
+        ),
         1 | 2 => (
             format!(
                 "{n} master{} tolerate{} no failure: a majority of {n} is {}",
@@ -194,9 +271,10 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
             ),
             "list three masters: they go on when one fails".to_owned(),
         ),
-        n if n > 7 && n % 2 == 1 => {
-            (format!("{n} masters make every write slower without need"), "list seven at most: they go on when three fail".to_owned())
-        }
+        n if n > 7 && n % 2 == 1 => (
+            format!("{n} masters make every write slower without need"),
+            "list seven at most: they go on when three fail".to_owned(),
+        ),
         n => (
             format!(
                 "{n} masters tolerate {} failure{}, the same as {}: a majority of {n} is {}",
@@ -229,20 +307,36 @@ fn name(at: &At<String>, problems: &mut Problems<'_>) -> Option<HostName> {
     }
 }
 
-fn address(name: &HostName, table: &RawHost, span: Span, problems: &mut Problems<'_>) -> Option<IpAddr> {
+fn address(
+    name: &HostName,
+    table: &RawHost,
+    span: Span,
+    problems: &mut Problems<'_>,
+) -> Option<IpAddr> {
     let own = name.as_str().parse::<IpAddr>().map(plain);
     let (address, span) = match (&table.address, own) {
         (Some(at), Ok(own)) if plain(at.value) != own => {
             let help = format!("leave it out, or list the host by a name instead of {name}");
-            problems.add(at.span.clone(), format!("{name} is an address itself, and its table names another: {}", at.value), Some(help));
+            problems.add(
+                at.span.clone(),
+                format!(
+                    "{name} is an address itself, and its table names another: {}",
+                    at.value
+                ),
+                Some(help),
+            );
             return None;
         }
         (Some(at), _) => (plain(at.value), at.span.clone()),
         (None, Ok(own)) => (own, span),
         (None, Err(_)) => {
-            let digits = name.as_str().chars().all(|c| c.is_ascii_digit() || c == '.');
+            let digits = name
+                .as_str()
+                .chars()
+                .all(|c| c.is_ascii_digit() || c == '.');
             let help = if digits {
-                "write an IPv4 address with four numbers of 0 to 255, without leading zeros".to_owned()
+                "write an IPv4 address with four numbers of 0 to 255, without leading zeros"
+                    .to_owned()
             } else {
                 format!("add a table: [hosts.{name}] with address = \"10.0.0.11\"")
             };
@@ -252,12 +346,22 @@ fn address(name: &HostName, table: &RawHost, span: Span, problems: &mut Problems
     };
     if let Some(why) = unusable(address) {
         let help = "write the address at which the other hosts reach it".to_owned();
-        problems.add(span, format!("{name} cannot have the address {address}: it {why}"), Some(help));
+        problems.add(
+            span,
+            format!("{name} cannot have the address {address}: it {why}"),
+            Some(help),
+        );
         return None;
     }
     if address.is_ipv6() {
-        let help = format!("write its IPv4 address; [hosts.NAME] ssh = \"{address}\" still dials it over IPv6");
-        problems.add(span, format!("{name} has the IPv6 address {address}, and Mesos listens on IPv4 only"), Some(help));
+        let help = format!(
+            "write its IPv4 address; [hosts.NAME] ssh = \"{address}\" still dials it over IPv6"
+        );
+        problems.add(
+            span,
+            format!("{name} has the IPv6 address {address}, and Mesos listens on IPv4 only"),
+            Some(help),
+        );
         return None;
     }
     Some(address)

@@ -37,7 +37,13 @@ pub struct Draft {
 pub fn draft(answers: &Draft) -> String {
     let mut out = String::new();
     let quoted = |text: &str| toml_edit::Value::from(text).to_string();
-    let list = |addresses: &[IpAddr]| addresses.iter().map(|a| format!("\"{a}\"")).collect::<Vec<_>>().join(", ");
+    let list = |addresses: &[IpAddr]| {
+        addresses
+            .iter()
+            .map(|a| format!("\"{a}\""))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let _ = writeln!(
         out,
         "# The machines of the cluster. A host may be in several lists; then it has several roles.\n\
@@ -65,30 +71,91 @@ pub fn draft(answers: &Draft) -> String {
     table(
         "network",
         &[
-            ("nic", Some(quoted(answers.nic.as_deref().unwrap_or("eth0"))), "", "The interface that holds the addresses above."),
-            ("in_domain", text(&answers.in_domain), "\"consul\"", "Services are NAME.service.<in_domain>."),
-            ("ex_domain", text(&answers.ex_domain), "\"example.com\"", "The balancer answers NAME.<ex_domain> too."),
-            ("vip", answers.vip.map(|vip| format!("\"{vip}\"")), "\"10.0.0.100\"", "An address that always one of the edges holds."),
+            (
+                "nic",
+                Some(quoted(answers.nic.as_deref().unwrap_or("eth0"))),
+                "",
+                "The interface that holds the addresses above.",
+            ),
+            (
+                "in_domain",
+                text(&answers.in_domain),
+                "\"consul\"",
+                "Services are NAME.service.<in_domain>.",
+            ),
+            (
+                "ex_domain",
+                text(&answers.ex_domain),
+                "\"example.com\"",
+                "The balancer answers NAME.<ex_domain> too.",
+            ),
+            (
+                "vip",
+                answers.vip.map(|vip| format!("\"{vip}\"")),
+                "\"10.0.0.100\"",
+                "An address that always one of the edges holds.",
+            ),
         ],
     );
-    table("nfs", &[("export", text(&answers.nfs), "\"192.168.2.91:/store\"", "Storage of slaves with persistent = true in [hosts.NAME].")]);
+    table(
+        "nfs",
+        &[(
+            "export",
+            text(&answers.nfs),
+            "\"192.168.2.91:/store\"",
+            "Storage of slaves with persistent = true in [hosts.NAME].",
+        )],
+    );
     table(
         "registry",
         &[
-            ("server", text(&answers.registry), "\"registry.example.com:5000\"", "A private registry, as image references begin."),
-            ("ca", text(&answers.ca), "\"registry-ca.crt\"", "Its own CA, a PEM file beside this one."),
+            (
+                "server",
+                text(&answers.registry),
+                "\"registry.example.com:5000\"",
+                "A private registry, as image references begin.",
+            ),
+            (
+                "ca",
+                text(&answers.ca),
+                "\"registry-ca.crt\"",
+                "Its own CA, a PEM file beside this one.",
+            ),
         ],
     );
-    let on = |switch: &str| answers.switches.iter().any(|known| known == switch).then(|| "true".to_owned());
+    let on = |switch: &str| {
+        answers
+            .switches
+            .iter()
+            .any(|known| known == switch)
+            .then(|| "true".to_owned())
+    };
     table(
         "components",
         &[
-            ("registrator_on_masters", on("registrator_on_masters"), "true", "Registrator on masters too."),
-            ("balancer_on_slaves", on("balancer_on_slaves"), "true", "consul-template and HAProxy on slaves too."),
-            ("dnsmasq", on("dnsmasq"), "true", "DNS on slaves: Consul's names and all others."),
+            (
+                "registrator_on_masters",
+                on("registrator_on_masters"),
+                "true",
+                "Registrator on masters too.",
+            ),
+            (
+                "balancer_on_slaves",
+                on("balancer_on_slaves"),
+                "true",
+                "consul-template and HAProxy on slaves too.",
+            ),
+            (
+                "dnsmasq",
+                on("dnsmasq"),
+                "true",
+                "DNS on slaves: Consul's names and all others.",
+            ),
         ],
     );
-    out.push_str("\n# Everything else has a default; inventory.toml.example of the project shows it all.\n");
+    out.push_str(
+        "\n# Everything else has a default; inventory.toml.example of the project shows it all.\n",
+    );
     out
 }
 
@@ -113,22 +180,64 @@ mod tests {
             ca: Some("ca.crt".into()),
             switches: vec!["dnsmasq".into()],
         };
-        let inventory = super::super::parse(&draft(&answers), "x", std::path::Path::new("/base")).unwrap();
-        assert_eq!((inventory.cluster.as_str(), inventory.hosts.len(), inventory.hosts[0].nic.as_str()), ("prod", 5, "eth1"));
-        assert_eq!((inventory.network.in_domain.as_str(), inventory.network.ex_domain.as_deref()), ("a.example", Some("b.example")));
-        assert_eq!((inventory.network.vip, inventory.nfs.unwrap().export.as_str()), (Some(ip(100)), "10.0.0.9:/store"));
-        assert_eq!(inventory.registry.unwrap().ca.unwrap().display().to_string(), "/base/ca.crt");
+        let inventory =
+            super::super::parse(&draft(&answers), "x", std::path::Path::new("/base")).unwrap();
+        assert_eq!(
+            (
+                inventory.cluster.as_str(),
+                inventory.hosts.len(),
+                inventory.hosts[0].nic.as_str()
+            ),
+            ("prod", 5, "eth1")
+        );
+        assert_eq!(
+            (
+                inventory.network.in_domain.as_str(),
+                inventory.network.ex_domain.as_deref()
+            ),
+            ("a.example", Some("b.example"))
+        );
+        assert_eq!(
+            (
+                inventory.network.vip,
+                inventory.nfs.unwrap().export.as_str()
+            ),
+            (Some(ip(100)), "10.0.0.9:/store")
+        );
+        assert_eq!(
+            inventory
+                .registry
+                .unwrap()
+                .ca
+                .unwrap()
+                .display()
+                .to_string(),
+            "/base/ca.crt"
+        );
         assert!(inventory.switches.contains("dnsmasq") && inventory.switches.len() == 1);
     }
 
     #[test]
     fn masters_are_enough_and_hostile_answers_stay_values() {
         let masters = (1..=3).map(|n| IpAddr::from([10, 0, 0, n])).collect();
-        let bare = draft(&Draft { masters, ..Draft::default() });
-        assert!(super::super::parse(&bare, "x", std::path::Path::new(".")).is_ok(), "{bare}");
-        let hostile = Draft { in_domain: Some("a\"\nvip = \"10.0.0.9".into()), ..Draft::default() };
+        let bare = draft(&Draft {
+            masters,
+            ..Draft::default()
+        });
+        assert!(
+            super::super::parse(&bare, "x", std::path::Path::new(".")).is_ok(),
+            "{bare}"
+        );
+        let hostile = Draft {
+            in_domain: Some("a\"\nvip = \"10.0.0.9".into()),
+            ..Draft::default()
+        };
         let text = draft(&hostile);
         let document: toml_edit::DocumentMut = text.parse().unwrap();
-        assert_eq!(document["network"]["in_domain"].as_str(), hostile.in_domain.as_deref(), "{text}");
+        assert_eq!(
+            document["network"]["in_domain"].as_str(),
+            hostile.in_domain.as_deref(),
+            "{text}"
+        );
     }
 }

@@ -27,13 +27,21 @@ pub fn add_host(
     user: Option<&str>,
     port: Option<u16>,
 ) -> Result<String, EditError> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
     let key = list_of(role);
     if !document.contains_key(key) {
         insert_list(&mut document, key);
     }
-    let list = document.get_mut(key).and_then(Item::as_array_mut).ok_or(EditError::NotAList(key))?;
-    if !list.iter().any(|entry| entry.as_str() == Some(name.as_str())) {
+    let list = document
+        .get_mut(key)
+        .and_then(Item::as_array_mut)
+        .ok_or(EditError::NotAList(key))?;
+    if !list
+        .iter()
+        .any(|entry| entry.as_str() == Some(name.as_str()))
+    {
         push(list, name.as_str());
     }
     let address = address.filter(|address| address.to_string() != name.as_str());
@@ -65,13 +73,19 @@ pub fn add_host(
 /// # Errors
 /// When the text is not an inventory.
 pub fn remove_host(text: &str, role: Option<Role>, name: &HostName) -> Result<String, EditError> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| EditError::Syntax(error.message().to_owned()))?;
     let mut stays = false;
     for known in Role::ALL {
         let key = list_of(known);
-        let Some(item) = document.get_mut(key) else { continue };
+        let Some(item) = document.get_mut(key) else {
+            continue;
+        };
         let list = item.as_array_mut().ok_or(EditError::NotAList(key))?;
-        let at = list.iter().position(|entry| entry.as_str() == Some(name.as_str()));
+        let at = list
+            .iter()
+            .position(|entry| entry.as_str() == Some(name.as_str()));
         match at {
             Some(at) if role.is_none_or(|role| role == known) => take(list, at),
             Some(_) => stays = true,
@@ -94,13 +108,22 @@ fn list_of(role: Role) -> &'static str {
 
 /// Takes an entry out and leaves the comments around it where they are: one behind the entry before it stands in front of this one.
 fn take(list: &mut Array, at: usize) {
-    let before = list.get(at).and_then(|entry| entry.decor().prefix()).and_then(|prefix| prefix.as_str()).map(str::to_owned);
+    let before = list
+        .get(at)
+        .and_then(|entry| entry.decor().prefix())
+        .and_then(|prefix| prefix.as_str())
+        .map(str::to_owned);
     list.remove(at);
     let Some(kept) = before.filter(|before| before.contains('#')) else {
         if at == 0
             && let Some(first) = list.get_mut(0)
         {
-            let prefix = first.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or("").to_owned();
+            let prefix = first
+                .decor()
+                .prefix()
+                .and_then(|prefix| prefix.as_str())
+                .unwrap_or("")
+                .to_owned();
             if prefix == " " {
                 first.decor_mut().set_prefix("");
             }
@@ -110,7 +133,12 @@ fn take(list: &mut Array, at: usize) {
     match list.get_mut(at) {
         // The comment of the one before, then what stood in front of the next one without the comment of the one that goes.
         Some(next) => {
-            let own = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or("").to_owned();
+            let own = next
+                .decor()
+                .prefix()
+                .and_then(|prefix| prefix.as_str())
+                .unwrap_or("")
+                .to_owned();
             let own = own
                 .split_once('\n')
                 .filter(|(first, _)| first.trim_start().starts_with('#'))
@@ -119,7 +147,10 @@ fn take(list: &mut Array, at: usize) {
             next.decor_mut().set_prefix(format!("{first}{own}"));
         }
         None => {
-            let first = kept.split_once('\n').map_or("", |(first, _)| first).to_owned();
+            let first = kept
+                .split_once('\n')
+                .map_or("", |(first, _)| first)
+                .to_owned();
             list.set_trailing(format!("{first}\n"));
             list.set_trailing_comma(true);
         }
@@ -128,13 +159,21 @@ fn take(list: &mut Array, at: usize) {
 
 /// An entry in the style of the one before it: on a line of its own when that one has one.
 fn push(list: &mut Array, name: &str) {
-    let prefix = list.iter().last().and_then(|last| last.decor().prefix()).and_then(|prefix| prefix.as_str()).map(str::to_owned);
+    let prefix = list
+        .iter()
+        .last()
+        .and_then(|last| last.decor().prefix())
+        .and_then(|prefix| prefix.as_str())
+        .map(str::to_owned);
     list.push(name);
     let last = list.len() - 1;
     if let Some(entry) = list.get_mut(last) {
-        let own_line =
-            prefix.filter(|prefix| prefix.contains('\n')).map(|prefix| format!("\n{}", prefix.rsplit('\n').next().unwrap_or("")));
-        entry.decor_mut().set_prefix(own_line.unwrap_or_else(|| if last == 0 { String::new() } else { " ".into() }));
+        let own_line = prefix
+            .filter(|prefix| prefix.contains('\n'))
+            .map(|prefix| format!("\n{}", prefix.rsplit('\n').next().unwrap_or("")));
+        entry.decor_mut().set_prefix(
+            own_line.unwrap_or_else(|| if last == 0 { String::new() } else { " ".into() }),
+        );
     }
 }
 
@@ -151,11 +190,29 @@ mod tests {
     fn keeps_comments_and_order() {
         let text = "# ours\nmasters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"] # three\nslaves = [\n  \"10.0.0.4\", # old\n]\n\n[network]\nnic = \"eth1\" # private\n";
         let name = HostName::new("10.0.0.5").unwrap();
-        let out = add_host(text, Role::Slave, &name, Some("10.0.0.5".parse().unwrap()), None, None).unwrap();
-        assert!(out.contains("# ours") && out.contains("# three") && out.contains("# private") && out.contains("# old"), "{out}");
+        let out = add_host(
+            text,
+            Role::Slave,
+            &name,
+            Some("10.0.0.5".parse().unwrap()),
+            None,
+            None,
+        )
+        .unwrap();
+        assert!(
+            out.contains("# ours")
+                && out.contains("# three")
+                && out.contains("# private")
+                && out.contains("# old"),
+            "{out}"
+        );
         let inventory = super::super::parse(&out, "x", std::path::Path::new(".")).unwrap();
         assert_eq!(inventory.with_role(Role::Slave).count(), 2);
-        assert_eq!(add_host(&out, Role::Slave, &name, None, None, None).unwrap(), out, "twice is once");
+        assert_eq!(
+            add_host(&out, Role::Slave, &name, None, None, None).unwrap(),
+            out,
+            "twice is once"
+        );
     }
 
     #[test]
@@ -163,8 +220,12 @@ mod tests {
         let text = "# ours\nmasters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"] # three\nslaves = [\n  \"s1\", # first\n  \"s2\", # second\n  \"s3\", # third\n]\nedges = [\"s2\"]\n\n# of s1\n[hosts.s1]\naddress = \"10.0.0.11\"\n\n[hosts.s2]\naddress = \"10.0.0.12\" # ours\n\n[hosts.s3]\naddress = \"10.0.0.13\"\n\n[network]\nnic = \"eth1\" # private\n";
         let name = |name: &str| HostName::new(name).unwrap();
         let hosts = |text: &str| {
-            let inventory = super::super::parse(text, "x", std::path::Path::new(".")).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-            inventory.with_role(Role::Slave).map(|host| host.name.to_string()).collect::<Vec<_>>()
+            let inventory = super::super::parse(text, "x", std::path::Path::new("."))
+                .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+            inventory
+                .with_role(Role::Slave)
+                .map(|host| host.name.to_string())
+                .collect::<Vec<_>>()
         };
         for (gone, left, comments) in [
             ("s1", ["s2", "s3"], ["# second", "# third"]),
@@ -179,17 +240,36 @@ mod tests {
             assert!(!out.contains(&format!("[hosts.{gone}]")), "{out}");
         }
         let out = remove_host(text, Some(Role::Slave), &name("s2")).unwrap();
-        assert!(out.contains("[hosts.s2]") && out.contains("edges = [\"s2\"]"), "it still is an edge:\n{out}");
+        assert!(
+            out.contains("[hosts.s2]") && out.contains("edges = [\"s2\"]"),
+            "it still is an edge:\n{out}"
+        );
         assert_eq!(remove_host(text, None, &name("nobody")).unwrap(), text);
     }
 
     #[test]
     fn adds_a_list_and_a_table() {
-        let text = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\n\n[network]\nnic = \"eth1\"\n";
+        let text =
+            "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\n\n[network]\nnic = \"eth1\"\n";
         let name = HostName::new("e1").unwrap();
-        let out = add_host(text, Role::Edge, &name, Some("10.0.0.9".parse().unwrap()), Some("admin"), Some(2222)).unwrap();
+        let out = add_host(
+            text,
+            Role::Edge,
+            &name,
+            Some("10.0.0.9".parse().unwrap()),
+            Some("admin"),
+            Some(2222),
+        )
+        .unwrap();
         let inventory = super::super::parse(&out, "x", std::path::Path::new(".")).unwrap();
         let host = inventory.host("e1").unwrap();
-        assert_eq!((host.user.as_deref(), host.port, host.address.to_string().as_str()), (Some("admin"), Some(2222), "10.0.0.9"));
+        assert_eq!(
+            (
+                host.user.as_deref(),
+                host.port,
+                host.address.to_string().as_str()
+            ),
+            (Some("admin"), Some(2222), "10.0.0.9")
+        );
     }
 }

@@ -30,7 +30,9 @@ impl fmt::Display for InventoryErrors {
                 writeln!(f)?;
             }
             match problem.at {
-                Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file, problem.what)?,
+                Some((line, column)) => {
+                    write!(f, "{}:{line}:{column}: {}", self.file, problem.what)?
+                }
                 None => write!(f, "{}: {}", self.file, problem.what)?,
             }
             if let Some(help) = &problem.help {
@@ -52,16 +54,31 @@ pub(super) const MOST: usize = 50;
 
 impl<'a> Problems<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { text, found: Vec::new() }
+        Self {
+            text,
+            found: Vec::new(),
+        }
     }
 
-    pub fn add(&mut self, span: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
+    pub fn add(
+        &mut self,
+        span: Option<Range<usize>>,
+        what: impl Into<String>,
+        help: Option<String>,
+    ) {
         if self.found.len() < MOST {
             let start = span.as_ref().map_or(0, |span| span.start);
             let at = span.map(|span| self.place(span.start));
             // A newline in a key or value must not begin a line that looks like a message of its own.
             let line = |text: &str| crate::spec::shown(text).replace('\n', "\\n");
-            self.found.push((start, Problem { at, what: line(&what.into()), help: help.map(|help| line(&help)) }));
+            self.found.push((
+                start,
+                Problem {
+                    at,
+                    what: line(&what.into()),
+                    help: help.map(|help| line(&help)),
+                },
+            ));
         }
     }
 
@@ -72,10 +89,17 @@ impl<'a> Problems<'a> {
 
     /// Line and column of a byte, columns in characters.
     fn place(&self, at: usize) -> (usize, usize) {
-        let at = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
+        let at = (0..=at.min(self.text.len()))
+            .rev()
+            .find(|at| self.text.is_char_boundary(*at))
+            .unwrap_or(0);
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |rest| rest.chars().count())
+            + 1;
         (line, column)
     }
 
@@ -84,7 +108,10 @@ impl<'a> Problems<'a> {
         let problems: Vec<Problem> = self.found.into_iter().map(|(_, problem)| problem).collect();
         match value {
             Some(value) if problems.is_empty() => Ok(value),
-            _ => Err(InventoryErrors { file: file.to_owned(), problems }),
+            _ => Err(InventoryErrors {
+                file: file.to_owned(),
+                problems,
+            }),
         }
     }
 }

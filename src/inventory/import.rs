@@ -42,24 +42,46 @@ fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
     let mut out = String::from("# Imported from Toots.conf.\n");
     let get = |key: &str| values.get(key).filter(|value| !value.is_empty());
     let quoted = |text: &str| toml_edit::Value::from(text).to_string();
-    let masters: Vec<String> = get("MASTERS").map(String::as_str).unwrap_or("").split(',').map(|ip| quoted(ip.trim())).collect();
+    let masters: Vec<String> = get("MASTERS")
+        .map(String::as_str)
+        .unwrap_or("")
+        .split(',')
+        .map(|ip| quoted(ip.trim()))
+        .collect();
     let _ = writeln!(
         out,
         "masters = [{}]\n# Toots.conf knew no slaves and edges: each was installed on its own machine. List them here.\nslaves = []\nedges = []",
         masters.join(", ")
     );
     let mut table = |header: &str, keys: &[(&str, &str)]| {
-        let lines: Vec<String> = keys.iter().filter_map(|(new, old)| get(old).map(|value| format!("{new} = {}", quoted(value)))).collect();
+        let lines: Vec<String> = keys
+            .iter()
+            .filter_map(|(new, old)| get(old).map(|value| format!("{new} = {}", quoted(value))))
+            .collect();
         if !lines.is_empty() {
             let _ = writeln!(out, "\n[{header}]\n{}", lines.join("\n"));
         }
     };
-    table("network", &[("nic", "NIC"), ("in_domain", "IN_DOMAIN"), ("ex_domain", "EX_DOMAIN"), ("vip", "VIP")]);
+    table(
+        "network",
+        &[
+            ("nic", "NIC"),
+            ("in_domain", "IN_DOMAIN"),
+            ("ex_domain", "EX_DOMAIN"),
+            ("vip", "VIP"),
+        ],
+    );
     table("nfs", &[("export", "NFS")]);
     // The shell tool gave the registry a name of its own in /etc/hosts, and its images and certificate bear that name.
     if let Some(address) = get("REGISTRY_IP") {
-        let ca = get("CA").map(|ca| format!("ca = {}\n", quoted(ca))).unwrap_or_default();
-        let _ = write!(out, "\n[registry]\nserver = \"registry.super.com\"\naddress = {}\n{ca}", quoted(address));
+        let ca = get("CA")
+            .map(|ca| format!("ca = {}\n", quoted(ca)))
+            .unwrap_or_default();
+        let _ = write!(
+            out,
+            "\n[registry]\nserver = \"registry.super.com\"\naddress = {}\n{ca}",
+            quoted(address)
+        );
     } else if let Some(ca) = get("CA") {
         let _ = writeln!(
             out,
@@ -81,19 +103,47 @@ mod tests {
         let inventory = super::super::parse(&toml, "x", std::path::Path::new("/base")).unwrap();
         assert_eq!(inventory.hosts.len(), 3);
         assert_eq!(inventory.hosts[0].nic, "eth1");
-        assert_eq!((inventory.network.in_domain.as_str(), inventory.network.ex_domain.as_deref()), ("a.example", Some("b.example")));
+        assert_eq!(
+            (
+                inventory.network.in_domain.as_str(),
+                inventory.network.ex_domain.as_deref()
+            ),
+            ("a.example", Some("b.example"))
+        );
         assert_eq!(inventory.nfs.unwrap().export, "10.0.0.9:/store");
         let registry = inventory.registry.unwrap();
-        assert_eq!((registry.server.as_str(), registry.address.unwrap().to_string().as_str()), ("registry.super.com", "10.0.0.8"));
-        assert_eq!(registry.ca.unwrap().display().to_string(), "/base/super.crt");
+        assert_eq!(
+            (
+                registry.server.as_str(),
+                registry.address.unwrap().to_string().as_str()
+            ),
+            ("registry.super.com", "10.0.0.8")
+        );
+        assert_eq!(
+            registry.ca.unwrap().display().to_string(),
+            "/base/super.crt"
+        );
         assert_eq!(inventory.network.vip.unwrap().to_string(), "10.0.0.100");
     }
 
     #[test]
     fn what_is_no_assignment_has_its_place() {
-        let errors = import("MASTERS=a\n\nFOO=1\nNIC eth0\n", "Toots.conf").unwrap_err().to_string();
-        assert!(errors.contains("Toots.conf:3:1: unknown key \"FOO\"") && errors.contains("Toots.conf:4:1: is no assignment"), "{errors}");
-        let hostile = import("MASTERS=10.0.0.1,10.0.0.2,10.0.0.3\nIN_DOMAIN=x\"\nCA=a\"b\n", "c").unwrap();
-        assert!(hostile.parse::<toml_edit::DocumentMut>().is_ok(), "{hostile}");
+        let errors = import("MASTERS=a\n\nFOO=1\nNIC eth0\n", "Toots.conf")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            errors.contains("Toots.conf:3:1: unknown key \"FOO\"")
+                && errors.contains("Toots.conf:4:1: is no assignment"),
+            "{errors}"
+        );
+        let hostile = import(
+            "MASTERS=10.0.0.1,10.0.0.2,10.0.0.3\nIN_DOMAIN=x\"\nCA=a\"b\n",
+            "c",
+        )
+        .unwrap();
+        assert!(
+            hostile.parse::<toml_edit::DocumentMut>().is_ok(),
+            "{hostile}"
+        );
     }
 }

@@ -19,4 +19,7 @@ pub use edit::{EditError, add_host, remove_host};
 pub use error::{InventoryErrors, Problem};
 pub use import::import;
 pub use load::{load, parse};
-pub use types::{ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings, Timeouts};
+pub use types::{
+    ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, OpenVpn, PasswordSource,
+    Registry, SshSettings, Timeouts,
+};

@@ -9,8 +9,16 @@ use crate::spec::ImageRef;
 
 type Places = BTreeMap<String, (usize, usize)>;
 
-fn note(table: &dyn TableLike, key: &str, name: String, places: &mut Places, problems: &Problems<'_>) {
-    let span = table.get_key_value(key).and_then(|(key, item)| key.span().or_else(|| item.span()));
+fn note(
+    table: &dyn TableLike,
+    key: &str,
+    name: String,
+    places: &mut Places,
+    problems: &Problems<'_>,
+) {
+    let span = table
+        .get_key_value(key)
+        .and_then(|(key, item)| key.span().or_else(|| item.span()));
     if let Some(place) = problems.spot(span.as_ref()) {
         places.insert(name, place);
     }
@@ -20,11 +28,18 @@ fn note(table: &dyn TableLike, key: &str, name: String, places: &mut Places, pro
 fn too_many(table: &dyn TableLike, name: &str, problems: &mut Problems<'_>) -> bool {
     const MOST: usize = 200;
     if table.len() > MOST {
-        let span =
-            table.iter().next().and_then(|(key, item)| table.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span()));
+        let span = table.iter().next().and_then(|(key, item)| {
+            table
+                .get_key_value(key)
+                .and_then(|(key, _)| key.span())
+                .or_else(|| item.span())
+        });
         problems.add(
             span,
-            format!("{name} has {} keys, at most {MOST} are possible", table.len()),
+            format!(
+                "{name} has {} keys, at most {MOST} are possible",
+                table.len()
+            ),
             Some("leave out what names no component".into()),
         );
     }
@@ -32,14 +47,20 @@ fn too_many(table: &dyn TableLike, name: &str, problems: &mut Problems<'_>) -> b
 }
 
 /// `[images]`: component or further image → reference.
-pub(super) fn images(table: &dyn TableLike, places: &mut Places, problems: &mut Problems<'_>) -> BTreeMap<String, ImageRef> {
+pub(super) fn images(
+    table: &dyn TableLike,
+    places: &mut Places,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<String, ImageRef> {
     let mut out = BTreeMap::new();
     if too_many(table, "[images]", problems) {
         return out;
     }
     for (name, item) in table.iter() {
         match item.as_str() {
-            Some(text) if is_image(text) => drop(out.insert(name.to_owned(), ImageRef(text.to_owned()))),
+            Some(text) if is_image(text) => {
+                drop(out.insert(name.to_owned(), ImageRef(text.to_owned())))
+            }
             _ => problems.add(
                 item.span(),
                 format!("images.{name} is not an image reference"),
@@ -53,18 +74,33 @@ pub(super) fn images(table: &dyn TableLike, places: &mut Places, problems: &mut 
 
 /// `[registry[:port]/]name[:tag][@sha256:…]` in the characters that Docker allows.
 fn is_image(text: &str) -> bool {
-    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) = text
+        .split_once('@')
+        .map_or((text, None), |(name, digest)| (name, Some(digest)));
     let digest = digest.is_none_or(|digest| {
-        digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+        digest
+            .strip_prefix("sha256:")
+            .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
     });
     let part = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c))
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c))
     };
-    digest && text.len() < 256 && !text.contains("..") && name.split('/').all(part) && !name.ends_with(':')
+    digest
+        && text.len() < 256
+        && !text.contains("..")
+        && name.split('/').all(part)
+        && !name.ends_with(':')
 }
 
 /// `[components]`: the switches that are on.
-pub(super) fn switches(table: &dyn TableLike, places: &mut Places, problems: &mut Problems<'_>) -> BTreeSet<String> {
+pub(super) fn switches(
+    table: &dyn TableLike,
+    places: &mut Places,
+    problems: &mut Problems<'_>,
+) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     if too_many(table, "[components]", problems) {
         return out;
@@ -73,7 +109,11 @@ pub(super) fn switches(table: &dyn TableLike, places: &mut Places, problems: &mu
         match item.as_bool() {
             Some(true) => drop(out.insert(name.to_owned())),
             Some(false) => {}
-            None => problems.add(item.span(), format!("components.{name} is not true or false"), Some(format!("write {name} = true"))),
+            None => problems.add(
+                item.span(),
+                format!("components.{name} is not true or false"),
+                Some(format!("write {name} = true")),
+            ),
         }
         note(table, name, format!("components.{name}"), places, problems);
     }
@@ -93,24 +133,44 @@ pub(super) fn params(
     for (component, item) in table.iter() {
         let Some(keys) = item.as_table_like() else {
             let help = format!("write [params.{component}] and its parameters below");
-            problems.add(item.span(), format!("params.{component} is not a table"), Some(help));
+            problems.add(
+                item.span(),
+                format!("params.{component} is not a table"),
+                Some(help),
+            );
             continue;
         };
         if too_many(keys, &format!("[params.{component}]"), problems) {
             continue;
         }
-        note(table, component, format!("params.{component}"), places, problems);
+        note(
+            table,
+            component,
+            format!("params.{component}"),
+            places,
+            problems,
+        );
         let values = out.entry(component.to_owned()).or_default();
         for (key, item) in keys.iter() {
             match plain(item) {
-                Some(text) if !text.chars().any(char::is_control) => drop(values.insert(key.to_owned(), text)),
+                Some(text) if !text.chars().any(char::is_control) => {
+                    drop(values.insert(key.to_owned(), text))
+                }
                 _ => problems.add(
                     item.span(),
-                    format!("params.{component}.{key} is not a text, a whole number, true or false"),
+                    format!(
+                        "params.{component}.{key} is not a text, a whole number, true or false"
+                    ),
                     Some(format!("write {key} = \"…\"")),
                 ),
             }
-            note(keys, key, format!("params.{component}.{key}"), places, problems);
+            note(
+                keys,
+                key,
+                format!("params.{component}.{key}"),
+                places,
+                problems,
+            );
         }
     }
     out
@@ -118,5 +178,8 @@ pub(super) fn params(
 
 fn plain(item: &Item) -> Option<String> {
     let number = || item.as_integer().map(|number| number.to_string());
-    item.as_str().map(str::to_owned).or_else(number).or_else(|| item.as_bool().map(|flag| flag.to_string()))
+    item.as_str()
+        .map(str::to_owned)
+        .or_else(number)
+        .or_else(|| item.as_bool().map(|flag| flag.to_string()))
 }

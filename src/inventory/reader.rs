@@ -34,11 +34,25 @@ pub(super) struct Reader<'a, 'p, 't> {
 }
 
 impl<'a, 'p, 't> Reader<'a, 'p, 't> {
-    pub fn new(table: &'a dyn TableLike, name: impl Into<String>, problems: &'p mut Problems<'t>) -> Self {
-        Self { table, name: name.into(), asked: Vec::new(), problems }
+    pub fn new(
+        table: &'a dyn TableLike,
+        name: impl Into<String>,
+        problems: &'p mut Problems<'t>,
+    ) -> Self {
+        Self {
+            table,
+            name: name.into(),
+            asked: Vec::new(),
+            problems,
+        }
     }
 
-    pub fn problem(&mut self, span: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
+    pub fn problem(
+        &mut self,
+        span: Option<Range<usize>>,
+        what: impl Into<String>,
+        help: Option<String>,
+    ) {
         self.problems.add(span, what, help);
     }
 
@@ -58,15 +72,29 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         match item.as_str() {
             Some(text) if text.chars().any(char::is_control) => {
                 let help = "leave out line breaks and everything that cannot be seen".to_owned();
-                self.problems.add(item.span(), format!("{key} holds a control character"), Some(help));
+                self.problems.add(
+                    item.span(),
+                    format!("{key} holds a control character"),
+                    Some(help),
+                );
                 None
             }
             Some(text) if text.starts_with('-') => {
-                let help = example(key).map_or_else(|| "leave the '-' out".to_owned(), |example| format!("write {key} = {example}"));
-                self.problems.add(item.span(), format!("{key} begins with '-', which a command would take for an option"), Some(help));
+                let help = example(key).map_or_else(
+                    || "leave the '-' out".to_owned(),
+                    |example| format!("write {key} = {example}"),
+                );
+                self.problems.add(
+                    item.span(),
+                    format!("{key} begins with '-', which a command would take for an option"),
+                    Some(help),
+                );
                 None
             }
-            Some(text) => Some(At { value: text.to_owned(), span: item.span() }),
+            Some(text) => Some(At {
+                value: text.to_owned(),
+                span: item.span(),
+            }),
             None => {
                 self.wrong(key, item, "a string");
                 None
@@ -75,29 +103,53 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
     }
 
     /// A text of a restricted form; `wanted` says which.
-    pub fn word(&mut self, key: &'static str, wanted: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn word(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let at = self.text(key)?;
         if fits(&at.value) {
             return Some(at.value);
         }
         let help = example(key).map(|example| format!("write {key} = {example}"));
-        self.problems.add(at.span, format!("{key} = {:?} is not {wanted}", at.value), help);
+        self.problems.add(
+            at.span,
+            format!("{key} = {:?} is not {wanted}", at.value),
+            help,
+        );
         None
     }
 
-    pub fn parsed<T: std::str::FromStr>(&mut self, key: &'static str, wanted: &str) -> Option<At<T>> {
+    pub fn parsed<T: std::str::FromStr>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+    ) -> Option<At<T>> {
         let text = self.text(key)?;
         match text.value.parse() {
-            Ok(value) => Some(At { value, span: text.span }),
+            Ok(value) => Some(At {
+                value,
+                span: text.span,
+            }),
             Err(_) => {
                 let help = example(key).map(|example| format!("write {key} = {example}"));
-                self.problems.add(text.span, format!("{key} = {:?} is not {wanted}", text.value), help);
+                self.problems.add(
+                    text.span,
+                    format!("{key} = {:?} is not {wanted}", text.value),
+                    help,
+                );
                 None
             }
         }
     }
 
-    pub fn integer(&mut self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
         let item = self.get(key)?;
         match item.as_integer() {
             Some(number) if range.contains(&number) => Some(number),
@@ -127,11 +179,18 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         let text = self.text(key)?;
         let span: Option<jiff::SignedDuration> = text.value.parse().ok();
-        match span.and_then(|span| Duration::try_from(span).ok()).filter(|duration| !duration.is_zero()) {
+        match span
+            .and_then(|span| Duration::try_from(span).ok())
+            .filter(|duration| !duration.is_zero())
+        {
             Some(duration) => Some(duration),
             None => {
                 let what = format!("{key} = {:?} is not a duration", text.value);
-                self.problems.add(text.span, what, Some("write \"90s\", \"5m\" or \"1h30m\"".into()));
+                self.problems.add(
+                    text.span,
+                    what,
+                    Some("write \"90s\", \"5m\" or \"1h30m\"".into()),
+                );
                 None
             }
         }
@@ -146,10 +205,20 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         let mut out = Vec::new();
         for value in array {
             match value {
-                Value::String(text) => out.push(At { value: text.value().clone(), span: value.span() }),
+                Value::String(text) => out.push(At {
+                    value: text.value().clone(),
+                    span: value.span(),
+                }),
                 other => {
                     let help = example(key).map(|example| format!("write {key} = {example}"));
-                    self.problems.add(other.span(), format!("{key} holds {}, strings are needed", kind_of(other.type_name())), help);
+                    self.problems.add(
+                        other.span(),
+                        format!(
+                            "{key} holds {}, strings are needed",
+                            kind_of(other.type_name())
+                        ),
+                        help,
+                    );
                 }
             }
         }
@@ -161,25 +230,40 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         let item = self.get(key)?;
         if item.as_table_like().is_none() {
             let help = format!("write [{key}] on a line of its own and its keys below");
-            self.problems.add(item.span(), format!("{key} is {}, a table is needed", kind(item)), Some(help));
+            self.problems.add(
+                item.span(),
+                format!("{key} is {}, a table is needed", kind(item)),
+                Some(help),
+            );
         }
         item.as_table_like()
     }
 
     pub fn span(&self, key: &str) -> Option<Range<usize>> {
-        self.table.get_key_value(key).and_then(|(key, item)| key.span().or_else(|| item.span()))
+        self.table
+            .get_key_value(key)
+            .and_then(|(key, item)| key.span().or_else(|| item.span()))
     }
 
     /// Says what was never asked for.
     pub fn finish(self) {
-        let unknown = self.table.iter().filter(|(key, _)| !self.asked.contains(key));
+        let unknown = self
+            .table
+            .iter()
+            .filter(|(key, _)| !self.asked.contains(key));
         // A file of a thousand unknown keys is shown its first ones, not compared a thousand times.
         for (key, item) in unknown.take(super::error::MOST) {
-            let span = self.table.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span());
+            let span = self
+                .table
+                .get_key_value(key)
+                .and_then(|(key, _)| key.span())
+                .or_else(|| item.span());
             let former = FORMER.iter().find(|(old, _)| *old == key);
             let secret = ["password", "passphrase", "secret", "token"].contains(&key);
             let help = if let Some((_, place)) = former {
-                Some(format!("that is a key of Toots.conf; write {place}, or run: toots inventory import Toots.conf"))
+                Some(format!(
+                    "that is a key of Toots.conf; write {place}, or run: toots inventory import Toots.conf"
+                ))
             } else if secret {
                 Some("secrets do not belong in this file: name a file (password_file) or a variable (password_env)".into())
             } else if let Some(place) = elsewhere(key, &self.name) {
@@ -189,7 +273,8 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
                     .map(|near| format!("did you mean {near}?"))
                     .or_else(|| Some(format!("known here: {}", self.asked.join(", "))))
             };
-            self.problems.add(span, format!("unknown key {key:?} in {}", self.name), help);
+            self.problems
+                .add(span, format!("unknown key {key:?} in {}", self.name), help);
         }
     }
 }
@@ -197,9 +282,12 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
 /// Where a key belongs that stands in the wrong table.
 fn elsewhere(key: &str, here: &str) -> Option<&'static str> {
     let place = match key {
-        "cluster" | "masters" | "slaves" | "edges" => "the top of the file, before the first [table]",
+        "cluster" | "masters" | "slaves" | "edges" => {
+            "the top of the file, before the first [table]"
+        }
         "in_domain" | "ex_domain" | "vip" | "nic" | "listen_ip" => "[network]",
-        "identity_files" | "known_hosts_files" | "proxy_jump" | "privilege" | "config_file" | "user" | "port" => "[ssh]",
+        "identity_files" | "known_hosts_files" | "proxy_jump" | "privilege" | "config_file"
+        | "user" | "port" => "[ssh]",
         "install" => "[docker]",
         "server" | "ca" | "username" | "password_file" | "password_env" => "[registry]",
         "export" => "[nfs]",
@@ -213,7 +301,10 @@ fn elsewhere(key: &str, here: &str) -> Option<&'static str> {
 /// The known key nearest to a misspelt one.
 fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = key.to_lowercase();
-    let best = known.iter().map(|name| (strsim::jaro_winkler(&lower, name), *name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let best = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&lower, name), *name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.8).then_some(best.1)
 }
 

@@ -8,7 +8,10 @@ use toml_edit::{Document, TableLike};
 
 use super::error::Problems;
 use super::reader::{At, Reader};
-use super::types::{ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings, Timeouts};
+use super::types::{
+    ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings,
+    Timeouts,
+};
 use crate::spec::{ClusterName, ImageRef};
 
 /// The file with its types checked and nothing else.
@@ -55,11 +58,17 @@ const NIC: &str = "a network interface's name (at most 15 letters, digits, '.', 
 const USER: &str = "a login name (letters, digits, '.', '-', '_', '@')";
 
 fn is_nic(text: &str) -> bool {
-    (1..=15).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    (1..=15).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 fn is_user(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-@\\".contains(c))
+    (1..=64).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-@\\".contains(c))
 }
 
 fn is_host(text: &str) -> bool {
@@ -69,26 +78,54 @@ fn is_host(text: &str) -> bool {
 /// Reads all tables; `base` is the folder that relative paths start from.
 pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Problems<'_>) -> Raw {
     let mut top = Reader::new(document.as_table(), "the inventory", problems);
-    let cluster = top.parsed::<ClusterName>("cluster", "a cluster name (letters, digits, '-', '_')").map(|at| at.value);
+    let cluster = top
+        .parsed::<ClusterName>("cluster", "a cluster name (letters, digits, '-', '_')")
+        .map(|at| at.value);
     let masters = top.texts("masters");
     // A list of the wrong type was answered; its arithmetic would only confuse.
     let masters_span = masters.as_ref().and_then(|_| top.span("masters"));
     let slaves = top.texts("slaves").unwrap_or_default();
     let edges = top.texts("edges").unwrap_or_default();
-    let tables: Vec<Option<&dyn TableLike>> =
-        ["hosts", "network", "ssh", "docker", "registry", "nfs", "openvpn", "images", "consul", "components", "params", "timeouts"]
-            .map(|name| top.table(name))
-            .into();
-    if !document.as_table().contains_key("masters") && !document.as_table().contains_key("MASTERS") {
-        top.problem(Some(0..0), "it names no masters", Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()));
+    let tables: Vec<Option<&dyn TableLike>> = [
+        "hosts",
+        "network",
+        "ssh",
+        "docker",
+        "registry",
+        "nfs",
+        "openvpn",
+        "images",
+        "consul",
+        "components",
+        "params",
+        "timeouts",
+    ]
+    .map(|name| top.table(name))
+    .into();
+    if !document.as_table().contains_key("masters") && !document.as_table().contains_key("MASTERS")
+    {
+        top.problem(
+            Some(0..0),
+            "it names no masters",
+            Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()),
+        );
     }
     top.finish();
     let mut tables = tables.into_iter();
     let mut next = || tables.next().flatten();
-    let hosts = next().map(|table| hosts(table, problems)).unwrap_or_default();
-    let Net { nic, listen_ip, vip_span, network } = network(next(), problems);
+    let hosts = next()
+        .map(|table| hosts(table, problems))
+        .unwrap_or_default();
+    let Net {
+        nic,
+        listen_ip,
+        vip_span,
+        network,
+    } = network(next(), problems);
     let mut places = BTreeMap::new();
-    let (ssh, jump_span) = next().map(|table| ssh(table, base, problems)).unwrap_or_default();
+    let (ssh, jump_span) = next()
+        .map(|table| ssh(table, base, problems))
+        .unwrap_or_default();
     Raw {
         cluster: cluster.unwrap_or_else(default_cluster),
         masters: masters.unwrap_or_default(),
@@ -106,11 +143,19 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
         registry: next().and_then(|table| registry(table, base, problems)),
         nfs: next().and_then(|table| nfs(table, problems)),
         openvpn: next().and_then(|table| openvpn(table, base, problems)),
-        images: next().map(|table| super::open::images(table, &mut places, problems)).unwrap_or_default(),
+        images: next()
+            .map(|table| super::open::images(table, &mut places, problems))
+            .unwrap_or_default(),
         consul: consul(next(), problems),
-        switches: next().map(|table| super::open::switches(table, &mut places, problems)).unwrap_or_default(),
-        params: next().map(|table| super::open::params(table, &mut places, problems)).unwrap_or_default(),
-        timeouts: next().map(|table| timeouts(table, problems)).unwrap_or_default(),
+        switches: next()
+            .map(|table| super::open::switches(table, &mut places, problems))
+            .unwrap_or_default(),
+        params: next()
+            .map(|table| super::open::params(table, &mut places, problems))
+            .unwrap_or_default(),
+        timeouts: next()
+            .map(|table| timeouts(table, problems))
+            .unwrap_or_default(),
         places,
     }
 }
@@ -123,7 +168,9 @@ fn default_cluster() -> ClusterName {
 }
 
 fn port(reader: &mut Reader<'_, '_, '_>) -> Option<u16> {
-    reader.integer("port", 1..=65535).and_then(|port| u16::try_from(port).ok())
+    reader
+        .integer("port", 1..=65535)
+        .and_then(|port| u16::try_from(port).ok())
 }
 
 fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String, RawHost> {
@@ -131,7 +178,11 @@ fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String,
     for (name, item) in table.iter() {
         let span = table.get_key_value(name).and_then(|(key, _)| key.span());
         let Some(host) = item.as_table_like() else {
-            problems.add(span, format!("hosts.{name} is not a table"), Some(format!("write [hosts.{name}] and its keys below")));
+            problems.add(
+                span,
+                format!("hosts.{name} is not a table"),
+                Some(format!("write [hosts.{name}] and its keys below")),
+            );
             continue;
         };
         let mut reader = Reader::new(host, format!("[hosts.{name}]"), problems);
@@ -160,10 +211,23 @@ struct Net {
 }
 
 fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> Net {
-    let mut network = Network { in_domain: "consul".into(), ex_domain: None, vip: None };
-    let Some(table) = table else { return Net { nic: "eth0".into(), listen_ip: None, vip_span: None, network } };
+    let mut network = Network {
+        in_domain: "consul".into(),
+        ex_domain: None,
+        vip: None,
+    };
+    let Some(table) = table else {
+        return Net {
+            nic: "eth0".into(),
+            listen_ip: None,
+            vip_span: None,
+            network,
+        };
+    };
     let mut reader = Reader::new(table, "[network]", problems);
-    let nic = reader.word("nic", NIC, is_nic).unwrap_or_else(|| "eth0".into());
+    let nic = reader
+        .word("nic", NIC, is_nic)
+        .unwrap_or_else(|| "eth0".into());
     let listen_ip = reader.parsed("listen_ip", ADDRESS);
     if let Some(domain) = domain(&mut reader, "in_domain") {
         network.in_domain = domain;
@@ -172,13 +236,22 @@ fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> Net {
     let vip = reader.parsed("vip", ADDRESS);
     network.vip = vip.as_ref().map(|at| at.value);
     reader.finish();
-    Net { nic, listen_ip, vip_span: vip.and_then(|at| at.span), network }
+    Net {
+        nic,
+        listen_ip,
+        vip_span: vip.and_then(|at| at.span),
+        network,
+    }
 }
 
 /// A DNS domain, with or without a leading dot, in lower case.
 fn domain(reader: &mut Reader<'_, '_, '_>, key: &'static str) -> Option<String> {
     let text = reader.text(key)?;
-    let domain = text.value.trim_start_matches('.').trim_end_matches('.').to_lowercase();
+    let domain = text
+        .value
+        .trim_start_matches('.')
+        .trim_end_matches('.')
+        .to_lowercase();
     let label = |part: &str| {
         !part.is_empty()
             && part.len() <= 63
@@ -189,13 +262,26 @@ fn domain(reader: &mut Reader<'_, '_, '_>, key: &'static str) -> Option<String> 
     if domain.len() <= 200 && domain.split('.').all(label) {
         return Some(domain);
     }
-    reader.problem(text.span, format!("{key} = {:?} is not a domain", text.value), Some("write it like \"example.com\"".into()));
+    reader.problem(
+        text.span,
+        format!("{key} = {:?} is not a domain", text.value),
+        Some("write it like \"example.com\"".into()),
+    );
     None
 }
 
-fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> (SshSettings, Option<std::ops::Range<usize>>) {
+fn ssh(
+    table: &dyn TableLike,
+    base: &Path,
+    problems: &mut Problems<'_>,
+) -> (SshSettings, Option<std::ops::Range<usize>>) {
     let mut reader = Reader::new(table, "[ssh]", problems);
-    let paths = |list: Option<Vec<At<String>>>| list.unwrap_or_default().into_iter().map(|at| path(base, &at.value)).collect();
+    let paths = |list: Option<Vec<At<String>>>| {
+        list.unwrap_or_default()
+            .into_iter()
+            .map(|at| path(base, &at.value))
+            .collect()
+    };
     let identity_files = paths(reader.texts("identity_files"));
     let known_hosts_files = paths(reader.texts("known_hosts_files"));
     let mut jump = None;
@@ -203,7 +289,11 @@ fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> (SshS
     if let Some(at) = &privilege
         && !["auto", "root", "sudo", "doas"].contains(&at.value.as_str())
     {
-        reader.problem(at.span.clone(), format!("privilege = {:?} is not known", at.value), Some("auto, root, sudo or doas".into()));
+        reader.problem(
+            at.span.clone(),
+            format!("privilege = {:?} is not known", at.value),
+            Some("auto, root, sudo or doas".into()),
+        );
     }
     let out = SshSettings {
         user: reader.word("user", USER, is_user),
@@ -220,8 +310,13 @@ fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> (SshS
     if let Some(text) = &out.proxy_jump
         && !text.split(',').all(is_hop)
     {
-        let help = "write \"bastion\", \"user@bastion:22\", or several of them with commas between".to_owned();
-        reader.problem(jump.clone(), format!("proxy_jump = {text:?} is no list of jump hosts"), Some(help));
+        let help = "write \"bastion\", \"user@bastion:22\", or several of them with commas between"
+            .to_owned();
+        reader.problem(
+            jump.clone(),
+            format!("proxy_jump = {text:?} is no list of jump hosts"),
+            Some(help),
+        );
     }
     reader.finish();
     (out, jump)
@@ -229,12 +324,18 @@ fn ssh(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> (SshS
 
 /// `[user@]host[:port]`
 fn is_hop(text: &str) -> bool {
-    let (user, host) = text.rsplit_once('@').map_or((None, text), |(user, host)| (Some(user), host));
+    let (user, host) = text
+        .rsplit_once('@')
+        .map_or((None, text), |(user, host)| (Some(user), host));
     let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+        None => host
+            .split_once(':')
+            .map_or((host, None), |(host, port)| (host, Some(port))),
     };
-    user.is_none_or(is_user) && is_host(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+    user.is_none_or(is_user)
+        && is_host(host)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 /// Relative paths start at the inventory's folder, `~/` at the home folder.
@@ -262,7 +363,11 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     let mut reader = Reader::new(table, "[registry]", problems);
     let server = reader.text("server");
     if let Some(at) = &server
-        && (at.value.is_empty() || !at.value.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c)))
+        && (at.value.is_empty()
+            || !at
+                .value
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c)))
     {
         reader.problem(
             at.span.clone(),
@@ -271,21 +376,36 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
         );
     }
     let (file_span, env_span) = (reader.span("password_file"), reader.span("password_env"));
-    let file = reader.text("password_file").map(|at| PasswordSource::File(path(base, &at.value)));
-    let env = reader.text("password_env").map(|at| PasswordSource::Env(at.value));
+    let file = reader
+        .text("password_file")
+        .map(|at| PasswordSource::File(path(base, &at.value)));
+    let env = reader
+        .text("password_env")
+        .map(|at| PasswordSource::Env(at.value));
     let out = Registry {
-        server: server.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
+        server: server
+            .as_ref()
+            .map(|at| at.value.clone())
+            .unwrap_or_default(),
         address: reader.parsed("address", ADDRESS).map(|at| at.value),
         ca: reader.text("ca").map(|at| path(base, &at.value)),
         username: reader.text("username").map(|at| at.value),
         password: file.clone().or(env),
     };
     if file_span.is_some() && env_span.is_some() {
-        reader.problem(env_span.clone(), "password_file and password_env are both there", Some("leave one of them out".into()));
+        reader.problem(
+            env_span.clone(),
+            "password_file and password_env are both there",
+            Some("leave one of them out".into()),
+        );
     }
     let password_span = file_span.or(env_span);
     if out.username.is_none() && password_span.is_some() {
-        reader.problem(password_span, "there is a password but no username", Some("add: username = \"…\"".into()));
+        reader.problem(
+            password_span,
+            "there is a password but no username",
+            Some("add: username = \"…\"".into()),
+        );
     } else if out.username.is_some() && password_span.is_none() {
         let help = "name a file (password_file) or a variable (password_env); the password itself does not belong in this file".to_owned();
         let span = reader.span("username");
@@ -293,7 +413,11 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     }
     if server.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
-        reader.problem(span, "[registry] names no server", Some("write: server = \"registry.example.com:5000\"".into()));
+        reader.problem(
+            span,
+            "[registry] names no server",
+            Some("write: server = \"registry.example.com:5000\"".into()),
+        );
     }
     reader.finish();
     Some(out)
@@ -306,7 +430,11 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
         && !is_export(&at.value)
     {
         let help = "write \"192.168.2.91:/store\"".to_owned();
-        reader.problem(at.span.clone(), format!("export = {:?} is not host:/path", at.value), Some(help));
+        reader.problem(
+            at.span.clone(),
+            format!("export = {:?} is not host:/path", at.value),
+            Some(help),
+        );
     }
     reader.finish();
     export.map(|at| Nfs { export: at.value })
@@ -314,8 +442,13 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
 
 /// `host:/path`, of characters that neither a mount unit nor an option of mount takes for something else.
 fn is_export(text: &str) -> bool {
-    let path = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+@".contains(c)) && !path.contains("..");
-    text.split_once(":/").is_some_and(|(host, rest)| is_host(host) && path(rest))
+    let path = |path: &str| {
+        path.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-/+@".contains(c))
+            && !path.contains("..")
+    };
+    text.split_once(":/")
+        .is_some_and(|(host, rest)| is_host(host) && path(rest))
 }
 
 fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> Option<OpenVpn> {
@@ -323,35 +456,56 @@ fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> O
         return None;
     }
     let mut reader = Reader::new(table, "[openvpn]", problems);
-    let [ca, certificate, key] = ["ca", "certificate", "key"].map(|name| reader.text(name).map(|at| path(base, &at.value)));
+    let [ca, certificate, key] =
+        ["ca", "certificate", "key"].map(|name| reader.text(name).map(|at| path(base, &at.value)));
     if ca.is_none() || certificate.is_none() || key.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
         let help = "name the PEM files of your own CA: ca, certificate and key of the server (easy-rsa makes them); clients need certificates of the same CA";
-        reader.problem(span, "[openvpn] needs ca, certificate and key", Some(help.to_owned()));
+        reader.problem(
+            span,
+            "[openvpn] needs ca, certificate and key",
+            Some(help.to_owned()),
+        );
     }
     let network = reader.text("network");
     let cidr = network.as_ref().map(|at| cidr(&at.value));
     if let (Some(at), Some(None)) = (&network, &cidr) {
         let help = Some("write a network of its own, such as \"10.8.0.0/24\"".to_owned());
-        reader.problem(at.span.clone(), format!("network = {:?} is no IPv4 network of length 8 to 29", at.value), help);
+        reader.problem(
+            at.span.clone(),
+            format!(
+                "network = {:?} is no IPv4 network of length 8 to 29",
+                at.value
+            ),
+            help,
+        );
     }
     reader.finish();
     let network = cidr.flatten().unwrap_or((Ipv4Addr::new(10, 8, 0, 0), 24));
-    Some(OpenVpn { ca: ca?, certificate: certificate?, key: key?, network })
+    Some(OpenVpn {
+        ca: ca?,
+        certificate: certificate?,
+        key: key?,
+        network,
+    })
 }
 
 /// `a.b.c.d/n` whose host part is zero.
 fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
     let (address, length) = text.split_once('/')?;
     let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
-    ((8..=29).contains(&length) && u32::from(address).checked_shl(u32::from(length)) == Some(0)).then_some((address, length))
+    ((8..=29).contains(&length) && u32::from(address).checked_shl(u32::from(length)) == Some(0))
+        .then_some((address, length))
 }
 
 fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulSettings {
     let mut out = ConsulSettings { raft_multiplier: 1 };
     if let Some(table) = table {
         let mut reader = Reader::new(table, "[consul]", problems);
-        out.raft_multiplier = reader.integer("raft_multiplier", 1..=10).and_then(|n| u8::try_from(n).ok()).unwrap_or(1);
+        out.raft_multiplier = reader
+            .integer("raft_multiplier", 1..=10)
+            .and_then(|n| u8::try_from(n).ok())
+            .unwrap_or(1);
         reader.finish();
     }
     out

@@ -43,17 +43,26 @@ pub struct Inventory {
 impl Inventory {
     /// Every file that it names and that must be readable, with what it is.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let ca = self.registry.as_ref().and_then(|registry| registry.ca.as_deref()).map(|path| ("the registry's ca", path));
-        let openvpn = self
-            .openvpn
-            .iter()
-            .flat_map(|vpn| [("[openvpn] ca", &*vpn.ca), ("[openvpn] certificate", &*vpn.certificate), ("[openvpn] key", &*vpn.key)]);
+        let ca = self
+            .registry
+            .as_ref()
+            .and_then(|registry| registry.ca.as_deref())
+            .map(|path| ("the registry's ca", path));
+        let openvpn = self.openvpn.iter().flat_map(|vpn| {
+            [
+                ("[openvpn] ca", &*vpn.ca),
+                ("[openvpn] certificate", &*vpn.certificate),
+                ("[openvpn] key", &*vpn.key),
+            ]
+        });
         ca.into_iter().chain(openvpn)
     }
 
     /// Hosts of a role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Host> {
-        self.hosts.iter().filter(move |host| host.roles.contains(&role))
+        self.hosts
+            .iter()
+            .filter(move |host| host.roles.contains(&role))
     }
 
     /// A host by its name.
@@ -171,7 +180,11 @@ impl OpenVpn {
     /// The network's mask.
     #[must_use]
     pub fn netmask(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(self.network.1)).unwrap_or(0))
+        Ipv4Addr::from(
+            u32::MAX
+                .checked_shl(32 - u32::from(self.network.1))
+                .unwrap_or(0),
+        )
     }
 }
 

@@ -60,7 +60,11 @@ const READINGS: usize = 3;
 ///
 /// # Errors
 /// When the script cannot be run or its answer is not complete. An Engine that does not answer is data, not an error.
-pub async fn read(session: &Arc<dyn Session>, engine: &Engine, request: &Request) -> Result<HostStatus, ObserveError> {
+pub async fn read(
+    session: &Arc<dyn Session>,
+    engine: &Engine,
+    request: &Request,
+) -> Result<HostStatus, ObserveError> {
     let mut former = BTreeSet::new();
     for _ in 1..READINGS {
         let (status, unlisted) = once(session, engine, request).await?;
@@ -74,7 +78,11 @@ pub async fn read(session: &Arc<dyn Session>, engine: &Engine, request: &Request
 }
 
 /// One reading, and the ids of containers that listen and that the Engine did not list.
-async fn once(session: &Arc<dyn Session>, engine: &Engine, request: &Request) -> Result<(HostStatus, BTreeSet<String>), ObserveError> {
+async fn once(
+    session: &Arc<dyn Session>,
+    engine: &Engine,
+    request: &Request,
+) -> Result<(HostStatus, BTreeSet<String>), ObserveError> {
     let (script, docker) = tokio::join!(script(session, request), docker(engine));
     let mut status = script?;
     let here = status.docker_here;
@@ -83,16 +91,28 @@ async fn once(session: &Arc<dyn Session>, engine: &Engine, request: &Request) ->
         Err(error) if transport_lost(&error) => return Err(error.into()),
         Err(_) if !here => DockerStatus::Absent,
         Err(error) => {
-            let unit = if status.docker_unit.is_empty() { String::new() } else { format!(" (its unit is {})", status.docker_unit) };
+            let unit = if status.docker_unit.is_empty() {
+                String::new()
+            } else {
+                format!(" (its unit is {})", status.docker_unit)
+            };
             DockerStatus::Silent(format!("{}{unit}", full(&error)))
         }
     };
     let mut unlisted = BTreeSet::new();
     if let DockerStatus::Up { containers, .. } = &status.host.docker {
         for listener in &mut status.host.listeners {
-            for id in listener.holders.iter().filter_map(|pid| status.owners.get(pid)) {
+            for id in listener
+                .holders
+                .iter()
+                .filter_map(|pid| status.owners.get(pid))
+            {
                 match containers.iter().find(|c| c.id == *id) {
-                    Some(container) => _ = listener.container.get_or_insert_with(|| container.name.clone()),
+                    Some(container) => {
+                        _ = listener
+                            .container
+                            .get_or_insert_with(|| container.name.clone())
+                    }
                     None => _ = unlisted.insert(id.clone()),
                 }
             }
@@ -115,7 +135,10 @@ fn full(error: &dyn std::error::Error) -> String {
 fn transport_lost(error: &DockerError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if matches!(error.downcast_ref(), Some(TransportError::Lost(_) | TransportError::Privilege { .. })) {
+        if matches!(
+            error.downcast_ref(),
+            Some(TransportError::Lost(_) | TransportError::Privilege { .. })
+        ) {
             return true;
         }
         next = error.source();
@@ -124,14 +147,32 @@ fn transport_lost(error: &DockerError) -> bool {
 }
 
 async fn docker(engine: &Engine) -> Result<DockerStatus, DockerError> {
-    let (version, containers, images) = tokio::try_join!(engine.version(), engine.containers(), engine.images())?;
-    Ok(DockerStatus::Up { engine: version, containers, images })
+    let (version, containers, images) =
+        tokio::try_join!(engine.version(), engine.containers(), engine.images())?;
+    Ok(DockerStatus::Up {
+        engine: version,
+        containers,
+        images,
+    })
 }
 
-async fn script(session: &Arc<dyn Session>, request: &Request) -> Result<parse::Reading, ObserveError> {
+async fn script(
+    session: &Arc<dyn Session>,
+    request: &Request,
+) -> Result<parse::Reading, ObserveError> {
     let nonce = format!("{:016x}", rand::random::<u64>());
-    let words = |items: &[String]| items.iter().map(|item| crate::transport::quote(item)).collect::<Vec<_>>().join(" ");
-    let reach: Vec<String> = request.reach.iter().map(|(address, port)| format!("{address}/{port}")).collect();
+    let words = |items: &[String]| {
+        items
+            .iter()
+            .map(|item| crate::transport::quote(item))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let reach: Vec<String> = request
+        .reach
+        .iter()
+        .map(|(address, port)| format!("{address}/{port}"))
+        .collect();
     let head = format!(
         "nonce={nonce}\npaths={}\ndata={}\nreach={}\n",
         crate::transport::quote(&words(&request.paths)),
@@ -150,14 +191,19 @@ async fn script(session: &Arc<dyn Session>, request: &Request) -> Result<parse::
     if output.status != 0 {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let stderr = stderr.trim().chars().take(2000).collect();
-        return Err(ObserveError::Script { status: output.status, stderr });
+        return Err(ObserveError::Script {
+            status: output.status,
+            stderr,
+        });
     }
     parse::reading(&output.stdout, &nonce, before).map_err(ObserveError::Answer)
 }
 
 /// Milliseconds since the epoch by the operator's clock.
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -185,38 +231,72 @@ mod tests {
             let stdin = String::from_utf8_lossy(&exec.stdin);
             let nonce = stdin.lines().next()?.strip_prefix("nonce=")?.to_owned();
             let sockets = r#"tcp LISTEN 0 0 10.0.0.1:8500 0.0.0.0:* users:(("consul",pid=7,fd=3))"#;
-            let records = [("docker-here", "1"), ("sockets", sockets), ("owners", &format!("7 {owner}")), ("end", &nonce)];
-            let line = |(key, value): (&str, &str)| format!("{nonce} {key} {}\n", base64::engine::general_purpose::STANDARD.encode(value));
+            let records = [
+                ("docker-here", "1"),
+                ("sockets", sockets),
+                ("owners", &format!("7 {owner}")),
+                ("end", &nonce),
+            ];
+            let line = |(key, value): (&str, &str)| {
+                format!(
+                    "{nonce} {key} {}\n",
+                    base64::engine::general_purpose::STANDARD.encode(value)
+                )
+            };
             Some(Ok(output(0, records.map(line).concat(), "")))
         };
         let docker = |_: &Target| {
             let (near, far) = tokio::io::duplex(64 * 1024);
-            let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
-                let body = match request.uri().path().rsplit('/').next() {
-                    Some("version") => "{}".to_owned(),
-                    Some("json") if request.uri().path().contains("/containers/") => {
-                        format!(r#"[{{"Id":"{LISTED}","Names":["/consul"]}}]"#)
-                    }
-                    _ => "[]".to_owned(),
-                };
-                let answer = hyper::Response::builder().header("content-type", "application/json");
-                answer.body(http_body_util::Full::new(Bytes::from(body)))
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), answer));
+            let answer = service_fn(
+                |request: hyper::Request<hyper::body::Incoming>| async move {
+                    let body = match request.uri().path().rsplit('/').next() {
+                        Some("version") => "{}".to_owned(),
+                        Some("json") if request.uri().path().contains("/containers/") => {
+                            format!(r#"[{{"Id":"{LISTED}","Names":["/consul"]}}]"#)
+                        }
+                        _ => "[]".to_owned(),
+                    };
+                    let answer =
+                        hyper::Response::builder().header("content-type", "application/json");
+                    answer.body(http_body_util::Full::new(Bytes::from(body)))
+                },
+            );
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(far), answer),
+            );
             Some(Ok(Box::new(near) as BoxStream))
         };
-        let fake = FakeSession::new(HostName::new("m1").unwrap()).on_exec(script).on_open(docker);
+        let fake = FakeSession::new(HostName::new("m1").unwrap())
+            .on_exec(script)
+            .on_open(docker);
         let session: Arc<dyn Session> = Arc::new(fake);
-        let status = read(&session, &Engine::over(Arc::clone(&session)), &Request::default()).await.unwrap();
-        (status.listeners[0].container.clone(), readings.load(Ordering::SeqCst))
+        let status = read(
+            &session,
+            &Engine::over(Arc::clone(&session)),
+            &Request::default(),
+        )
+        .await
+        .unwrap();
+        (
+            status.listeners[0].container.clone(),
+            readings.load(Ordering::SeqCst),
+        )
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_container_that_came_or_went_meanwhile_is_looked_at_again() {
         assert_eq!(read_of(&[LISTED]).await, (Some("consul".into()), 1));
         assert_eq!(read_of(&["bbbb", LISTED]).await, (Some("consul".into()), 2));
-        assert_eq!(read_of(&["bbbb", "cccc", LISTED]).await, (Some("consul".into()), 3));
-        assert_eq!(read_of(&["bbbb", "bbbb"]).await, (None, 2), "another runtime's");
+        assert_eq!(
+            read_of(&["bbbb", "cccc", LISTED]).await,
+            (Some("consul".into()), 3)
+        );
+        assert_eq!(
+            read_of(&["bbbb", "bbbb"]).await,
+            (None, 2),
+            "another runtime's"
+        );
         assert_eq!(read_of(&["bbbb", "cccc", "dddd"]).await, (None, 3));
     }
 }

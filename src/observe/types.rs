@@ -99,7 +99,11 @@ pub struct FileStatus {
 
 impl std::fmt::Debug for FileStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{:04o} {}:{} {:?}", self.kind, self.mode, self.uid, self.gid, self.sha256)
+        write!(
+            f,
+            "{}{:04o} {}:{} {:?}",
+            self.kind, self.mode, self.uid, self.gid, self.sha256
+        )
     }
 }
 

@@ -12,27 +12,61 @@ use crate::spec::{ContainerSpec, DirSpec, FileSpec, HostName, Place};
 /// The changes that would bring the observed hosts to their desired state.
 #[must_use]
 pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
-    let hosts =
-        desired.hosts.iter().filter_map(|host| observed.get(&host.name).map(|status| host_plan(desired, host, status, observed))).collect();
+    let hosts = desired
+        .hosts
+        .iter()
+        .filter_map(|host| {
+            observed
+                .get(&host.name)
+                .map(|status| host_plan(desired, host, status, observed))
+        })
+        .collect();
     Plan { hosts }
 }
 
-fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observed: &Observed) -> HostPlan {
+fn host_plan(
+    desired: &Desired,
+    host: &HostDesired,
+    status: &HostStatus,
+    observed: &Observed,
+) -> HostPlan {
     let (containers, images) = match &status.docker {
-        DockerStatus::Up { containers, images, .. } => (containers.as_slice(), images.as_slice()),
+        DockerStatus::Up {
+            containers, images, ..
+        } => (containers.as_slice(), images.as_slice()),
         _ => (&[][..], &[][..]),
     };
-    let hosts_entries = (!host.hosts_entries.is_empty() && host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
+    let hosts_entries = (!host.hosts_entries.is_empty()
+        && host.hosts_entries != status.hosts_entries)
+        .then(|| host.hosts_entries.clone());
     // Before the Engine starts: it keeps what it read of /etc/hosts for some seconds.
-    let mut prepare: Vec<Step> = place(&host.dirs, host.files.iter(), hosts_entries, status).into_iter().collect();
+    let mut prepare: Vec<Step> = place(&host.dirs, host.files.iter(), hosts_entries, status)
+        .into_iter()
+        .collect();
     let changed: Vec<String> = match prepare.first() {
         Some(Step::Place { files, .. }) => {
-            let units: Vec<String> = host.units.iter().map(|unit| format!("/etc/systemd/system/{unit}")).collect();
-            files.iter().map(|change| change.file.path.clone()).filter(|path| units.contains(path)).collect()
+            let units: Vec<String> = host
+                .units
+                .iter()
+                .map(|unit| format!("/etc/systemd/system/{unit}"))
+                .collect();
+            files
+                .iter()
+                .map(|change| change.file.path.clone())
+                .filter(|path| units.contains(path))
+                .collect()
         }
         _ => Vec::new(),
     };
-    let install = |package| Step::Install { package, manager: status.facts.package_managers.first().cloned().unwrap_or_default() };
+    let install = |package| Step::Install {
+        package,
+        manager: status
+            .facts
+            .package_managers
+            .first()
+            .cloned()
+            .unwrap_or_default(),
+    };
     if host.nfs.is_some() && !status.facts.nfs_client {
         prepare.push(install(Package::NfsClient));
     }
@@ -43,12 +77,24 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
     let mut pulls: BTreeMap<String, Step> = BTreeMap::new();
     let mut components = BTreeMap::new();
     for component in &host.components {
-        let steps = component_steps(component, containers, status, creates_ensemble(component, &host.name, observed));
-        for (image, digest) in std::iter::once((&component.container.image, &component.container.digest))
-            .chain(component.extra_images.iter().map(|(i, d)| (i, d)))
+        let steps = component_steps(
+            component,
+            containers,
+            status,
+            creates_ensemble(component, &host.name, observed),
+        );
+        for (image, digest) in
+            std::iter::once((&component.container.image, &component.container.digest))
+                .chain(component.extra_images.iter().map(|(i, d)| (i, d)))
         {
             if !present(images, digest.as_deref()) {
-                pulls.insert(image.0.clone(), Step::Pull { image: image.clone(), digest: digest.clone() });
+                pulls.insert(
+                    image.0.clone(),
+                    Step::Pull {
+                        image: image.clone(),
+                        digest: digest.clone(),
+                    },
+                );
             }
         }
         if !steps.is_empty() {
@@ -61,36 +107,67 @@ fn host_plan(desired: &Desired, host: &HostDesired, status: &HostStatus, observe
         prepare,
         images: pulls.into_values().collect(),
         components,
-        cleanup: unwanted_units(host, status).into_iter().chain(cleanup(desired, host, containers)).collect(),
+        cleanup: unwanted_units(host, status)
+            .into_iter()
+            .chain(cleanup(desired, host, containers))
+            .collect(),
     }
 }
 
 /// Whether this host takes part in creating the component's ensemble: no member has ever been proven and this one holds no data.
 fn creates_ensemble(component: &ComponentDesired, host: &HostName, observed: &Observed) -> bool {
-    let proven = observed.values().any(|status| status.proven.contains(&component.name));
-    let has_data = component.data_dir.as_ref().is_some_and(|dir| observed.get(host).is_some_and(|status| status.has_data.contains(dir)));
+    let proven = observed
+        .values()
+        .any(|status| status.proven.contains(&component.name));
+    let has_data = component.data_dir.as_ref().is_some_and(|dir| {
+        observed
+            .get(host)
+            .is_some_and(|status| status.has_data.contains(dir))
+    });
     !proven && !has_data
 }
 
-fn component_steps(component: &ComponentDesired, containers: &[ContainerStatus], status: &HostStatus, creates: bool) -> Vec<Step> {
+fn component_steps(
+    component: &ComponentDesired,
+    containers: &[ContainerStatus],
+    status: &HostStatus,
+    creates: bool,
+) -> Vec<Step> {
     let spec = &component.container;
-    let existing = containers.iter().find(|container| container.name == spec.name());
+    let existing = containers
+        .iter()
+        .find(|container| container.name == spec.name());
     let record = record(component);
-    let files = component.files.iter().filter(|file| file.place == Place::Always || creates).chain(std::iter::once(&record));
+    let files = component
+        .files
+        .iter()
+        .filter(|file| file.place == Place::Always || creates)
+        .chain(std::iter::once(&record));
     let placed = place(&component.dirs, files, None, status);
     let changed: Vec<String> = match &placed {
-        Some(Step::Place { files, .. }) => files.iter().map(|change| change.file.path.clone()).collect(),
+        Some(Step::Place { files, .. }) => files
+            .iter()
+            .map(|change| change.file.path.clone())
+            .collect(),
         _ => Vec::new(),
     };
     let mut steps: Vec<Step> = placed.into_iter().collect();
     match existing {
-        None => steps.push(Step::Create { spec: Box::new(spec.clone()) }),
+        None => steps.push(Step::Create {
+            spec: Box::new(spec.clone()),
+        }),
         Some(container) if !same(container, spec) => {
             let reason = replace_reason(component, container, status);
-            steps.push(Step::Replace { spec: Box::new(spec.clone()), reason });
+            steps.push(Step::Replace {
+                spec: Box::new(spec.clone()),
+                reason,
+            });
         }
         Some(container) if !matches!(container.state.as_str(), "running" | "restarting") => {
-            steps.push(Step::Start { container: container.name.clone(), state: container.state.clone() });
+            steps.push(Step::Start {
+                container: container.name.clone(),
+                state: container.state.clone(),
+            });
         }
         Some(container) => steps.extend(signals(component, &container.name, &changed)),
     }
@@ -100,20 +177,34 @@ fn component_steps(component: &ComponentDesired, containers: &[ContainerStatus],
 
 /// Units that are not enabled and active, or of whose owner a file changed. The record of the container is no file of theirs.
 fn units(wanted: &[String], changed: &[String], status: &HostStatus) -> Vec<Step> {
-    let files = changed.iter().any(|path| !path.starts_with("/etc/toots/containers/"));
+    let files = changed
+        .iter()
+        .any(|path| !path.starts_with("/etc/toots/containers/"));
     let reason = |unit: &String| match status.units.get(unit) {
         None => Some("new"),
         Some(false) => Some("not enabled or not active"),
         Some(true) => files.then_some("its files changed"),
     };
-    wanted.iter().filter_map(|unit| reason(unit).map(|why| Step::Unit { unit: unit.clone(), reason: why.to_owned() })).collect()
+    wanted
+        .iter()
+        .filter_map(|unit| {
+            reason(unit).map(|why| Step::Unit {
+                unit: unit.clone(),
+                reason: why.to_owned(),
+            })
+        })
+        .collect()
 }
 
 fn same(container: &ContainerStatus, spec: &ContainerSpec) -> bool {
     container.labels.get(ContainerSpec::LABEL_SPEC) == Some(&spec.hash().0)
 }
 
-fn replace_reason(component: &ComponentDesired, container: &ContainerStatus, status: &HostStatus) -> String {
+fn replace_reason(
+    component: &ComponentDesired,
+    container: &ContainerStatus,
+    status: &HostStatus,
+) -> String {
     // The record may be newer than the container, when a run was cut off between the two.
     match recorded_spec(component, status).filter(|former| same(container, former)) {
         Some(former) => changed_fields(&former, &component.container),
@@ -125,12 +216,30 @@ fn replace_reason(component: &ComponentDesired, container: &ContainerStatus, sta
 fn record(component: &ComponentDesired) -> FileSpec {
     let mut content = serde_json::to_vec_pretty(&component.container).unwrap_or_default();
     content.push(b'\n');
-    FileSpec { path: record_path(component), mode: 0o600, uid: 0, gid: 0, content, secret: false, place: Place::Always }
+    FileSpec {
+        path: record_path(component),
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        content,
+        secret: false,
+        place: Place::Always,
+    }
 }
 
 /// The specification of the last container that was made.
-pub(super) fn recorded_spec(component: &ComponentDesired, status: &HostStatus) -> Option<ContainerSpec> {
-    serde_json::from_slice(status.files.get(&record_path(component))?.content.as_deref()?).ok()
+pub(super) fn recorded_spec(
+    component: &ComponentDesired,
+    status: &HostStatus,
+) -> Option<ContainerSpec> {
+    serde_json::from_slice(
+        status
+            .files
+            .get(&record_path(component))?
+            .content
+            .as_deref()?,
+    )
+    .ok()
 }
 
 fn record_path(component: &ComponentDesired) -> String {
@@ -144,7 +253,14 @@ fn signals(component: &ComponentDesired, container: &str, changed: &[String]) ->
             by_signal.entry(signal).or_default().push(path.clone());
         }
     }
-    by_signal.into_iter().map(|(signal, files)| Step::Signal { container: container.to_owned(), signal: signal.clone(), files }).collect()
+    by_signal
+        .into_iter()
+        .map(|(signal, files)| Step::Signal {
+            container: container.to_owned(),
+            signal: signal.clone(),
+            files,
+        })
+        .collect()
 }
 
 fn place<'a>(
@@ -153,9 +269,20 @@ fn place<'a>(
     hosts_entries: Option<Vec<(String, String)>>,
     status: &HostStatus,
 ) -> Option<Step> {
-    let dirs: Vec<_> = dirs.iter().filter_map(|dir| dir_reason(dir, status.files.get(&dir.path)).map(|why| (dir.clone(), why))).collect();
-    let files: Vec<_> = files.filter_map(|file| file_change(file, status.files.get(&file.path))).collect();
-    (!dirs.is_empty() || !files.is_empty() || hosts_entries.is_some()).then_some(Step::Place { dirs, files, hosts_entries })
+    let dirs: Vec<_> = dirs
+        .iter()
+        .filter_map(|dir| {
+            dir_reason(dir, status.files.get(&dir.path)).map(|why| (dir.clone(), why))
+        })
+        .collect();
+    let files: Vec<_> = files
+        .filter_map(|file| file_change(file, status.files.get(&file.path)))
+        .collect();
+    (!dirs.is_empty() || !files.is_empty() || hosts_entries.is_some()).then_some(Step::Place {
+        dirs,
+        files,
+        hosts_entries,
+    })
 }
 
 fn dir_reason(dir: &DirSpec, seen: Option<&FileStatus>) -> Option<String> {
@@ -186,33 +313,67 @@ fn file_change(file: &FileSpec, seen: Option<&FileStatus>) -> Option<FileChange>
     };
     let former = seen.and_then(|seen| seen.content.as_deref());
     let diff = file_diff(file, former, reason == "new");
-    Some(FileChange { file: file.clone(), reason, diff })
+    Some(FileChange {
+        file: file.clone(),
+        reason,
+        diff,
+    })
 }
 
 fn present(images: &[ImageStatus], digest: Option<&str>) -> bool {
     match digest {
         // Content is addressed by the digest alone; the repository in front of it may be a mirror's.
-        Some(digest) => images.iter().any(|seen| seen.digests.iter().any(|d| d.ends_with(digest))),
+        Some(digest) => images
+            .iter()
+            .any(|seen| seen.digests.iter().any(|d| d.ends_with(digest))),
         None => false,
     }
 }
 
 /// Units go first: what they did to the host may lead to the containers that go after them.
 fn unwanted_units(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
-    let wanted = |unit: &String| host.units.contains(unit) || host.components.iter().any(|component| component.units.contains(unit));
-    status.units.keys().filter(|unit| !wanted(unit)).map(|unit| Step::RemoveUnit { unit: unit.clone() }).collect()
+    let wanted = |unit: &String| {
+        host.units.contains(unit)
+            || host
+                .components
+                .iter()
+                .any(|component| component.units.contains(unit))
+    };
+    status
+        .units
+        .keys()
+        .filter(|unit| !wanted(unit))
+        .map(|unit| Step::RemoveUnit { unit: unit.clone() })
+        .collect()
 }
 
 /// Containers with this cluster's label that nothing wants: of dropped components, or set aside by a replacement that was cut off.
 fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]) -> Vec<Step> {
     containers
         .iter()
-        .filter(|c| c.labels.get(ContainerSpec::LABEL_CLUSTER).map(String::as_str) == Some(desired.cluster.as_str()))
+        .filter(|c| {
+            c.labels
+                .get(ContainerSpec::LABEL_CLUSTER)
+                .map(String::as_str)
+                == Some(desired.cluster.as_str())
+        })
         .filter(|c| c.labels.contains_key(ContainerSpec::LABEL_COMPONENT))
-        .filter(|c| !host.components.iter().any(|wanted| wanted.container.name() == c.name))
+        .filter(|c| {
+            !host
+                .components
+                .iter()
+                .any(|wanted| wanted.container.name() == c.name)
+        })
         .map(|c| {
-            let reason = if c.name.ends_with(".old") { "left over from a replacement" } else { "its component is no longer wanted here" };
-            Step::Remove { container: c.name.clone(), reason: reason.into() }
+            let reason = if c.name.ends_with(".old") {
+                "left over from a replacement"
+            } else {
+                "its component is no longer wanted here"
+            };
+            Step::Remove {
+                container: c.name.clone(),
+                reason: reason.into(),
+            }
         })
         .collect()
 }

@@ -23,9 +23,16 @@ pub(super) fn file_diff(file: &FileSpec, former: Option<&[u8]>, new: bool) -> Op
         return None;
     }
     let diff = TextDiff::from_lines(former, wanted);
-    let mut text = diff.unified_diff().context_radius(3).header(&file.path, &file.path).to_string();
+    let mut text = diff
+        .unified_diff()
+        .context_radius(3)
+        .header(&file.path, &file.path)
+        .to_string();
     if text.len() > MAX_DIFF {
-        let cut = (0..=MAX_DIFF).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let cut = (0..=MAX_DIFF)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(cut);
         text.push_str("\n… (cut)\n");
     }
@@ -34,7 +41,9 @@ pub(super) fn file_diff(file: &FileSpec, former: Option<&[u8]>, new: bool) -> Op
 
 /// The fields in which two container specifications differ, in words.
 pub(super) fn changed_fields(former: &ContainerSpec, wanted: &ContainerSpec) -> String {
-    let (Ok(Value::Object(old)), Ok(Value::Object(new))) = (serde_json::to_value(former), serde_json::to_value(wanted)) else {
+    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
+        (serde_json::to_value(former), serde_json::to_value(wanted))
+    else {
         return "its specification changed".into();
     };
     let mut reasons = Vec::new();
@@ -54,14 +63,27 @@ pub(super) fn changed_fields(former: &ContainerSpec, wanted: &ContainerSpec) -> 
                 format!("{field}: {}", keys.join(", "))
             }
             (Value::Array(a), Value::Array(b)) => {
-                let gone = a.iter().filter(|v| !b.contains(v)).map(|v| format!("-{}", plain(v)));
-                let come = b.iter().filter(|v| !a.contains(v)).map(|v| format!("+{}", plain(v)));
-                format!("{field}: {}", gone.chain(come).collect::<Vec<_>>().join(" "))
+                let gone = a
+                    .iter()
+                    .filter(|v| !b.contains(v))
+                    .map(|v| format!("-{}", plain(v)));
+                let come = b
+                    .iter()
+                    .filter(|v| !a.contains(v))
+                    .map(|v| format!("+{}", plain(v)));
+                format!(
+                    "{field}: {}",
+                    gone.chain(come).collect::<Vec<_>>().join(" ")
+                )
             }
             (a, b) => format!("{field}: {} → {}", plain(a), plain(b)),
         });
     }
-    if reasons.is_empty() { "its specification changed".into() } else { reasons.join("; ") }
+    if reasons.is_empty() {
+        "its specification changed".into()
+    } else {
+        reasons.join("; ")
+    }
 }
 
 fn plain(value: &Value) -> String {

@@ -64,10 +64,20 @@ const OLDEST_COMPOSE: (u64, u64, u64) = (1, 5, 1);
 #[must_use]
 pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec<Refusal> {
     let mut out = Vec::new();
-    let clock = median(observed.values().map(|status| status.facts.clock_offset_ms).collect());
+    let clock = median(
+        observed
+            .values()
+            .map(|status| status.facts.clock_offset_ms)
+            .collect(),
+    );
     for host in &desired.hosts {
-        let Some(status) = observed.get(&host.name) else { continue };
-        let mut checks = Checks { host: &host.name, out: &mut out };
+        let Some(status) = observed.get(&host.name) else {
+            continue;
+        };
+        let mut checks = Checks {
+            host: &host.name,
+            out: &mut out,
+        };
         checks.machine(&status.facts, limits);
         checks.clock(status.facts.clock_offset_ms - clock, limits);
         checks.address(host, &status.facts, limits);
@@ -90,7 +100,9 @@ fn median(mut values: Vec<i64>) -> i64 {
 fn duplicates(desired: &Desired, observed: &Observed, out: &mut Vec<Refusal>) {
     let mut by_id: BTreeMap<&str, &HostName> = BTreeMap::new();
     for host in &desired.hosts {
-        let Some(status) = observed.get(&host.name) else { continue };
+        let Some(status) = observed.get(&host.name) else {
+            continue;
+        };
         let id = status.facts.machine_id.as_str();
         if id.is_empty() {
             continue;
@@ -116,7 +128,12 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn add(&mut self, fatal: bool, why: String, hint: impl Into<String>) {
-        self.out.push(Refusal { host: self.host.clone(), fatal, why, hint: hint.into() });
+        self.out.push(Refusal {
+            host: self.host.clone(),
+            fatal,
+            why,
+            hint: hint.into(),
+        });
     }
 
     fn machine(&mut self, facts: &Facts, limits: &Limits) {
@@ -128,30 +145,61 @@ impl Checks<'_> {
             );
         }
         if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
-            self.add(true, format!("its architecture is {:?}", facts.arch), "use an x86_64 or aarch64 machine");
+            self.add(
+                true,
+                format!("its architecture is {:?}", facts.arch),
+                "use an x86_64 or aarch64 machine",
+            );
         }
         let mib = |kib: u64| kib / 1024;
         if facts.mem_total_kib < limits.memory_kib {
-            let why = format!("it has {} MiB of memory, {} are needed", mib(facts.mem_total_kib), mib(limits.memory_kib));
+            let why = format!(
+                "it has {} MiB of memory, {} are needed",
+                mib(facts.mem_total_kib),
+                mib(limits.memory_kib)
+            );
             self.add(true, why, "give the machine more memory");
         }
         for (path, free, needed) in [
-            ("/var/lib/docker", facts.disk_free_docker_kib, limits.disk_docker_kib),
-            ("/var/lib/toots", facts.disk_free_data_kib, limits.disk_data_kib),
+            (
+                "/var/lib/docker",
+                facts.disk_free_docker_kib,
+                limits.disk_docker_kib,
+            ),
+            (
+                "/var/lib/toots",
+                facts.disk_free_data_kib,
+                limits.disk_data_kib,
+            ),
         ] {
             if free < needed {
-                let why = format!("{} MiB are free for {path}, {} are needed", mib(free), mib(needed));
+                let why = format!(
+                    "{} MiB are free for {path}, {} are needed",
+                    mib(free),
+                    mib(needed)
+                );
                 self.add(true, why, format!("free space on the file system of {path}: docker system df, du -xh --max-depth=2 /var"));
             }
         }
         if facts.own_name_resolves_to.is_empty() {
             let why = format!("its own name {:?} does not resolve on it", facts.hostname);
-            self.add(false, why, format!("add a line for {:?} to /etc/hosts on the host", facts.hostname));
+            self.add(
+                false,
+                why,
+                format!(
+                    "add a line for {:?} to /etc/hosts on the host",
+                    facts.hostname
+                ),
+            );
         }
         if let Some(version) = &facts.compose_version
             && numbers(version).is_some_and(|v| (v.0, v.1, v.2) < OLDEST_COMPOSE)
         {
-            self.add(false, format!("docker-compose {version} is older than 1.5.1"), "update docker-compose, or remove it");
+            self.add(
+                false,
+                format!("docker-compose {version} is older than 1.5.1"),
+                "update docker-compose, or remove it",
+            );
         }
     }
 
@@ -162,19 +210,32 @@ impl Checks<'_> {
             let why = format!("its clock is {seconds} s {side} the other hosts");
             self.add(true, why, "start a time service on it (chrony, systemd-timesyncd) and wait until it is in step");
         } else if offset_ms.abs() > limits.clock_warn_ms {
-            self.add(false, format!("its clock is {seconds} s {side} the other hosts"), "check its time service");
+            self.add(
+                false,
+                format!("its clock is {seconds} s {side} the other hosts"),
+                "check its time service",
+            );
         }
     }
 
     fn address(&mut self, host: &HostDesired, facts: &Facts, limits: &Limits) {
-        let Some(nic) = limits.nics.get(&host.name) else { return };
+        let Some(nic) = limits.nics.get(&host.name) else {
+            return;
+        };
         match facts.nics.get(nic) {
             Some(addresses) if addresses.contains(&host.address) => {}
             Some(addresses) => {
                 let has: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                let why = format!("{} is not an address of {nic}, which has {}", host.address, list(&has));
+                let why = format!(
+                    "{} is not an address of {nic}, which has {}",
+                    host.address,
+                    list(&has)
+                );
                 let hint = match holder(facts, host.address) {
-                    Some(other) => format!("it is on {other}: set nic = {other:?} in [network] or [hosts.{}]", host.name),
+                    Some(other) => format!(
+                        "it is on {other}: set nic = {other:?} in [network] or [hosts.{}]",
+                        host.name
+                    ),
                     None => format!("correct the address of {} in the inventory", host.name),
                 };
                 self.add(true, why, hint);
@@ -182,7 +243,10 @@ impl Checks<'_> {
             None => {
                 let has: Vec<String> = facts.nics.keys().cloned().collect();
                 let hint = match holder(facts, host.address) {
-                    Some(other) => format!("{} is on {other}: set nic = {other:?} in [network] or [hosts.{}]", host.address, host.name),
+                    Some(other) => format!(
+                        "{} is on {other}: set nic = {other:?} in [network] or [hosts.{}]",
+                        host.address, host.name
+                    ),
                     None => format!("it has {}", list(&has)),
                 };
                 self.add(true, format!("it has no network interface {nic:?}"), hint);
@@ -193,12 +257,17 @@ impl Checks<'_> {
     fn engine(&mut self, status: &HostStatus, limits: &Limits) {
         match &status.docker {
             DockerStatus::Absent if !limits.install_docker => {
-                self.add(true, "Docker is not installed".into(), "install Docker 1.10 or later on it, or set install = true in [docker]");
+                self.add(
+                    true,
+                    "Docker is not installed".into(),
+                    "install Docker 1.10 or later on it, or set install = true in [docker]",
+                );
             }
             DockerStatus::Absent if status.facts.package_managers.is_empty() => {
                 self.add(
                     true,
-                    "Docker is not installed, and no known package manager is there to install it".into(),
+                    "Docker is not installed, and no known package manager is there to install it"
+                        .into(),
                     "install Docker by hand",
                 );
             }
@@ -212,7 +281,11 @@ impl Checks<'_> {
             }
             DockerStatus::Up { engine, .. } => {
                 if numbers(&engine.version).is_some_and(|v| (v.0, v.1) < OLDEST_ENGINE) {
-                    self.add(true, format!("Docker {} is older than 1.10", engine.version), "update Docker");
+                    self.add(
+                        true,
+                        format!("Docker {} is older than 1.10", engine.version),
+                        "update Docker",
+                    );
                 }
             }
         }
@@ -222,16 +295,29 @@ impl Checks<'_> {
         for component in &host.components {
             for requirement in &component.requires {
                 let image = &component.container.image;
-                if component.data_dir.as_ref().is_some_and(|dir| status.has_data.contains(dir))
+                if component
+                    .data_dir
+                    .as_ref()
+                    .is_some_and(|dir| status.has_data.contains(dir))
                     && let Some(former) = recorded_spec(component, status)
-                    && let Some((former, wanted)) = requirement.changed_argument(&former, &component.container)
+                    && let Some((former, wanted)) =
+                        requirement.changed_argument(&former, &component.container)
                 {
-                    let why = format!("{} has data with {former} and is to start with {wanted}: {}", component.name, requirement.why);
+                    let why = format!(
+                        "{} has data with {former} and is to start with {wanted}: {}",
+                        component.name, requirement.why
+                    );
                     self.add(true, why, requirement.hint.as_str());
                 }
-                if requirement.cgroup.is_some_and(|version| version != status.facts.cgroup_version) {
+                if requirement
+                    .cgroup
+                    .is_some_and(|version| version != status.facts.cgroup_version)
+                {
                     let has = status.facts.cgroup_version;
-                    let why = format!("{image} does not run on it: {} (the host has version {has})", requirement.why);
+                    let why = format!(
+                        "{image} does not run on it: {} (the host has version {has})",
+                        requirement.why
+                    );
                     self.add(true, why, requirement.hint.as_str());
                 }
                 if let DockerStatus::Up { engine, .. } = &status.docker
@@ -251,12 +337,29 @@ impl Checks<'_> {
         for component in &host.components {
             let there = matches!(&status.docker, DockerStatus::Up { containers, .. } if containers.iter().any(|c| c.name == component.container.name()));
             for (port, protocol, purpose) in &component.ports {
-                let others: Vec<&Listener> =
-                    status.listeners.iter().filter(|l| l.port == *port && l.protocol == *protocol && !ours(l, component, host)).collect();
+                let others: Vec<&Listener> = status
+                    .listeners
+                    .iter()
+                    .filter(|l| {
+                        l.port == *port && l.protocol == *protocol && !ours(l, component, host)
+                    })
+                    .collect();
                 if let Some(listener) = others.iter().find(|l| overlaps(l.address, host.address)) {
-                    let why = format!("port {port}/{protocol} ({} {purpose}) is taken by {}", component.name, owner(listener));
-                    self.add(true, why, "stop or move that program, or take the host out of the role");
-                } else if let Some(listener) = others.iter().min_by_key(|l| l.address).filter(|_| !there && protocol == "tcp") {
+                    let why = format!(
+                        "port {port}/{protocol} ({} {purpose}) is taken by {}",
+                        component.name,
+                        owner(listener)
+                    );
+                    self.add(
+                        true,
+                        why,
+                        "stop or move that program, or take the host out of the role",
+                    );
+                } else if let Some(listener) = others
+                    .iter()
+                    .min_by_key(|l| l.address)
+                    .filter(|_| !there && protocol == "tcp")
+                {
                     // A resolver of the distribution, as a rule. Said once: before the component is there.
                     let held = listener.address;
                     let why = format!(
@@ -272,33 +375,70 @@ impl Checks<'_> {
     }
 
     fn units(&mut self, host: &HostDesired, facts: &Facts) {
-        let wanted: Vec<String> = host.units.iter().chain(host.components.iter().flat_map(|component| &component.units)).cloned().collect();
+        let wanted: Vec<String> = host
+            .units
+            .iter()
+            .chain(
+                host.components
+                    .iter()
+                    .flat_map(|component| &component.units),
+            )
+            .cloned()
+            .collect();
         if !wanted.is_empty() && !facts.systemd {
             let why = format!("systemd does not run on it, and {} needs it", list(&wanted));
-            self.add(true, why, "use a distribution with systemd, or turn the component off for this cluster");
+            self.add(
+                true,
+                why,
+                "use a distribution with systemd, or turn the component off for this cluster",
+            );
         }
     }
 
     fn storage(&mut self, host: &HostDesired, facts: &Facts) {
         let Some(export) = &host.nfs else { return };
         if !facts.nfs_kernel {
-            let why = format!("its kernel {} has no NFS client, so {export} cannot be mounted on it", facts.kernel);
-            self.add(true, why, format!("boot a kernel with NFS, or take persistent = true from [hosts.{}]", host.name));
+            let why = format!(
+                "its kernel {} has no NFS client, so {export} cannot be mounted on it",
+                facts.kernel
+            );
+            self.add(
+                true,
+                why,
+                format!(
+                    "boot a kernel with NFS, or take persistent = true from [hosts.{}]",
+                    host.name
+                ),
+            );
         }
         let server = peer(host.nfs_server());
-        if server.as_ref().is_some_and(|server| facts.reaches.get(server) == Some(&false)) {
-            let why = format!("it does not reach the NFS server of {export} ({})", server.unwrap_or_default());
+        if server
+            .as_ref()
+            .is_some_and(|server| facts.reaches.get(server) == Some(&false))
+        {
+            let why = format!(
+                "it does not reach the NFS server of {export} ({})",
+                server.unwrap_or_default()
+            );
             self.add(true, why, "look at the server and the firewall between, or correct export in [nfs]; nothing was mounted");
         }
     }
 
     fn reach(&mut self, host: &HostDesired, facts: &Facts) {
         let server = peer(host.nfs_server());
-        let cut: Vec<String> =
-            facts.reaches.iter().filter(|(peer, ok)| !**ok && server.as_ref() != Some(*peer)).map(|(peer, _)| peer.clone()).collect();
+        let cut: Vec<String> = facts
+            .reaches
+            .iter()
+            .filter(|(peer, ok)| !**ok && server.as_ref() != Some(*peer))
+            .map(|(peer, _)| peer.clone())
+            .collect();
         if !cut.is_empty() {
             let why = format!("it does not reach {}", list(&cut));
-            self.add(true, why, "open these ports between the hosts in their firewalls and security groups");
+            self.add(
+                true,
+                why,
+                "open these ports between the hosts in their firewalls and security groups",
+            );
         }
     }
 }
@@ -309,11 +449,19 @@ fn peer(server: Option<(&str, u16)>) -> Option<String> {
 }
 
 fn holder(facts: &Facts, address: IpAddr) -> Option<&str> {
-    facts.nics.iter().find(|(_, addresses)| addresses.contains(&address)).map(|(nic, _)| nic.as_str())
+    facts
+        .nics
+        .iter()
+        .find(|(_, addresses)| addresses.contains(&address))
+        .map(|(nic, _)| nic.as_str())
 }
 
 fn list(items: &[String]) -> String {
-    if items.is_empty() { "none".into() } else { items.join(", ") }
+    if items.is_empty() {
+        "none".into()
+    } else {
+        items.join(", ")
+    }
 }
 
 /// A listener on all addresses takes the port everywhere; one on another single address (a resolver on 127.0.0.53) does not.
@@ -322,9 +470,15 @@ fn overlaps(bound: IpAddr, address: IpAddr) -> bool {
 }
 
 fn ours(listener: &Listener, component: &ComponentDesired, host: &HostDesired) -> bool {
-    let Some(container) = &listener.container else { return false };
+    let Some(container) = &listener.container else {
+        return false;
+    };
     let container = container.trim_end_matches(".old");
-    *container == component.container.name() || host.components.iter().any(|c| c.container.name() == container)
+    *container == component.container.name()
+        || host
+            .components
+            .iter()
+            .any(|c| c.container.name() == container)
 }
 
 fn owner(listener: &Listener) -> String {
@@ -338,6 +492,13 @@ fn owner(listener: &Listener) -> String {
 
 /// The first three numbers of a version (`v2.40.3` → 2, 40, 3).
 fn numbers(version: &str) -> Option<(u64, u64, u64)> {
-    let mut parts = version.trim_start_matches('v').split(['.', '-', '+', '~']).map(|part| part.parse::<u64>().unwrap_or(0));
-    Some((parts.next()?, parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
+    let mut parts = version
+        .trim_start_matches('v')
+        .split(['.', '-', '+', '~'])
+        .map(|part| part.parse::<u64>().unwrap_or(0));
+    Some((
+        parts.next()?,
+        parts.next().unwrap_or(0),
+        parts.next().unwrap_or(0),
+    ))
 }

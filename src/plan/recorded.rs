@@ -21,13 +21,23 @@ pub struct IdentityError {
 ///
 /// # Errors
 /// All hosts whose identity belongs to another cluster, another name, or contradicts another host's.
-pub fn recorded(cluster: &ClusterName, observed: &Observed, offline: &Desired) -> Result<Recorded, Vec<IdentityError>> {
+pub fn recorded(
+    cluster: &ClusterName,
+    observed: &Observed,
+    offline: &Desired,
+) -> Result<Recorded, Vec<IdentityError>> {
     let mut out = Recorded::default();
     let mut errors = Vec::new();
     let mut ids: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
     let mut members: BTreeMap<u8, HostName> = BTreeMap::new();
     for (host, status) in observed {
-        let mut refuse = |why: String, hint: String| errors.push(IdentityError { host: host.clone(), why, hint });
+        let mut refuse = |why: String, hint: String| {
+            errors.push(IdentityError {
+                host: host.clone(),
+                why,
+                hint,
+            })
+        };
         match &status.node {
             None => {}
             Some(Err(why)) => refuse(
@@ -55,13 +65,31 @@ pub fn recorded(cluster: &ClusterName, observed: &Observed, offline: &Desired) -
                 out.nodes.insert(host.clone(), node.clone());
             }
         }
-        out.secrets.extend(status.secrets.iter().map(|(name, secret)| (name.clone(), secret.clone())));
+        out.secrets.extend(
+            status
+                .secrets
+                .iter()
+                .map(|(name, secret)| (name.clone(), secret.clone())),
+        );
         out.proven.extend(status.proven.iter().cloned());
-        out.digests.extend(status.digests.iter().map(|(image, digest)| (ImageRef(image.clone()), digest.clone())));
+        out.digests.extend(
+            status
+                .digests
+                .iter()
+                .map(|(image, digest)| (ImageRef(image.clone()), digest.clone())),
+        );
     }
     if ids.len() > 1 {
-        let major = ids.iter().max_by_key(|(_, hosts)| hosts.len()).map(|(id, _)| id.clone()).unwrap_or_default();
-        for host in ids.iter().filter(|(id, _)| **id != major).flat_map(|(_, hosts)| hosts) {
+        let major = ids
+            .iter()
+            .max_by_key(|(_, hosts)| hosts.len())
+            .map(|(id, _)| id.clone())
+            .unwrap_or_default();
+        for host in ids
+            .iter()
+            .filter(|(id, _)| **id != major)
+            .flat_map(|(_, hosts)| hosts)
+        {
             errors.push(IdentityError {
                 host: host.clone(),
                 why: "it belongs to another cluster of the same name".into(),
@@ -70,16 +98,31 @@ pub fn recorded(cluster: &ClusterName, observed: &Observed, offline: &Desired) -
         }
     }
     out.has_data = data(offline, observed);
-    if errors.is_empty() { Ok(out) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(out)
+    } else {
+        Err(errors)
+    }
 }
 
-fn data(offline: &Desired, observed: &Observed) -> BTreeMap<crate::spec::ComponentName, BTreeSet<HostName>> {
+fn data(
+    offline: &Desired,
+    observed: &Observed,
+) -> BTreeMap<crate::spec::ComponentName, BTreeSet<HostName>> {
     let mut out: BTreeMap<_, BTreeSet<HostName>> = BTreeMap::new();
     for host in &offline.hosts {
-        let Some(status) = observed.get(&host.name) else { continue };
+        let Some(status) = observed.get(&host.name) else {
+            continue;
+        };
         for component in &host.components {
-            if component.data_dir.as_ref().is_some_and(|dir| status.has_data.contains(dir)) {
-                out.entry(component.name.clone()).or_default().insert(host.name.clone());
+            if component
+                .data_dir
+                .as_ref()
+                .is_some_and(|dir| status.has_data.contains(dir))
+            {
+                out.entry(component.name.clone())
+                    .or_default()
+                    .insert(host.name.clone());
             }
         }
     }

@@ -120,13 +120,25 @@ impl Step {
     pub fn title(&self) -> String {
         match self {
             Self::Install { package, .. } => format!("install {}", package.as_str()),
-            Self::Place { dirs, files, hosts_entries } => {
+            Self::Place {
+                dirs,
+                files,
+                hosts_entries,
+            } => {
                 let mut parts = Vec::new();
                 if !dirs.is_empty() {
-                    parts.push(format!("{} director{}", dirs.len(), if dirs.len() == 1 { "y" } else { "ies" }));
+                    parts.push(format!(
+                        "{} director{}",
+                        dirs.len(),
+                        if dirs.len() == 1 { "y" } else { "ies" }
+                    ));
                 }
                 if !files.is_empty() {
-                    parts.push(format!("{} file{}", files.len(), if files.len() == 1 { "" } else { "s" }));
+                    parts.push(format!(
+                        "{} file{}",
+                        files.len(),
+                        if files.len() == 1 { "" } else { "s" }
+                    ));
                 }
                 if hosts_entries.is_some() {
                     parts.push("/etc/hosts".into());
@@ -137,7 +149,9 @@ impl Step {
             Self::Create { spec } => format!("create {}", spec.name()),
             Self::Replace { spec, .. } => format!("replace {}", spec.name()),
             Self::Start { container, .. } => format!("start {container}"),
-            Self::Signal { container, signal, .. } => format!("send {signal} to {container}"),
+            Self::Signal {
+                container, signal, ..
+            } => format!("send {signal} to {container}"),
             Self::Unit { unit, .. } => format!("start {unit}"),
             Self::RemoveUnit { unit } => format!("remove {unit}"),
             Self::Remove { container, .. } => format!("remove {container}"),
@@ -154,7 +168,11 @@ impl Step {
     #[must_use]
     pub fn changes(&self) -> usize {
         match self {
-            Self::Place { dirs, files, hosts_entries } => dirs.len() + files.len() + usize::from(hosts_entries.is_some()),
+            Self::Place {
+                dirs,
+                files,
+                hosts_entries,
+            } => dirs.len() + files.len() + usize::from(hosts_entries.is_some()),
             _ => 1,
         }
     }
@@ -180,7 +198,11 @@ pub struct HostPlan {
 impl HostPlan {
     /// All its steps in the order in which they would run.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.prepare.iter().chain(&self.images).chain(self.components.values().flatten()).chain(&self.cleanup)
+        self.prepare
+            .iter()
+            .chain(&self.images)
+            .chain(self.components.values().flatten())
+            .chain(&self.cleanup)
     }
 
     /// The steps of one phase: `prepare`, `images`, `cleanup`, or a component's name.
@@ -190,7 +212,11 @@ impl HostPlan {
             "prepare" => &self.prepare,
             "images" => &self.images,
             "cleanup" => &self.cleanup,
-            component => self.components.iter().find(|(name, _)| name.as_str() == component).map_or(&[], |(_, steps)| steps),
+            component => self
+                .components
+                .iter()
+                .find(|(name, _)| name.as_str() == component)
+                .map_or(&[], |(_, steps)| steps),
         }
     }
 }
@@ -206,7 +232,11 @@ impl Plan {
     /// Number of changes over all hosts.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.hosts.iter().flat_map(HostPlan::steps).map(Step::changes).sum()
+        self.hosts
+            .iter()
+            .flat_map(HostPlan::steps)
+            .map(Step::changes)
+            .sum()
     }
 
     /// The plan of one host.

@@ -72,18 +72,29 @@ impl Playbook {
             overlay(folder, &mut texts)?;
         }
         let mut components = BTreeMap::new();
-        for (path, text) in texts.iter().filter(|(path, _)| path.ends_with("/component.toml")) {
+        for (path, text) in texts
+            .iter()
+            .filter(|(path, _)| path.ends_with("/component.toml"))
+        {
             let component = component(path, text)?;
             components.insert(component.name.to_string(), component);
         }
-        let playbook = Self { components, templates: texts };
+        let playbook = Self {
+            components,
+            templates: texts,
+        };
         playbook.check()?;
         Ok(playbook)
     }
 
     /// That what `after` names exists, and that nothing comes after itself.
     fn check(&self) -> Result<(), PlaybookError> {
-        let fail = |name: &str, why: String| Err(PlaybookError::Component { file: format!("{name}/component.toml"), why });
+        let fail = |name: &str, why: String| {
+            Err(PlaybookError::Component {
+                file: format!("{name}/component.toml"),
+                why,
+            })
+        };
         for (name, component) in &self.components {
             for after in &component.after {
                 if !self.components.contains_key(after.as_str()) {
@@ -96,8 +107,15 @@ impl Playbook {
                 if next == name {
                     return fail(name, "it comes after itself".into());
                 }
-                let further = self.components.get(next).into_iter().flat_map(|c| &c.after).map(AsRef::as_ref);
-                let further: Vec<&str> = further.filter(|further| !before.contains(further)).collect();
+                let further = self
+                    .components
+                    .get(next)
+                    .into_iter()
+                    .flat_map(|c| &c.after)
+                    .map(AsRef::as_ref);
+                let further: Vec<&str> = further
+                    .filter(|further| !before.contains(further))
+                    .collect();
                 before.extend(further);
                 at += 1;
             }
@@ -107,29 +125,49 @@ impl Playbook {
 }
 
 fn component(path: &str, text: &str) -> Result<Component, PlaybookError> {
-    let fail = |why: String| PlaybookError::Component { file: path.to_owned(), why };
+    let fail = |why: String| PlaybookError::Component {
+        file: path.to_owned(),
+        why,
+    };
     let component: Component = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = error.span().map_or(1, |span| {
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        });
         fail(format!("line {line}: {}", error.message()))
     })?;
     if path != format!("{}/component.toml", component.name) {
-        return Err(fail(format!("its name is {}, which is not its folder's", component.name)));
+        return Err(fail(format!(
+            "its name is {}, which is not its folder's",
+            component.name
+        )));
     }
-    for mode in component.files.iter().map(|f| &f.mode).chain(component.dirs.iter().map(|d| &d.mode)) {
+    for mode in component
+        .files
+        .iter()
+        .map(|f| &f.mode)
+        .chain(component.dirs.iter().map(|d| &d.mode))
+    {
         if u32::from_str_radix(mode, 8).is_err() {
             return Err(fail(format!("{mode:?} are no permission bits")));
         }
     }
     for (name, param) in &component.params {
         if !param.fits(&param.default) {
-            return Err(fail(format!("the default {:?} of {name} is not {}", param.default, param.wanted())));
+            return Err(fail(format!(
+                "the default {:?} of {name} is not {}",
+                param.default,
+                param.wanted()
+            )));
         }
     }
     Ok(component)
 }
 
 fn overlay(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), PlaybookError> {
-    let fail = |path: &Path, source| PlaybookError::Read { path: path.to_owned(), source };
+    let fail = |path: &Path, source| PlaybookError::Read {
+        path: path.to_owned(),
+        source,
+    };
     for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, error))? {
         let component = entry.map_err(|error| fail(folder, error))?.path();
         if !component.is_dir() {
@@ -137,8 +175,10 @@ fn overlay(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), Pl
         }
         for entry in std::fs::read_dir(&component).map_err(|error| fail(&component, error))? {
             let file = entry.map_err(|error| fail(&component, error))?.path();
-            let (Some(dir), Some(name)) = (component.file_name().and_then(|n| n.to_str()), file.file_name().and_then(|n| n.to_str()))
-            else {
+            let (Some(dir), Some(name)) = (
+                component.file_name().and_then(|n| n.to_str()),
+                file.file_name().and_then(|n| n.to_str()),
+            ) else {
                 continue;
             };
             let text = std::fs::read_to_string(&file).map_err(|error| fail(&file, error))?;

@@ -8,5 +8,7 @@ mod schema;
 mod template;
 
 pub use files::{Playbook, PlaybookError};
-pub use schema::{Component, Condition, DirEntry, FileEntry, Param, ParamKind, PortEntry, RoleRule, SecretKind};
+pub use schema::{
+    Component, Condition, DirEntry, FileEntry, Param, ParamKind, PortEntry, RoleRule, SecretKind,
+};
 pub use template::{Renderer, Values};

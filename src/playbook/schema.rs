@@ -242,7 +242,10 @@ impl Param {
     /// Whether a value is one that it takes.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {
-        let in_range = || text.parse::<u32>().is_ok_and(|number| (self.min..=self.max).contains(&number));
+        let in_range = || {
+            text.parse::<u32>()
+                .is_ok_and(|number| (self.min..=self.max).contains(&number))
+        };
         self.kind.fits(text) && (self.kind != ParamKind::Number || in_range())
     }
 
@@ -274,12 +277,17 @@ pub enum ParamKind {
 
 impl ParamKind {
     fn fits(self, text: &str) -> bool {
-        let digits = |text: &str| (1..=6).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+        let digits =
+            |text: &str| (1..=6).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
         match self {
-            Self::Memory => text.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']).is_some_and(digits),
+            Self::Memory => text
+                .strip_suffix(['k', 'm', 'g', 'K', 'M', 'G'])
+                .is_some_and(digits),
             Self::Number => digits(text),
             Self::Word => crate::spec::ComponentName::new(text).is_ok(),
-            Self::Addresses => text.split_whitespace().all(|address| address.parse::<std::net::IpAddr>().is_ok()),
+            Self::Addresses => text
+                .split_whitespace()
+                .all(|address| address.parse::<std::net::IpAddr>().is_ok()),
         }
     }
 }

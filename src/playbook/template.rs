@@ -26,10 +26,19 @@ impl Renderer {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         // Names like `x.json.j2` would otherwise turn on JSON escaping.
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build().map_err(|error| fail("the syntax", &error))?;
+        let syntax = SyntaxConfig::builder()
+            .keep_trailing_newline(true)
+            .build()
+            .map_err(|error| fail("the syntax", &error))?;
         environment.set_syntax(syntax);
-        for (name, text) in playbook.templates.iter().filter(|(name, _)| !name.ends_with(".toml")) {
-            environment.add_template_owned(name.clone(), text.clone()).map_err(|error| fail(name, &error))?;
+        for (name, text) in playbook
+            .templates
+            .iter()
+            .filter(|(name, _)| !name.ends_with(".toml"))
+        {
+            environment
+                .add_template_owned(name.clone(), text.clone())
+                .map_err(|error| fail(name, &error))?;
         }
         Ok(Self { environment })
     }
@@ -50,7 +59,9 @@ impl Renderer {
     /// # Errors
     /// When it refers to an undefined value.
     pub fn text(&self, name: &str, text: &str, values: &Values) -> Result<String, PlaybookError> {
-        self.environment.render_str(text, Value::from(Serde(values))).map_err(|error| fail(name, &error))
+        self.environment
+            .render_str(text, Value::from(Serde(values)))
+            .map_err(|error| fail(name, &error))
     }
 }
 
@@ -59,6 +70,8 @@ fn fail(file: &str, error: &minijinja::Error) -> PlaybookError {
         (Some(name), Some(line)) if name != "<string>" => format!("{name}:{line}"),
         _ => file.to_owned(),
     };
-    let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let why = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
     PlaybookError::Template { file, why }
 }

@@ -60,11 +60,18 @@ impl ProbeError {
     /// An answer of the wrong form.
     #[must_use]
     pub fn malformed(question: &str, why: impl std::fmt::Display, text: &[u8]) -> Self {
-        Self::Malformed { question: question.to_owned(), why: show(why.to_string().as_bytes()), text: show(text) }
+        Self::Malformed {
+            question: question.to_owned(),
+            why: show(why.to_string().as_bytes()),
+            text: show(text),
+        }
     }
 
     pub(super) fn transport(question: &str, error: &TransportError) -> Self {
-        Self::Unreachable { question: question.to_owned(), why: show(error.to_string().as_bytes()) }
+        Self::Unreachable {
+            question: question.to_owned(),
+            why: show(error.to_string().as_bytes()),
+        }
     }
 }
 
@@ -85,14 +92,21 @@ pub fn show(bytes: &[u8]) -> String {
 /// An IP address or name as it stands before a port.
 #[must_use]
 pub fn authority(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
 }
 
 /// Splits `host:port`, with or without brackets around an IPv6 address.
 #[must_use]
 pub fn split_authority(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
     Some((host, port.parse().ok()?))
 }
 

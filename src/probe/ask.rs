@@ -1,9 +1,18 @@
 //! One question for each service that has a gate of its own.
 
-use super::{Context, Member, Proof, Verdict, chronos, consul, haproxy, marathon, mesos, zookeeper};
+use super::{
+    Context, Member, Proof, Verdict, chronos, consul, haproxy, marathon, mesos, zookeeper,
+};
 
 /// Services that [`ask`] knows.
-pub const SERVICES: [&str; 6] = ["zookeeper", "consul", "mesos", "marathon", "chronos", "haproxy"];
+pub const SERVICES: [&str; 6] = [
+    "zookeeper",
+    "consul",
+    "mesos",
+    "marathon",
+    "chronos",
+    "haproxy",
+];
 
 /// The service of a component (`consul-server` and `consul` are one), when it has a gate of its own.
 #[must_use]
@@ -34,5 +43,10 @@ pub async fn ask(service: &str, members: &[Member], proof: Proof, context: &Cont
 
 fn nobody(service: &str, why: &str) -> Verdict {
     let service = super::answer::show(service.as_bytes());
-    Verdict { faults: vec![format!("{service}: {why}")], proof: "none".into(), service, ..Verdict::default() }
+    Verdict {
+        faults: vec![format!("{service}: {why}")],
+        proof: "none".into(),
+        service,
+        ..Verdict::default()
+    }
 }

@@ -26,7 +26,10 @@ pub struct Reading {
 /// The frameworks of Chronos that Mesos holds active.
 fn active(frameworks: &[Framework]) -> Vec<&Framework> {
     // The name is `chronos` or `chronos-<version>` unless `--mesos_framework_name` says otherwise.
-    frameworks.iter().filter(|f| f.active && f.connected && f.name.to_lowercase().starts_with("chronos")).collect()
+    frameworks
+        .iter()
+        .filter(|f| f.active && f.connected && f.name.to_lowercase().starts_with("chronos"))
+        .collect()
 }
 
 /// Asks Mesos, then the leader, then the others.
@@ -36,38 +39,78 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
         .iter()
         .map(|member| {
             let session = Arc::clone(member.session.as_ref()?);
-            Some(Http::new(session, member.address.to_string(), context.ports.chronos, context.deadline))
+            Some(Http::new(
+                session,
+                member.address.to_string(),
+                context.ports.chronos,
+                context.deadline,
+            ))
         })
         .collect();
     let knocks = join_all(ways.iter_mut().flatten().map(Http::knock));
     let (frameworks, _) = tokio::join!(framework::read(context), knocks);
-    let not_asked = |why: &str| members.iter().map(|m| m.session.as_ref().map(|_| Err(ProbeError::NotAsked(why.to_owned())))).collect();
+    let not_asked = |why: &str| {
+        members
+            .iter()
+            .map(|m| {
+                m.session
+                    .as_ref()
+                    .map(|_| Err(ProbeError::NotAsked(why.to_owned())))
+            })
+            .collect()
+    };
     let first = match &frameworks {
         Ok(list) => match active(list).as_slice() {
-            [one] => runs_on(members, &one.hostname).map_or(0, |m| members.iter().position(|o| o.host == m.host).unwrap_or(0)),
+            [one] => runs_on(members, &one.hostname).map_or(0, |m| {
+                members.iter().position(|o| o.host == m.host).unwrap_or(0)
+            }),
             _ => {
                 return Reading {
-                    leaders: not_asked("Mesos holds no active framework of it, and a question could end a standby"),
+                    leaders: not_asked(
+                        "Mesos holds no active framework of it, and a question could end a standby",
+                    ),
                     frameworks,
                 };
             }
         },
-        Err(_) => return Reading { leaders: not_asked("Mesos cannot say where it leads, and a question could end a standby"), frameworks },
+        Err(_) => {
+            return Reading {
+                leaders: not_asked(
+                    "Mesos cannot say where it leads, and a question could end a standby",
+                ),
+                frameworks,
+            };
+        }
     };
-    let mut leaders: Vec<Option<Answer<String>>> = not_asked("the leader did not answer, and a question could end a standby");
-    let Some(Some(way)) = ways.get_mut(first) else { return Reading { frameworks, leaders } };
+    let mut leaders: Vec<Option<Answer<String>>> =
+        not_asked("the leader did not answer, and a question could end a standby");
+    let Some(Some(way)) = ways.get_mut(first) else {
+        return Reading {
+            frameworks,
+            leaders,
+        };
+    };
     let answer = ask_instance(way).await;
     let goes_on = answer.is_ok();
     leaders[first] = Some(answer);
     if goes_on {
-        let others = ways.iter_mut().enumerate().filter(|(index, _)| *index != first);
-        let answers =
-            join_all(others.filter_map(|(index, way)| way.as_mut().map(|way| async move { (index, ask_instance(way).await) }))).await;
+        let others = ways
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| *index != first);
+        let answers = join_all(others.filter_map(|(index, way)| {
+            way.as_mut()
+                .map(|way| async move { (index, ask_instance(way).await) })
+        }))
+        .await;
         for (index, answer) in answers {
             leaders[index] = Some(answer);
         }
     }
-    Reading { frameworks, leaders }
+    Reading {
+        frameworks,
+        leaders,
+    }
 }
 
 async fn ask_instance(http: &mut Http) -> Answer<String> {
@@ -89,11 +132,20 @@ pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
         Ok(list) => match active(list).as_slice() {
             [one] => host = Some(one.hostname.clone()),
             [] => tally.general("Mesos holds no active framework of it"),
-            several => tally.general(format!("Mesos holds {} active frameworks of it", several.len())),
+            several => tally.general(format!(
+                "Mesos holds {} active frameworks of it",
+                several.len()
+            )),
         },
-        Err(error) => tally.general(format!("Mesos cannot say whether its framework is active: {error}")),
+        Err(error) => tally.general(format!(
+            "Mesos cannot say whether its framework is active: {error}"
+        )),
     }
-    let named: Vec<(&Member, &Answer<String>)> = members.iter().zip(&reading.leaders).filter_map(|(m, a)| Some((m, a.as_ref()?))).collect();
+    let named: Vec<(&Member, &Answer<String>)> = members
+        .iter()
+        .zip(&reading.leaders)
+        .filter_map(|(m, a)| Some((m, a.as_ref()?)))
+        .collect();
     let leader = marathon::agree(&mut tally, members, &named);
     for (member, answer) in &named {
         let leads = leader.as_ref() == Some(&member.host);
@@ -111,8 +163,16 @@ pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
     if let (Some(leader), Some(runs)) = (&leader, host.as_deref().and_then(|h| runs_on(members, h)))
         && &runs.host != leader
     {
-        let said = named.iter().find_map(|(_, a)| a.as_ref().ok()).and_then(|l| split_authority(l)).map_or("", |(h, _)| h);
-        tally.general(format!("it names {} as leader, Mesos has its framework on {}", show(said.as_bytes()), runs.host));
+        let said = named
+            .iter()
+            .find_map(|(_, a)| a.as_ref().ok())
+            .and_then(|l| split_authority(l))
+            .map_or("", |(h, _)| h);
+        tally.general(format!(
+            "it names {} as leader, Mesos has its framework on {}",
+            show(said.as_bytes()),
+            runs.host
+        ));
     }
     tally.leader(leader);
     tally.finish(|_| String::new(), "active framework")

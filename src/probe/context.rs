@@ -107,6 +107,8 @@ impl Context {
     /// The name of a host's node in Consul.
     #[must_use]
     pub fn consul_node<'a>(&'a self, host: &'a HostName) -> &'a str {
-        self.consul_nodes.get(host).map_or(host.as_str(), String::as_str)
+        self.consul_nodes
+            .get(host)
+            .map_or(host.as_str(), String::as_str)
     }
 }

@@ -62,13 +62,17 @@ pub fn parse_frameworks(reply: &Reply) -> Answer<Option<Vec<Framework>>> {
     match reply.status {
         200 => {
             let body: Body = reply.json(QUESTION)?;
-            let list = body.get_frameworks.frameworks.into_iter().map(|f| Framework {
-                id: f.framework_info.id.map(|i| i.value).unwrap_or_default(),
-                name: f.framework_info.name,
-                hostname: f.framework_info.hostname,
-                active: f.active,
-                connected: f.connected,
-            });
+            let list = body
+                .get_frameworks
+                .frameworks
+                .into_iter()
+                .map(|f| Framework {
+                    id: f.framework_info.id.map(|i| i.value).unwrap_or_default(),
+                    name: f.framework_info.name,
+                    hostname: f.framework_info.hostname,
+                    active: f.active,
+                    connected: f.connected,
+                });
             Ok(Some(list.collect()))
         }
         307 => Ok(None),
@@ -82,14 +86,26 @@ pub fn parse_frameworks(reply: &Reply) -> Answer<Option<Vec<Framework>>> {
 /// When none or several of them answer as leader.
 pub async fn read(context: &Context) -> Answer<Vec<Framework>> {
     if context.mesos_masters.is_empty() {
-        return Err(ProbeError::NotAsked("no Mesos masters are known, which alone know whether a framework is active".into()));
+        return Err(ProbeError::NotAsked(
+            "no Mesos masters are known, which alone know whether a framework is active".into(),
+        ));
     }
-    let answers =
-        join_all(context.mesos_masters.iter().filter_map(|m| Some((m, m.session.as_ref()?))).map(|(member, session)| async move {
-            let mut http = Http::new(Arc::clone(session), member.address.to_string(), context.ports.mesos, context.deadline);
-            parse_frameworks(&http.post("/api/v1", r#"{"type":"GET_FRAMEWORKS"}"#).await?)
-        }))
-        .await;
+    let answers = join_all(
+        context
+            .mesos_masters
+            .iter()
+            .filter_map(|m| Some((m, m.session.as_ref()?)))
+            .map(|(member, session)| async move {
+                let mut http = Http::new(
+                    Arc::clone(session),
+                    member.address.to_string(),
+                    context.ports.mesos,
+                    context.deadline,
+                );
+                parse_frameworks(&http.post("/api/v1", r#"{"type":"GET_FRAMEWORKS"}"#).await?)
+            }),
+    )
+    .await;
     let mut leading: Vec<Vec<Framework>> = Vec::new();
     let mut why = None;
     for answer in answers {
@@ -102,11 +118,15 @@ pub async fn read(context: &Context) -> Answer<Vec<Framework>> {
     match (leading.len(), leading.pop()) {
         (1, Some(frameworks)) => Ok(frameworks),
         (0, _) => Err(why.unwrap_or_else(|| ProbeError::NotAsked("no Mesos master leads".into()))),
-        (n, _) => Err(ProbeError::NotAsked(format!("{n} Mesos masters answer as leader"))),
+        (n, _) => Err(ProbeError::NotAsked(format!(
+            "{n} Mesos masters answer as leader"
+        ))),
     }
 }
 
 /// Whether a member's address or name is what a framework or a leader gave as its host.
 pub(super) fn runs_on<'a>(members: &'a [Member], hostname: &str) -> Option<&'a Member> {
-    members.iter().find(|m| super::answer::is_member(m, hostname))
+    members
+        .iter()
+        .find(|m| super::answer::is_member(m, hostname))
 }

@@ -41,18 +41,30 @@ impl Groups {
     fn canary(&self) -> Option<CanaryImage> {
         let (image, digest) = self.images.get("registrator")?.first()?.clone();
         let port = self.settings.get("registrator.canary_port")?.parse().ok()?;
-        Some(CanaryImage { cluster: self.cluster.clone()?, image, digest, port })
+        Some(CanaryImage {
+            cluster: self.cluster.clone()?,
+            image,
+            digest,
+            port,
+        })
     }
 
     /// What every gate may need. Consul's node names are the hosts' names without dots and colons, which its DNS could not answer.
     fn context(&self, after_change: bool) -> Context {
         let node = |host: &HostName| host.as_str().replace(['.', ':'], "-");
-        let hosts = ["consul-server", "consul-client"].into_iter().flat_map(|component| self.of(component));
+        let hosts = ["consul-server", "consul-client"]
+            .into_iter()
+            .flat_map(|component| self.of(component));
         Context {
             after_change,
-            consul_nodes: hosts.map(|member| (member.host.clone(), node(&member.host))).collect(),
+            consul_nodes: hosts
+                .map(|member| (member.host.clone(), node(&member.host)))
+                .collect(),
             mesos_masters: self.of("mesos-master"),
-            haproxy_login: self.secrets.get("haproxy_stats").map(|password| ("admin".to_owned(), password.clone())),
+            haproxy_login: self
+                .secrets
+                .get("haproxy_stats")
+                .map(|password| ("admin".to_owned(), password.clone())),
             haproxy_state: self.settings.get("haproxy.state").cloned(),
             ..Context::default()
         }
@@ -80,7 +92,9 @@ pub async fn gate(name: &str, groups: &Groups, proof: Proof, after_change: bool)
             None => ask(name, &[], proof, &context).await,
         },
         "registrator" => registrators(groups, proof, &context).await,
-        "haproxy" if proof == Proof::Write => canary::edges(&groups.of("haproxy"), &context, &groups.domain).await,
+        "haproxy" if proof == Proof::Write => {
+            canary::edges(&groups.of("haproxy"), &context, &groups.domain).await
+        }
         other => ask(other, &groups.of(other), proof, &context).await,
     }
 }
@@ -89,7 +103,9 @@ pub async fn gate(name: &str, groups: &Groups, proof: Proof, after_change: bool)
 async fn registrators(groups: &Groups, proof: Proof, context: &Context) -> Verdict {
     let members = groups.of("registrator");
     match groups.canary() {
-        Some(canary) if proof == Proof::Write => canary::registrator(&members, &groups.of("consul-server"), context, &canary).await,
+        Some(canary) if proof == Proof::Write => {
+            canary::registrator(&members, &groups.of("consul-server"), context, &canary).await
+        }
         _ => Verdict {
             service: "registrator".into(),
             healthy: members.iter().any(|member| member.session.is_some()),
@@ -113,14 +129,35 @@ pub async fn ordinary(
     address: IpAddr,
     spec: &ProbeSpec,
 ) -> Result<(), String> {
-    let member = Member { host: host.clone(), address, member: None, session: Some(Arc::clone(session)) };
-    let state = || async {
-        let detail = engine.inspect(container).await.map_err(|error| error.to_string())?;
-        // Preflight keeps the clocks of operator and hosts within seconds of each other.
-        let started = detail.started_at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second);
-        let since_start_s = u64::try_from(jiff::Timestamp::now().as_second() - started).unwrap_or(0);
-        let words = format!("exit code {}, {} restarts", detail.exit_code, detail.restart_count);
-        Ok(ContainerState { running: detail.running, since_start_s, words })
+    let member = Member {
+        host: host.clone(),
+        address,
+        member: None,
+        session: Some(Arc::clone(session)),
     };
-    ask_ordinary(spec, &member, ORDINARY, state).await.map_err(|error| error.to_string())
+    let state = || async {
+        let detail = engine
+            .inspect(container)
+            .await
+            .map_err(|error| error.to_string())?;
+        // Preflight keeps the clocks of operator and hosts within seconds of each other.
+        let started = detail
+            .started_at
+            .parse::<jiff::Timestamp>()
+            .map_or(0, jiff::Timestamp::as_second);
+        let since_start_s =
+            u64::try_from(jiff::Timestamp::now().as_second() - started).unwrap_or(0);
+        let words = format!(
+            "exit code {}, {} restarts",
+            detail.exit_code, detail.restart_count
+        );
+        Ok(ContainerState {
+            running: detail.running,
+            since_start_s,
+            words,
+        })
+    };
+    ask_ordinary(spec, &member, ORDINARY, state)
+        .await
+        .map_err(|error| error.to_string())
 }

@@ -37,10 +37,15 @@ pub struct Answers {
 pub fn parse_stats(body: &[u8]) -> Answer<usize> {
     let text = String::from_utf8_lossy(body);
     let mut lines = text.lines();
-    if !lines.next().is_some_and(|l| l.starts_with("# pxname,svname")) {
+    if !lines
+        .next()
+        .is_some_and(|l| l.starts_with("# pxname,svname"))
+    {
         return Err(ProbeError::malformed("/;csv", "no statistics", body));
     }
-    Ok(lines.filter(|l| matches!(l.split(',').nth(1), Some("FRONTEND" | "BACKEND"))).count())
+    Ok(lines
+        .filter(|l| matches!(l.split(',').nth(1), Some("FRONTEND" | "BACKEND")))
+        .count())
 }
 
 /// What became of the newest configuration.
@@ -64,13 +69,20 @@ pub fn parse_state(body: &[u8]) -> Answer<(Result<String, String>, Duration)> {
         let (record, now) = text.trim_end().split_once('\n')?;
         let mut words = record.splitn(3, ' ');
         let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
-        let (at, result, detail) = (time(words.next()?)?, words.next()?, words.next()?.to_owned());
+        let (at, result, detail) = (
+            time(words.next()?)?,
+            words.next()?,
+            words.next()?.to_owned(),
+        );
         let newest = match result {
             "taken" => Ok(detail),
             "refused" => Err(detail),
             _ => return None,
         };
-        Some((newest, Duration::try_from(time(now)?.duration_since(at)).unwrap_or_default()))
+        Some((
+            newest,
+            Duration::try_from(time(now)?.duration_since(at)).unwrap_or_default(),
+        ))
     };
     read().ok_or_else(|| ProbeError::malformed("newest configuration", "no record of it", body))
 }
@@ -86,7 +98,12 @@ pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>>
 
 async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
     let address = member.address.to_string();
-    let mut http = Http::new(Arc::clone(session), address.clone(), context.ports.haproxy, context.deadline);
+    let mut http = Http::new(
+        Arc::clone(session),
+        address.clone(),
+        context.ports.haproxy,
+        context.deadline,
+    );
     let entrance = async {
         let status = http.get("/").await.map(|r| r.status);
         let route = match &context.route {
@@ -96,24 +113,53 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context
         (status, route)
     };
     let stats = async {
-        let mut http = Http::new(Arc::clone(session), address.clone(), context.ports.haproxy_stats, context.deadline)
-            .with_login(context.haproxy_login.as_ref());
+        let mut http = Http::new(
+            Arc::clone(session),
+            address.clone(),
+            context.ports.haproxy_stats,
+            context.deadline,
+        )
+        .with_login(context.haproxy_login.as_ref());
         let stats = async { parse_stats(&http.get(STATS).await?.ok(STATS)?.body) }.await;
-        let served = async { Ok(String::from_utf8_lossy(&http.get(SERVED).await?.ok(SERVED)?.body).trim().to_owned()) };
-        (stats, if context.haproxy_state.is_some() { served.await } else { Ok(String::new()) })
+        let served = async {
+            Ok(
+                String::from_utf8_lossy(&http.get(SERVED).await?.ok(SERVED)?.body)
+                    .trim()
+                    .to_owned(),
+            )
+        };
+        (
+            stats,
+            if context.haproxy_state.is_some() {
+                served.await
+            } else {
+                Ok(String::new())
+            },
+        )
     };
     let newest = async {
-        Some(match newest(session, context.haproxy_state.as_ref()?, context.deadline).await {
-            Ok(output) => parse_state(&output),
-            Err(error) => Err(error),
-        })
+        Some(
+            match newest(session, context.haproxy_state.as_ref()?, context.deadline).await {
+                Ok(output) => parse_state(&output),
+                Err(error) => Err(error),
+            },
+        )
     };
     let ((entrance, route), (stats, served), newest) = tokio::join!(entrance, stats, newest);
     let configuration = newest.map(|newest| {
         let ((newest, since), served) = (newest?, served?);
-        Ok(Configuration { newest, since, served })
+        Ok(Configuration {
+            newest,
+            since,
+            served,
+        })
     });
-    Answers { entrance, stats, configuration, route }
+    Answers {
+        entrance,
+        stats,
+        configuration,
+        route,
+    }
 }
 
 const STATS: &str = "/;csv";
@@ -131,7 +177,11 @@ async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answ
     let question = "newest configuration";
     match session.exec(exec).await {
         Ok(output) if output.status == 0 => Ok(output.stdout),
-        Ok(output) => Err(ProbeError::malformed(question, format!("it ended with status {}", output.status), &output.stderr)),
+        Ok(output) => Err(ProbeError::malformed(
+            question,
+            format!("it ended with status {}", output.status),
+            &output.stderr,
+        )),
         Err(error) => Err(ProbeError::transport(question, &error)),
     }
 }
@@ -139,8 +189,19 @@ async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answ
 async fn follow(http: &mut Http, route: &Route) -> Answer<()> {
     let question = format!("{} for {}", route.path, route.host);
     let reply = http.get_as(&route.host, &route.path).await?.ok(&question)?;
-    let found = reply.body.windows(route.expect.len().max(1)).any(|w| w == route.expect.as_bytes());
-    if found || route.expect.is_empty() { Ok(()) } else { Err(ProbeError::malformed(&question, "not the canary's answer", &reply.body)) }
+    let found = reply
+        .body
+        .windows(route.expect.len().max(1))
+        .any(|w| w == route.expect.as_bytes());
+    if found || route.expect.is_empty() {
+        Ok(())
+    } else {
+        Err(ProbeError::malformed(
+            &question,
+            "not the canary's answer",
+            &reply.body,
+        ))
+    }
 }
 
 /// Judges the answers, one per edge in the same order.
@@ -182,9 +243,18 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
 }
 
 /// Why an edge does not serve what it should.
-fn stale(Configuration { newest, since, served }: &Configuration) -> Option<String> {
+fn stale(
+    Configuration {
+        newest,
+        since,
+        served,
+    }: &Configuration,
+) -> Option<String> {
     match newest {
-        Err(why) => Some(format!("its newest configuration is refused and the one before it goes on: {}", show(why.as_bytes()))),
+        Err(why) => Some(format!(
+            "its newest configuration is refused and the one before it goes on: {}",
+            show(why.as_bytes())
+        )),
         Ok(newest) if newest != served && *since > RELOADED => Some(format!(
             "it serves configuration {} though {} was taken {} s ago: the reload failed (docker logs toots-haproxy)",
             show(served.as_bytes()),

@@ -44,7 +44,11 @@ impl Reply {
     /// # Errors
     /// With the status and the body's beginning otherwise.
     pub fn ok(self, question: &str) -> Answer<Self> {
-        if self.status == 200 { Ok(self) } else { Err(self.unwanted(question)) }
+        if self.status == 200 {
+            Ok(self)
+        } else {
+            Err(self.unwanted(question))
+        }
     }
 
     /// The body as JSON.
@@ -52,13 +56,19 @@ impl Reply {
     /// # Errors
     /// When it is not of that form.
     pub fn json<T: DeserializeOwned>(&self, question: &str) -> Answer<T> {
-        serde_json::from_slice(&self.body).map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), &self.body))
+        serde_json::from_slice(&self.body).map_err(|e| {
+            ProbeError::malformed(question, format!("not the expected JSON ({e})"), &self.body)
+        })
     }
 
     /// As an error, for a status that is not the wanted one.
     #[must_use]
     pub fn unwanted(&self, question: &str) -> ProbeError {
-        ProbeError::Status { question: question.to_owned(), status: self.status, text: show(&self.body) }
+        ProbeError::Status {
+            question: question.to_owned(),
+            status: self.status,
+            text: show(&self.body),
+        }
     }
 }
 
@@ -87,8 +97,20 @@ pub struct Http {
 impl Http {
     /// Prepares questions to an address as the host sees it; nothing is sent yet.
     #[must_use]
-    pub fn new(session: Arc<dyn Session>, address: impl Into<String>, port: u16, deadline: Duration) -> Self {
-        Self { session, address: address.into(), port, deadline, login: None, connection: None }
+    pub fn new(
+        session: Arc<dyn Session>,
+        address: impl Into<String>,
+        port: u16,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            session,
+            address: address.into(),
+            port,
+            deadline,
+            login: None,
+            connection: None,
+        }
     }
 
     /// Sends a login with every question.
@@ -106,7 +128,8 @@ impl Http {
     /// Connects ahead of the first question, so that it costs no further wait. Nothing is asked; a failure shows with that question.
     pub async fn knock(&mut self) {
         if self.connection.is_none()
-            && let Ok(Ok(connection)) = tokio::time::timeout(self.deadline, self.connect("connect")).await
+            && let Ok(Ok(connection)) =
+                tokio::time::timeout(self.deadline, self.connect("connect")).await
         {
             self.connection = Some(connection);
         }
@@ -125,7 +148,8 @@ impl Http {
     /// # Errors
     /// As [`Self::get`].
     pub async fn get_as(&mut self, host: &str, path: &str) -> Answer<Reply> {
-        self.request(Method::GET, path, Some(host), Bytes::new()).await
+        self.request(Method::GET, path, Some(host), Bytes::new())
+            .await
     }
 
     /// Asks with GET for JSON behind a status 200.
@@ -161,10 +185,21 @@ impl Http {
         self.request(Method::DELETE, path, None, Bytes::new()).await
     }
 
-    async fn request(&mut self, method: Method, path: &str, host: Option<&str>, body: Bytes) -> Answer<Reply> {
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        host: Option<&str>,
+        body: Bytes,
+    ) -> Answer<Reply> {
         let limit = self.deadline;
         let question = format!("{method} {path}");
-        match tokio::time::timeout(limit, self.request_on_any(&question, &method, path, host, &body)).await {
+        match tokio::time::timeout(
+            limit,
+            self.request_on_any(&question, &method, path, host, &body),
+        )
+        .await
+        {
             Ok(answer) => answer,
             Err(_) => {
                 // A late answer must not be taken for the next question's.
@@ -176,21 +211,40 @@ impl Http {
 
     /// A server may close an idle connection at any time, so what fails on a used one is asked once more on a new one;
     /// every request of a probe may be repeated.
-    async fn request_on_any(&mut self, question: &str, method: &Method, path: &str, host: Option<&str>, body: &Bytes) -> Answer<Reply> {
+    async fn request_on_any(
+        &mut self,
+        question: &str,
+        method: &Method,
+        path: &str,
+        host: Option<&str>,
+        body: &Bytes,
+    ) -> Answer<Reply> {
         if let Some(connection) = self.connection.take()
             && !connection.sender.is_closed()
-            && let Ok(reply) = self.exchange(connection, question, method, path, host, body).await
+            && let Ok(reply) = self
+                .exchange(connection, question, method, path, host, body)
+                .await
         {
             return Ok(reply);
         }
         let connection = self.connect(question).await?;
-        self.exchange(connection, question, method, path, host, body).await
+        self.exchange(connection, question, method, path, host, body)
+            .await
     }
 
     async fn connect(&self, question: &str) -> Answer<Connection> {
-        let target = Target::Tcp { address: self.address.clone(), port: self.port };
-        let stream = self.session.open(target).await.map_err(|e| ProbeError::transport(question, &e))?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(question, &e))?;
+        let target = Target::Tcp {
+            address: self.address.clone(),
+            port: self.port,
+        };
+        let stream = self
+            .session
+            .open(target)
+            .await
+            .map_err(|e| ProbeError::transport(question, &e))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| unreachable(question, &e))?;
         let task = tokio::spawn(async move {
             // Its error also reaches whoever waits for the answer.
             let _ = connection.await;
@@ -208,8 +262,11 @@ impl Http {
         body: &Bytes,
     ) -> Answer<Reply> {
         let own = authority(&self.address, self.port);
-        let mut request =
-            Request::builder().method(method).uri(path).header(HOST, host.unwrap_or(&own)).header(ACCEPT, "application/json, */*;q=0.1");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host.unwrap_or(&own))
+            .header(ACCEPT, "application/json, */*;q=0.1");
         if let Some(login) = &self.login {
             request = request.header(AUTHORIZATION, login);
         }
@@ -217,17 +274,37 @@ impl Http {
             // Mesos answers 415 to any parameter behind it; Consul's keys take any type.
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(body.clone())).map_err(|e| unreachable(question, &e))?;
-        connection.sender.ready().await.map_err(|e| unreachable(question, &e))?;
-        let response = connection.sender.send_request(request).await.map_err(|e| unreachable(question, &e))?;
+        let request = request
+            .body(Full::new(body.clone()))
+            .map_err(|e| unreachable(question, &e))?;
+        connection
+            .sender
+            .ready()
+            .await
+            .map_err(|e| unreachable(question, &e))?;
+        let response = connection
+            .sender
+            .send_request(request)
+            .await
+            .map_err(|e| unreachable(question, &e))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_BODY)
             .collect()
             .await
-            .map_err(|e| ProbeError::malformed(question, format!("the body did not arrive whole ({e})"), b""))?
+            .map_err(|e| {
+                ProbeError::malformed(
+                    question,
+                    format!("the body did not arrive whole ({e})"),
+                    b"",
+                )
+            })?
             .to_bytes();
         self.connection = Some(connection);
-        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
     }
 }
 
@@ -236,21 +313,39 @@ fn unreachable(question: &str, error: &dyn std::error::Error) -> ProbeError {
     if let Some(source) = error.source() {
         why = format!("{why}: {source}");
     }
-    ProbeError::Unreachable { question: question.to_owned(), why: show(why.as_bytes()) }
+    ProbeError::Unreachable {
+        question: question.to_owned(),
+        why: show(why.as_bytes()),
+    }
 }
 
 /// One GET on a connection of its own.
 ///
 /// # Errors
 /// When there is no whole answer within 5 s.
-pub async fn get(session: &Arc<dyn Session>, address: &str, port: u16, path: &str) -> Answer<Reply> {
-    Http::new(Arc::clone(session), address, port, Duration::from_secs(5)).get(path).await
+pub async fn get(
+    session: &Arc<dyn Session>,
+    address: &str,
+    port: u16,
+    path: &str,
+) -> Answer<Reply> {
+    Http::new(Arc::clone(session), address, port, Duration::from_secs(5))
+        .get(path)
+        .await
 }
 
 /// One POST of JSON on a connection of its own.
 ///
 /// # Errors
 /// When there is no whole answer within 5 s.
-pub async fn post(session: &Arc<dyn Session>, address: &str, port: u16, path: &str, json: impl Into<Bytes>) -> Answer<Reply> {
-    Http::new(Arc::clone(session), address, port, Duration::from_secs(5)).post(path, json).await
+pub async fn post(
+    session: &Arc<dyn Session>,
+    address: &str,
+    port: u16,
+    path: &str,
+    json: impl Into<Bytes>,
+) -> Answer<Reply> {
+    Http::new(Arc::clone(session), address, port, Duration::from_secs(5))
+        .post(path, json)
+        .await
 }

@@ -58,10 +58,18 @@ pub fn parse_leader(reply: &Reply, question: &str) -> Answer<String> {
 }
 
 /// Asks every instance and every Mesos master at once.
-pub async fn read(members: &[Member], context: &Context) -> (Vec<Option<Answers>>, Answer<Vec<Framework>>) {
+pub async fn read(
+    members: &[Member],
+    context: &Context,
+) -> (Vec<Option<Answers>>, Answer<Vec<Framework>>) {
     let instances = join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
-        let mut http = Http::new(Arc::clone(session), member.address.to_string(), context.ports.marathon, context.deadline);
+        let mut http = Http::new(
+            Arc::clone(session),
+            member.address.to_string(),
+            context.ports.marathon,
+            context.deadline,
+        );
         Some(ask_instance(&mut http).await)
     }));
     tokio::join!(instances, framework::read(context))
@@ -74,19 +82,35 @@ async fn ask_instance(http: &mut Http) -> Answers {
             leader: parse_leader(&reply, PATH),
             header: reply.header("x-marathon-leader").map(str::to_owned),
             proxied: reply.header("x-marathon-via").is_some(),
-            info: if reply.status == 200 { http.get_json("/v2/info").await } else { Err(reply.unwanted(PATH)) },
+            info: if reply.status == 200 {
+                http.get_json("/v2/info").await
+            } else {
+                Err(reply.unwanted(PATH))
+            },
         },
-        Err(error) => Answers { leader: Err(error.clone()), header: None, proxied: false, info: Err(error) },
+        Err(error) => Answers {
+            leader: Err(error.clone()),
+            header: None,
+            proxied: false,
+            info: Err(error),
+        },
     }
 }
 
 /// Judges the answers, one per member in the same order, and what Mesos holds.
 #[must_use]
-pub fn judge(members: &[Member], answers: &[Option<Answers>], frameworks: &Answer<Vec<Framework>>) -> Verdict {
+pub fn judge(
+    members: &[Member],
+    answers: &[Option<Answers>],
+    frameworks: &Answer<Vec<Framework>>,
+) -> Verdict {
     let mut tally = Tally::new("marathon", members);
     let leader = {
-        let named: Vec<(&Member, &Answer<String>)> =
-            members.iter().zip(answers).filter_map(|(m, a)| Some((m, &a.as_ref()?.leader))).collect();
+        let named: Vec<(&Member, &Answer<String>)> = members
+            .iter()
+            .zip(answers)
+            .filter_map(|(m, a)| Some((m, &a.as_ref()?.leader)))
+            .collect();
         agree(&mut tally, members, &named)
     };
     for (member, answers) in members.iter().zip(answers) {
@@ -94,7 +118,11 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], frameworks: &Answe
             judge_instance(&mut tally, member, answers, leader.as_ref());
         }
     }
-    let ids: Vec<&str> = answers.iter().flatten().filter_map(|a| a.info.as_ref().ok()?.framework_id.as_deref()).collect();
+    let ids: Vec<&str> = answers
+        .iter()
+        .flatten()
+        .filter_map(|a| a.info.as_ref().ok()?.framework_id.as_deref())
+        .collect();
     if leader.is_some() && ids.is_empty() {
         tally.general("it has never registered with Mesos: no frameworkId");
     }
@@ -102,10 +130,18 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], frameworks: &Answe
         match frameworks {
             Ok(list) => match list.iter().find(|f| f.id == *id) {
                 Some(f) if f.active && f.connected => {}
-                Some(_) => tally.general(format!("Mesos holds its framework {} as not active", show(id.as_bytes()))),
-                None => tally.general(format!("Mesos does not know its framework {}", show(id.as_bytes()))),
+                Some(_) => tally.general(format!(
+                    "Mesos holds its framework {} as not active",
+                    show(id.as_bytes())
+                )),
+                None => tally.general(format!(
+                    "Mesos does not know its framework {}",
+                    show(id.as_bytes())
+                )),
             },
-            Err(error) => tally.general(format!("Mesos cannot say whether its framework is active: {error}")),
+            Err(error) => tally.general(format!(
+                "Mesos cannot say whether its framework is active: {error}"
+            )),
         }
     }
     if ids.iter().any(|id| Some(id) != ids.first()) {
@@ -115,7 +151,12 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], frameworks: &Answe
     tally.finish(|_| String::new(), "active framework")
 }
 
-fn judge_instance(tally: &mut Tally, member: &Member, answers: &Answers, leader: Option<&HostName>) {
+fn judge_instance(
+    tally: &mut Tally,
+    member: &Member,
+    answers: &Answers,
+    leader: Option<&HostName>,
+) {
     let host = &member.host;
     let leads = leader == Some(host);
     tally.role(
@@ -136,31 +177,52 @@ fn judge_instance(tally: &mut Tally, member: &Member, answers: &Answers, leader:
         if leads && answers.proxied {
             tally.fault(host, "it is named as leader and passes its questions on");
         }
-        let header = answers.header.as_deref().and_then(|h| h.split_once("//")).map(|(_, rest)| rest.trim_end_matches('/'));
+        let header = answers
+            .header
+            .as_deref()
+            .and_then(|h| h.split_once("//"))
+            .map(|(_, rest)| rest.trim_end_matches('/'));
         if header.is_some_and(|h| h != said) {
             tally.fault(
                 host,
-                format!("/v2/leader names {}, X-Marathon-Leader {}", show(said.as_bytes()), show(header.unwrap_or("").as_bytes())),
+                format!(
+                    "/v2/leader names {}, X-Marathon-Leader {}",
+                    show(said.as_bytes()),
+                    show(header.unwrap_or("").as_bytes())
+                ),
             );
         }
     }
 }
 
 /// The leader that all name; used for Chronos too.
-pub(super) fn agree(tally: &mut Tally, members: &[Member], named: &[(&Member, &Answer<String>)]) -> Option<HostName> {
+pub(super) fn agree(
+    tally: &mut Tally,
+    members: &[Member],
+    named: &[(&Member, &Answer<String>)],
+) -> Option<HostName> {
     for (member, answer) in named {
         if let Err(error) = answer {
             tally.fault(&member.host, error.to_string());
         }
     }
-    let said: Vec<(&Member, &String)> = named.iter().filter_map(|(m, a)| Some((*m, a.as_ref().ok()?))).collect();
+    let said: Vec<(&Member, &String)> = named
+        .iter()
+        .filter_map(|(m, a)| Some((*m, a.as_ref().ok()?)))
+        .collect();
     let Some((_, first)) = said.first() else {
         tally.general("no instance names a leader");
         return None;
     };
     if said.iter().any(|(_, s)| s != first) {
         for (member, other) in &said {
-            tally.fault(&member.host, format!("it names {} as leader, others name another", show(other.as_bytes())));
+            tally.fault(
+                &member.host,
+                format!(
+                    "it names {} as leader, others name another",
+                    show(other.as_bytes())
+                ),
+            );
         }
         return None;
     }
@@ -172,7 +234,10 @@ pub(super) fn agree(tally: &mut Tally, members: &[Member], named: &[(&Member, &A
             None
         }
         None => {
-            tally.general(format!("{} is named as leader, which is not configured", show(first.as_bytes())));
+            tally.general(format!(
+                "{} is named as leader, which is not configured",
+                show(first.as_bytes())
+            ));
             None
         }
     }

@@ -76,18 +76,33 @@ pub fn parse_health(reply: &Reply) -> Answer<Health> {
     match reply.status {
         200 => {
             let body: serde_json::Value = reply.json(QUESTION)?;
-            let healthy = body.pointer("/get_health/healthy").and_then(serde_json::Value::as_bool);
-            if healthy == Some(true) { Ok(Health::Healthy) } else { Err(ProbeError::malformed(QUESTION, "not healthy", &reply.body)) }
+            let healthy = body
+                .pointer("/get_health/healthy")
+                .and_then(serde_json::Value::as_bool);
+            if healthy == Some(true) {
+                Ok(Health::Healthy)
+            } else {
+                Err(ProbeError::malformed(QUESTION, "not healthy", &reply.body))
+            }
         }
         307 => {
             let location = reply.header("location").unwrap_or_default();
-            let host = location.strip_prefix("//").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+            let host = location
+                .strip_prefix("//")
+                .and_then(|rest| rest.split('/').next())
+                .unwrap_or_default();
             match split_authority(host) {
                 Some(_) => Ok(Health::Follows(host.to_owned())),
-                None => Err(ProbeError::malformed(QUESTION, "a redirection to nowhere", location.as_bytes())),
+                None => Err(ProbeError::malformed(
+                    QUESTION,
+                    "a redirection to nowhere",
+                    location.as_bytes(),
+                )),
             }
         }
-        503 if reply.body.starts_with(b"Master has not finished recovery") => Ok(Health::Recovering),
+        503 if reply.body.starts_with(b"Master has not finished recovery") => {
+            Ok(Health::Recovering)
+        }
         503 if reply.body.starts_with(b"No leader elected") => Ok(Health::NoLeader),
         _ => Err(reply.unwanted(QUESTION)),
     }
@@ -99,8 +114,9 @@ pub fn parse_health(reply: &Reply) -> Answer<Health> {
 /// When it is of another form or says nothing of an election.
 pub fn parse_metrics(body: &[u8]) -> Answer<Metrics> {
     const QUESTION: &str = "/metrics/snapshot";
-    let all: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(body).map_err(|e| ProbeError::malformed(QUESTION, format!("not the expected JSON ({e})"), body))?;
+    let all: BTreeMap<String, serde_json::Value> = serde_json::from_slice(body).map_err(|e| {
+        ProbeError::malformed(QUESTION, format!("not the expected JSON ({e})"), body)
+    })?;
     let number = |key: &str| all.get(key).and_then(serde_json::Value::as_f64);
     let Some(elected) = number("master/elected") else {
         return Err(ProbeError::malformed(QUESTION, "no master/elected", body));
@@ -110,8 +126,11 @@ pub fn parse_metrics(body: &[u8]) -> Answer<Metrics> {
         recovered: number("registrar/log/recovered").is_some_and(|r| r > 0.5),
         // A count of masters; the cast of a small non-negative number is exact.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        ensemble: number("registrar/log/ensemble_size").filter(|e| (0.0..1000.0).contains(e)).map(|e| e as usize),
-        registry: number("registrar/registry_size_bytes").is_some() && number("registrar/state_fetch_ms").is_some(),
+        ensemble: number("registrar/log/ensemble_size")
+            .filter(|e| (0.0..1000.0).contains(e))
+            .map(|e| e as usize),
+        registry: number("registrar/registry_size_bytes").is_some()
+            && number("registrar/state_fetch_ms").is_some(),
     })
 }
 
@@ -124,8 +143,9 @@ pub fn parse_slaves(body: &[u8]) -> Answer<Vec<Slave>> {
     struct Slaves {
         slaves: Vec<Slave>,
     }
-    let reply: Slaves =
-        serde_json::from_slice(body).map_err(|e| ProbeError::malformed("/slaves", format!("not the expected JSON ({e})"), body))?;
+    let reply: Slaves = serde_json::from_slice(body).map_err(|e| {
+        ProbeError::malformed("/slaves", format!("not the expected JSON ({e})"), body)
+    })?;
     Ok(reply.slaves)
 }
 
@@ -143,15 +163,27 @@ async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Conte
     struct Version {
         version: String,
     }
-    let http = || Http::new(Arc::clone(session), member.address.to_string(), context.ports.mesos, context.deadline);
+    let http = || {
+        Http::new(
+            Arc::clone(session),
+            member.address.to_string(),
+            context.ports.mesos,
+            context.deadline,
+        )
+    };
     let leading = async {
         let mut http = http();
-        let health = http.post("/api/v1", r#"{"type":"GET_HEALTH"}"#).await.and_then(|r| parse_health(&r));
+        let health = http
+            .post("/api/v1", r#"{"type":"GET_HEALTH"}"#)
+            .await
+            .and_then(|r| parse_health(&r));
         let slaves = if health == Ok(Health::Healthy) && !context.slaves.is_empty() {
             const PATH: &str = "/slaves";
             async { parse_slaves(&http.get(PATH).await?.ok(PATH)?.body) }.await
         } else {
-            Err(ProbeError::NotAsked("it does not lead, or no slaves are expected".into()))
+            Err(ProbeError::NotAsked(
+                "it does not lead, or no slaves are expected".into(),
+            ))
         };
         (health, slaves)
     };
@@ -162,10 +194,20 @@ async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Conte
             parse_metrics(&http.get(PATH).await?.ok(PATH)?.body)
         }
         .await;
-        (metrics, http.get_json::<Version>("/version").await.map(|v| v.version))
+        (
+            metrics,
+            http.get_json::<Version>("/version")
+                .await
+                .map(|v| v.version),
+        )
     };
     let ((health, slaves), (metrics, version)) = tokio::join!(leading, own);
-    Answers { health, metrics, version, slaves }
+    Answers {
+        health,
+        metrics,
+        version,
+        slaves,
+    }
 }
 
 /// Judges the answers, one per member in the same order.
@@ -179,13 +221,27 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], context: &Context)
         }
     }
     let mut registered = 0;
-    if let Some(leading) = members.iter().zip(answers).find(|(m, _)| leader.as_ref() == Some(&m.host)).and_then(|(_, a)| a.as_ref()) {
+    if let Some(leading) = members
+        .iter()
+        .zip(answers)
+        .find(|(m, _)| leader.as_ref() == Some(&m.host))
+        .and_then(|(_, a)| a.as_ref())
+    {
         registered = judge_slaves(&mut tally, context, &leading.slaves);
     }
     tally.leader(leader);
-    let slaves =
-        if context.slaves.is_empty() { String::new() } else { format!(", {registered} slave{}", if registered == 1 { "" } else { "s" }) };
-    tally.finish(|synced| format!("{synced} in the log{slaves}"), "registry recovered")
+    let slaves = if context.slaves.is_empty() {
+        String::new()
+    } else {
+        format!(
+            ", {registered} slave{}",
+            if registered == 1 { "" } else { "s" }
+        )
+    };
+    tally.finish(
+        |synced| format!("{synced} in the log{slaves}"),
+        "registry recovered",
+    )
 }
 
 /// The one master that is elected.
@@ -193,7 +249,11 @@ fn elected(tally: &mut Tally, members: &[Member], answers: &[Option<Answers>]) -
     let elected: Vec<&Member> = members
         .iter()
         .zip(answers)
-        .filter(|(_, a)| a.as_ref().and_then(|a| a.metrics.as_ref().ok()).is_some_and(|m| m.elected))
+        .filter(|(_, a)| {
+            a.as_ref()
+                .and_then(|a| a.metrics.as_ref().ok())
+                .is_some_and(|m| m.elected)
+        })
         .map(|(m, _)| m)
         .collect();
     match elected.as_slice() {
@@ -204,14 +264,23 @@ fn elected(tally: &mut Tally, members: &[Member], answers: &[Option<Answers>]) -
         }
         several => {
             for member in several {
-                tally.fault(&member.host, format!("it is elected, as {} are", several.len()));
+                tally.fault(
+                    &member.host,
+                    format!("it is elected, as {} are", several.len()),
+                );
             }
             None
         }
     }
 }
 
-fn judge_master(tally: &mut Tally, members: &[Member], member: &Member, answers: &Answers, leader: Option<&HostName>) {
+fn judge_master(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    answers: &Answers,
+    leader: Option<&HostName>,
+) {
     let host = &member.host;
     let leads = leader == Some(host);
     if let Ok(version) = &answers.version {
@@ -232,7 +301,9 @@ fn judge_master(tally: &mut Tally, members: &[Member], member: &Member, answers:
     match &answers.health {
         Ok(Health::Healthy) if leads => {}
         Ok(Health::Healthy) => tally.fault(host, "it answers as leader and is not elected"),
-        Ok(Health::Recovering) => tally.fault(host, "it is elected and has not recovered the registry"),
+        Ok(Health::Recovering) => {
+            tally.fault(host, "it is elected and has not recovered the registry")
+        }
         Ok(Health::NoLeader) => tally.fault(host, "it knows no leader"),
         Ok(Health::Follows(other)) => {
             let address = split_authority(other).map_or("", |(h, _)| h);
@@ -241,7 +312,11 @@ fn judge_master(tally: &mut Tally, members: &[Member], member: &Member, answers:
             if leads || followed.is_some_and(|f| leader.is_some() && Some(&f.host) != leader) {
                 tally.fault(
                     host,
-                    format!("it follows {}, others say that {} leads", show(other.as_bytes()), leader.map_or("nobody", HostName::as_str)),
+                    format!(
+                        "it follows {}, others say that {} leads",
+                        show(other.as_bytes()),
+                        leader.map_or("nobody", HostName::as_str)
+                    ),
                 );
             }
         }
@@ -257,7 +332,13 @@ fn judge_registry(tally: &mut Tally, members: &[Member], host: &HostName, metric
     let ensemble = metrics.ensemble.unwrap_or(0);
     // With masters known to be down the log may be as small as the rest; more than configured would be a second cluster's.
     if ensemble < up || ensemble > members.len() {
-        tally.fault(host, format!("its log has {ensemble} replicas, expected are {}", members.len()));
+        tally.fault(
+            host,
+            format!(
+                "its log has {ensemble} replicas, expected are {}",
+                members.len()
+            ),
+        );
     }
 }
 
@@ -276,7 +357,11 @@ fn judge_slaves(tally: &mut Tally, context: &Context, slaves: &Answer<Vec<Slave>
     let mut right = 0;
     for expected in &context.slaves {
         let found = slaves.iter().find(|s| {
-            let address = s.pid.split_once('@').and_then(|(_, a)| split_authority(a)).map_or("", |(h, _)| h);
+            let address = s
+                .pid
+                .split_once('@')
+                .and_then(|(_, a)| split_authority(a))
+                .map_or("", |(h, _)| h);
             is_member(expected, address) || is_member(expected, &s.hostname)
         });
         match found {
@@ -284,9 +369,13 @@ fn judge_slaves(tally: &mut Tally, context: &Context, slaves: &Answer<Vec<Slave>
                 right += 1;
                 tally.role(&expected.host, "slave");
             }
-            Some(slave) if slave.deactivated => tally.note(&expected.host, "its slave is deactivated"),
+            Some(slave) if slave.deactivated => {
+                tally.note(&expected.host, "its slave is deactivated")
+            }
             Some(_) => tally.note(&expected.host, "its slave is registered and not active"),
-            None if expected.session.is_none() => tally.remark(&expected.host, "the slave's host is down"),
+            None if expected.session.is_none() => {
+                tally.remark(&expected.host, "the slave's host is down")
+            }
             None => tally.note(&expected.host, "its slave is not registered"),
         }
     }

@@ -33,28 +33,62 @@ pub async fn ask_ordinary<F: Future<Output = Result<ContainerState, String>>>(
     let session = member.session.as_ref().ok_or(ProbeError::Down)?;
     let own = member.address.to_string();
     match spec {
-        ProbeSpec::Http { address, port, path, status } => {
+        ProbeSpec::Http {
+            address,
+            port,
+            path,
+            status,
+        } => {
             let address = address.as_deref().unwrap_or(&own);
-            let reply = Http::new(Arc::clone(session), address, *port, limit).get(path).await?;
-            if reply.status == *status { Ok(()) } else { Err(reply.unwanted(&format!("GET :{port}{path}"))) }
+            let reply = Http::new(Arc::clone(session), address, *port, limit)
+                .get(path)
+                .await?;
+            if reply.status == *status {
+                Ok(())
+            } else {
+                Err(reply.unwanted(&format!("GET :{port}{path}")))
+            }
         }
-        ProbeSpec::TcpLine { address, port, send, expect } => {
+        ProbeSpec::TcpLine {
+            address,
+            port,
+            send,
+            expect,
+        } => {
             let address = address.as_deref().unwrap_or(&own);
-            let answer = tcp::line(session, address, *port, send, Some(expect.len()), limit).await?;
+            let answer =
+                tcp::line(session, address, *port, send, Some(expect.len()), limit).await?;
             if answer.starts_with(expect.as_bytes()) {
                 Ok(())
             } else {
-                Err(ProbeError::malformed(&format!("port {port}"), "not the expected answer", &answer))
+                Err(ProbeError::malformed(
+                    &format!("port {port}"),
+                    "not the expected answer",
+                    &answer,
+                ))
             }
         }
         ProbeSpec::Process { stable_s } => {
-            let state = container().await.map_err(|why| ProbeError::malformed("container", why, b""))?;
+            let state = container()
+                .await
+                .map_err(|why| ProbeError::malformed("container", why, b""))?;
             if !state.running {
-                return Err(ProbeError::malformed("container", "it does not run", state.words.as_bytes()));
+                return Err(ProbeError::malformed(
+                    "container",
+                    "it does not run",
+                    state.words.as_bytes(),
+                ));
             }
             if state.since_start_s < u64::from(*stable_s) {
-                let why = format!("it was started {} s ago, {stable_s} s without a restart are asked for", state.since_start_s);
-                return Err(ProbeError::malformed("container", why, state.words.as_bytes()));
+                let why = format!(
+                    "it was started {} s ago, {stable_s} s without a restart are asked for",
+                    state.since_start_s
+                );
+                return Err(ProbeError::malformed(
+                    "container",
+                    why,
+                    state.words.as_bytes(),
+                ));
             }
             Ok(())
         }

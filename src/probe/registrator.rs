@@ -14,10 +14,18 @@ use crate::transport::Session;
 ///
 /// # Errors
 /// When the agent does not answer rightly.
-pub async fn consul_service_instances(session: &Arc<dyn Session>, address: &str, port: u16, name: &str) -> Answer<Vec<Instance>> {
+pub async fn consul_service_instances(
+    session: &Arc<dyn Session>,
+    address: &str,
+    port: u16,
+    name: &str,
+) -> Answer<Vec<Instance>> {
     let mut http = Http::new(Arc::clone(session), address, port, Duration::from_secs(5));
     // A service name is a label of DNS; anything else would be another path.
-    let safe: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    let safe: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .collect();
     let path = format!("/v1/health/service/{safe}");
     parse_instances(&http.get(&path).await?.ok(&path)?.body)
 }
@@ -34,14 +42,21 @@ pub async fn passing_instances(
     datacenter: Option<&str>,
 ) -> Answer<Vec<String>> {
     let mut http = Http::new(Arc::clone(session), server, 8500, Duration::from_secs(5));
-    let label = |text: &str| -> String { text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect() };
+    let label = |text: &str| -> String {
+        text.chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+            .collect()
+    };
     let mut path = format!("/v1/health/service/{}?passing=1", label(name));
     for (key, value) in [("tag", tag), ("dc", datacenter)] {
         if let Some(value) = value {
             path.push_str(&format!("&{key}={}", label(value)));
         }
     }
-    Ok(parse_instances(&http.get(&path).await?.ok(&path)?.body)?.into_iter().map(|instance| instance.address).collect())
+    Ok(parse_instances(&http.get(&path).await?.ok(&path)?.body)?
+        .into_iter()
+        .map(|instance| instance.address)
+        .collect())
 }
 
 /// Judges whether the canary is registered by every host where it runs (`there`), or by none of them any more.
@@ -53,7 +68,10 @@ pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> V
             for slave in slaves.iter().filter(|s| s.session.is_some()) {
                 let own = instances
                     .iter()
-                    .filter(|i| super::answer::is_member(slave, &i.address) || super::answer::is_member(slave, &i.node))
+                    .filter(|i| {
+                        super::answer::is_member(slave, &i.address)
+                            || super::answer::is_member(slave, &i.node)
+                    })
                     .count();
                 match (there, own) {
                     (true, 0) => tally.fault(&slave.host, "its canary is not in Consul"),
@@ -64,5 +82,12 @@ pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> V
         }
         Err(error) => tally.general(error.to_string()),
     }
-    tally.finish(|_| String::new(), if there { "canary appeared in Consul" } else { "canary is gone from Consul" })
+    tally.finish(
+        |_| String::new(),
+        if there {
+            "canary appeared in Consul"
+        } else {
+            "canary is gone from Consul"
+        },
+    )
 }

@@ -31,7 +31,10 @@ impl Tally {
     pub(super) fn new(service: &str, members: &[Member]) -> Self {
         let mut tally = Self {
             service: service.to_owned(),
-            members: members.iter().map(|m| (m.host.clone(), m.session.is_some())).collect(),
+            members: members
+                .iter()
+                .map(|m| (m.host.clone(), m.session.is_some()))
+                .collect(),
             leader: None,
             roles: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -56,7 +59,11 @@ impl Tally {
 
     /// Majority of the configured members.
     pub(super) fn quorum(&self) -> usize {
-        if self.leaderless { 1 } else { self.members.len() / 2 + 1 }
+        if self.leaderless {
+            1
+        } else {
+            self.members.len() / 2 + 1
+        }
     }
 
     pub(super) fn role(&mut self, host: &HostName, role: &str) {
@@ -104,24 +111,38 @@ impl Tally {
         if self.leader.is_none() && !self.leaderless {
             return Vec::new();
         }
-        self.members.iter().filter(|(host, up)| *up && !self.bad.contains(host)).map(|(host, _)| host.clone()).collect()
+        self.members
+            .iter()
+            .filter(|(host, up)| *up && !self.bad.contains(host))
+            .map(|(host, _)| host.clone())
+            .collect()
     }
 
     /// The verdict: healthy when nothing is wrong but members known to be down, and the rest is a working majority.
     pub(super) fn finish(self, detail: impl FnOnce(usize) -> String, proof: &str) -> Verdict {
         let synced = self.synced();
         let (members, quorum, up) = (self.members.len(), self.quorum(), self.up());
-        let healthy = !self.broken && (self.leaderless || self.leader.is_some()) && synced.len() == up && synced.len() >= quorum;
+        let healthy = !self.broken
+            && (self.leaderless || self.leader.is_some())
+            && synced.len() == up
+            && synced.len() >= quorum;
         let mut faults = self.faults;
         if up < quorum {
-            faults.push(format!("{up} of {members} members are up, {quorum} are needed"));
+            faults.push(format!(
+                "{up} of {members} members are up, {quorum} are needed"
+            ));
         }
         let mut membership = format!("{} of {members}", synced.len());
         let detail = detail(synced.len());
         if !detail.is_empty() {
             membership = format!("{membership}, {detail}");
         }
-        let down: Vec<&str> = self.members.iter().filter(|(_, up)| !up).map(|(host, _)| host.as_str()).collect();
+        let down: Vec<&str> = self
+            .members
+            .iter()
+            .filter(|(_, up)| !up)
+            .map(|(host, _)| host.as_str())
+            .collect();
         if !down.is_empty() {
             membership = format!("{membership}; {} down", down.join(", "));
         }
@@ -133,7 +154,11 @@ impl Tally {
             members,
             quorum,
             membership,
-            proof: if healthy { proof.to_owned() } else { "none".to_owned() },
+            proof: if healthy {
+                proof.to_owned()
+            } else {
+                "none".to_owned()
+            },
             roles: self.roles,
             versions: self.versions,
             faults,
@@ -146,6 +171,13 @@ pub(super) fn list<T: AsRef<str>>(names: &[T]) -> String {
     match names {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
-        [head @ .., last] => format!("{} and {}", head.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "), last.as_ref()),
+        [head @ .., last] => format!(
+            "{} and {}",
+            head.iter()
+                .map(AsRef::as_ref)
+                .collect::<Vec<_>>()
+                .join(", "),
+            last.as_ref()
+        ),
     }
 }

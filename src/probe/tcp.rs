@@ -27,12 +27,21 @@ pub async fn line(
         "" => format!("connection to port {port}"),
         word => word.to_owned(),
     };
-    let target = Target::Tcp { address: address.to_owned(), port };
+    let target = Target::Tcp {
+        address: address.to_owned(),
+        port,
+    };
     let dialogue = async {
-        let stream = session.open(target).await.map_err(|e| ProbeError::transport(&question, &e))?;
+        let stream = session
+            .open(target)
+            .await
+            .map_err(|e| ProbeError::transport(&question, &e))?;
         converse(stream, send, enough)
             .await
-            .map_err(|e| ProbeError::Unreachable { question: question.clone(), why: show(e.to_string().as_bytes()) })
+            .map_err(|e| ProbeError::Unreachable {
+                question: question.clone(),
+                why: show(e.to_string().as_bytes()),
+            })
     };
     match tokio::time::timeout(limit, dialogue).await {
         Ok(answer) => answer,
@@ -40,7 +49,11 @@ pub async fn line(
     }
 }
 
-async fn converse(mut stream: BoxStream, send: &str, enough: Option<usize>) -> std::io::Result<Vec<u8>> {
+async fn converse(
+    mut stream: BoxStream,
+    send: &str,
+    enough: Option<usize>,
+) -> std::io::Result<Vec<u8>> {
     stream.write_all(send.as_bytes()).await?;
     stream.flush().await?;
     let mut answer = Vec::new();

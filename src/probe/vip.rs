@@ -15,7 +15,14 @@ use crate::transport::Exec;
 /// Whether `ip -o addr` lists the address.
 #[must_use]
 pub fn holds(listing: &str, vip: IpAddr) -> bool {
-    let own = |line: &str| line.split_whitespace().nth(3)?.split('/').next()?.parse::<IpAddr>().ok();
+    let own = |line: &str| {
+        line.split_whitespace()
+            .nth(3)?
+            .split('/')
+            .next()?
+            .parse::<IpAddr>()
+            .ok()
+    };
     listing.lines().any(|line| own(line) == Some(vip))
 }
 
@@ -40,7 +47,10 @@ pub fn judge(vip: IpAddr, edges: &[Member], answers: &[Option<Answer<bool>>]) ->
         [] => tally.general(format!("no edge holds {vip}")),
         many => {
             let names: Vec<&str> = many.iter().map(|host| host.as_str()).collect();
-            tally.general(format!("{vip} is held by {} at once: they do not hear each other's VRRP (protocol 112)", names.join(" and ")));
+            tally.general(format!(
+                "{vip} is held by {} at once: they do not hear each other's VRRP (protocol 112)",
+                names.join(" and ")
+            ));
         }
     }
     tally.finish(|_| String::new(), &format!("{vip} held by one edge"))
@@ -58,8 +68,14 @@ pub async fn ask(vip: IpAddr, edges: &[Member], limit: Duration) -> Verdict {
         };
         let question = "ip addr";
         Some(match edge.session.as_ref()?.exec(exec).await {
-            Ok(output) if output.status == 0 => Ok(holds(&String::from_utf8_lossy(&output.stdout), vip)),
-            Ok(output) => Err(ProbeError::malformed(question, format!("it ended with status {}", output.status), &output.stderr)),
+            Ok(output) if output.status == 0 => {
+                Ok(holds(&String::from_utf8_lossy(&output.stdout), vip))
+            }
+            Ok(output) => Err(ProbeError::malformed(
+                question,
+                format!("it ended with status {}", output.status),
+                &output.stderr,
+            )),
             Err(error) => Err(ProbeError::transport(question, &error)),
         })
     }))
@@ -79,7 +95,12 @@ mod tests {
         let edge = |(i, answer): (usize, &Option<Answer<bool>>)| {
             let host: crate::spec::HostName = format!("e{}", i + 1).parse().unwrap();
             let session: Arc<dyn Session> = Arc::new(FakeSession::new(host.clone()));
-            Member { host, address: "10.0.0.1".parse().unwrap(), member: None, session: answer.as_ref().map(|_| session) }
+            Member {
+                host,
+                address: "10.0.0.1".parse().unwrap(),
+                member: None,
+                session: answer.as_ref().map(|_| session),
+            }
         };
         answers.iter().enumerate().map(edge).collect()
     }
@@ -89,10 +110,25 @@ mod tests {
         let vip: IpAddr = "10.0.0.100".parse().unwrap();
         let of = |answers: &[Option<Answer<bool>>]| judge(vip, &edges(answers), answers);
         let one = of(&[Some(Ok(false)), Some(Ok(true))]);
-        assert_eq!((one.healthy, one.leader.unwrap().as_str(), one.proof.as_str()), (true, "e2", "10.0.0.100 held by one edge"));
+        assert_eq!(
+            (
+                one.healthy,
+                one.leader.unwrap().as_str(),
+                one.proof.as_str()
+            ),
+            (true, "e2", "10.0.0.100 held by one edge")
+        );
         assert!(!of(&[Some(Ok(false)), Some(Ok(false))]).healthy);
         let two = of(&[Some(Ok(true)), Some(Ok(true))]);
-        assert!(!two.healthy && two.faults.iter().any(|fault| fault.contains("e1 and e2 at once")), "{:?}", two.faults);
+        assert!(
+            !two.healthy
+                && two
+                    .faults
+                    .iter()
+                    .any(|fault| fault.contains("e1 and e2 at once")),
+            "{:?}",
+            two.faults
+        );
         assert!(of(&[Some(Ok(true)), None]).healthy);
     }
 
@@ -101,7 +137,12 @@ mod tests {
         let listing = "2: eth1    inet 10.0.0.31/24 brd 10.0.0.255 scope global eth1\\ valid_lft forever\n\
                        2: eth1    inet 10.0.0.100/32 scope global eth1\\ valid_lft forever\n\
                        2: eth1    inet6 fd00::64/128 scope global nodad\\ valid_lft forever\n";
-        for (address, held) in [("10.0.0.100", true), ("fd00::64", true), ("10.0.0.10", false), ("10.0.0.255", false)] {
+        for (address, held) in [
+            ("10.0.0.100", true),
+            ("fd00::64", true),
+            ("10.0.0.10", false),
+            ("10.0.0.255", false),
+        ] {
             assert_eq!(holds(listing, address.parse().unwrap()), held, "{address}");
         }
         assert!(!holds("", "10.0.0.1".parse().unwrap()));

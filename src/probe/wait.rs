@@ -38,7 +38,9 @@ pub async fn wait<F: Future<Output = Verdict>>(
     let mut last = None;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let Ok(verdict) = timeout(left, ask()).await else { break };
+        let Ok(verdict) = timeout(left, ask()).await else {
+            break;
+        };
         if verdict.healthy {
             return Ok(verdict);
         }
@@ -58,7 +60,10 @@ mod tests {
     use super::*;
 
     fn verdict(healthy: bool) -> Verdict {
-        Verdict { healthy, ..Verdict::default() }
+        Verdict {
+            healthy,
+            ..Verdict::default()
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -86,12 +91,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_closed_gate_and_a_silent_one_end_in_time() {
         let start = Instant::now();
-        let error = wait(Duration::from_secs(5), FIRST_PAUSE, || std::future::ready(verdict(false)), |_| {}).await.unwrap_err();
+        let error = wait(
+            Duration::from_secs(5),
+            FIRST_PAUSE,
+            || std::future::ready(verdict(false)),
+            |_| {},
+        )
+        .await
+        .unwrap_err();
         assert!(start.elapsed() <= Duration::from_secs(5));
         assert_eq!(error.last.map(|v| v.healthy), Some(false));
 
         let start = Instant::now();
-        let error = wait(Duration::from_secs(5), FIRST_PAUSE, std::future::pending, |_| {}).await.unwrap_err();
+        let error = wait(
+            Duration::from_secs(5),
+            FIRST_PAUSE,
+            std::future::pending,
+            |_| {},
+        )
+        .await
+        .unwrap_err();
         assert_eq!(start.elapsed(), Duration::from_secs(5));
         assert_eq!(error.last, None);
     }

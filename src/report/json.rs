@@ -20,7 +20,11 @@ struct Stamped<'a> {
 #[must_use]
 pub fn json_line(event: &Event, at: jiff::Timestamp) -> String {
     let ts = (!matches!(event, Event::Result(_))).then(|| format!("{at:.3}"));
-    to_json(&Stamped { v: VERSION, ts, event })
+    to_json(&Stamped {
+        v: VERSION,
+        ts,
+        event,
+    })
 }
 
 /// JSON in which no character can drive a terminal: what serde leaves as it is (DEL, C1, bidirectional marks) is written as `\u….`
@@ -33,7 +37,11 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
         if harmless {
             out.push(c);
         } else {
-            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            out.extend(
+                c.encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}")),
+            );
         }
     }
     out

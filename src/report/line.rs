@@ -67,7 +67,10 @@ impl Line {
             let w = text::width(text);
             // the ellipsis needs a column of this part when what follows does not fit
             if w + more > left && w >= left {
-                parts.push((format!("{}…", text::truncate_plain(text, left.saturating_sub(1))), *tone));
+                parts.push((
+                    format!("{}…", text::truncate_plain(text, left.saturating_sub(1))),
+                    *tone,
+                ));
                 break;
             }
             left -= w;
@@ -80,7 +83,14 @@ impl Line {
             }
             parts.pop();
         }
-        if max == 0 { String::new() } else { parts.iter().map(|(t, tone)| tone.paint(t, colour)).collect() }
+        if max == 0 {
+            String::new()
+        } else {
+            parts
+                .iter()
+                .map(|(t, tone)| tone.paint(t, colour))
+                .collect()
+        }
     }
 }
 

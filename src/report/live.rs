@@ -14,32 +14,63 @@ const GATES: usize = 4;
 
 /// The view at this time: lines of at most `width` columns, at most `height` of them.
 #[must_use]
-pub fn render(state: &ViewState, width: usize, height: usize, now: Duration, colour: bool) -> String {
+pub fn render(
+    state: &ViewState,
+    width: usize,
+    height: usize,
+    now: Duration,
+    colour: bool,
+) -> String {
     let mut rows = vec![header(state, now)];
     for gate in state.gates.iter().take(GATES.min(height.saturating_sub(2))) {
         let mut line = Line::of(format!("  waiting for {}", gate.service), Tone::Notice);
-        line.push(format!(" {}", duration(now.saturating_sub(gate.since))), Tone::Dim);
+        line.push(
+            format!(" {}", duration(now.saturating_sub(gate.since))),
+            Tone::Dim,
+        );
         line.push(format!("  {}", gate.missing), Tone::Normal);
         rows.push(line);
     }
     rows.extend(hosts(state, width, height.saturating_sub(rows.len()), now));
-    let shown: Vec<_> = rows.iter().take(height).map(|r| r.show(width, colour)).collect();
+    let shown: Vec<_> = rows
+        .iter()
+        .take(height)
+        .map(|r| r.show(width, colour))
+        .collect();
     shown.join("\n")
 }
 
 fn header(state: &ViewState, now: Duration) -> Line {
-    let mut line = Line::of(if state.cluster.is_empty() { "toots" } else { &state.cluster }, Tone::Strong);
+    let mut line = Line::of(
+        if state.cluster.is_empty() {
+            "toots"
+        } else {
+            &state.cluster
+        },
+        Tone::Strong,
+    );
     line.push(format!("  {}", duration(now)), Tone::Dim);
     let (failed, done) = state.ended();
-    line.push(format!("  {done} of {} done", count(state.hosts.len(), "host")), Tone::Normal);
+    line.push(
+        format!("  {done} of {} done", count(state.hosts.len(), "host")),
+        Tone::Normal,
+    );
     if failed > 0 {
         line.push(format!(", {failed} failed"), Tone::Bad);
     }
     if state.phases.is_empty() {
         line.push(format!("  {}", state.command), Tone::Normal);
     } else {
-        let of = |(p, since): &(String, Duration)| format!("{p} {}", duration(now.saturating_sub(*since)));
-        line.push(format!("  {}", state.phases.iter().map(of).collect::<Vec<_>>().join(", ")), Tone::Normal);
+        let of = |(p, since): &(String, Duration)| {
+            format!("{p} {}", duration(now.saturating_sub(*since)))
+        };
+        line.push(
+            format!(
+                "  {}",
+                state.phases.iter().map(of).collect::<Vec<_>>().join(", ")
+            ),
+            Tone::Normal,
+        );
     }
     line
 }
@@ -49,11 +80,23 @@ fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<Lin
     order.sort_by_key(|h| h.phase);
     if order.len() > room && room > 0 {
         // failed hosts stand above as lines that stay: they may not push those from the view that still do something
-        let (failed, others): (Vec<_>, Vec<_>) = order.iter().partition(|h| h.phase == HostPhase::Failed);
-        let keep = (room / 2).max(room.saturating_sub(1 + others.len())).min(failed.len());
-        order = failed[..keep].iter().chain(&others).chain(&failed[keep..]).copied().collect();
+        let (failed, others): (Vec<_>, Vec<_>) =
+            order.iter().partition(|h| h.phase == HostPhase::Failed);
+        let keep = (room / 2)
+            .max(room.saturating_sub(1 + others.len()))
+            .min(failed.len());
+        order = failed[..keep]
+            .iter()
+            .chain(&others)
+            .chain(&failed[keep..])
+            .copied()
+            .collect();
     }
-    let shown = if order.len() <= room { order.len() } else { room.saturating_sub(1) };
+    let shown = if order.len() <= room {
+        order.len()
+    } else {
+        room.saturating_sub(1)
+    };
     let layout = Layout::of(&order[..shown], width);
     let mut lines: Vec<_> = order[..shown].iter().map(|h| layout.line(h, now)).collect();
     if shown < order.len() && room > 0 {
@@ -75,7 +118,10 @@ fn more(hidden: &[&HostView]) -> Line {
         of(HostPhase::Done, "done"),
     ];
     let words: Vec<_> = words.into_iter().flatten().collect();
-    Line::of(format!("  … and {} more: {}", hidden.len(), words.join(", ")), Tone::Dim)
+    Line::of(
+        format!("  … and {} more: {}", hidden.len(), words.join(", ")),
+        Tone::Dim,
+    )
 }
 
 /// Columns of a frame; those that do not fit are left out.
@@ -95,9 +141,17 @@ impl Layout {
         Self {
             width,
             name: most(&|h| text::width(h.name.as_str())).min((width / 4).max(6)),
-            roles: if width >= 40 { most(&|h| text::width(&roles(h, words))) } else { 0 },
+            roles: if width >= 40 {
+                most(&|h| text::width(&roles(h, words)))
+            } else {
+                0
+            },
             words,
-            phase: if width >= 60 { most(&|h| text::width(&phase(h))).min(16) } else { 0 },
+            phase: if width >= 60 {
+                most(&|h| text::width(&phase(h))).min(16)
+            } else {
+                0
+            },
             steps: most(&|h| steps(h, width).len()),
         }
     }
@@ -110,7 +164,8 @@ impl Layout {
             HostPhase::Done => ("✓", Tone::Good),
         };
         let mut line = Line::of(format!("{sign} "), tone);
-        let column = |text: &str, columns| format!("{}  ", pad(&text::truncate(text, columns), columns));
+        let column =
+            |text: &str, columns| format!("{}  ", pad(&text::truncate(text, columns), columns));
         line.push(column(host.name.as_str(), self.name), Tone::Normal);
         if self.roles > 0 {
             line.push(column(&roles(host, self.words), self.roles), Tone::Dim);
@@ -123,7 +178,12 @@ impl Layout {
         }
         let right = right(host, now);
         // below this there is no room for both, and what is done says more than for how long
-        let room = if self.width >= 40 { self.width.saturating_sub(line.width() + text::width(&right) + 2) } else { 0 };
+        let room = if self.width >= 40 {
+            self.width
+                .saturating_sub(line.width() + text::width(&right) + 2)
+        } else {
+            0
+        };
         let (what, tone) = doing(host);
         if room >= 8 && !right.is_empty() {
             line.push(pad(&text::truncate(&what, room), room), tone);
@@ -136,34 +196,61 @@ impl Layout {
 }
 
 fn roles(host: &HostView, words: bool) -> String {
-    let of = |r: &Role| if words { r.to_string() } else { r.as_str()[..1].to_uppercase() };
-    host.roles.iter().map(of).collect::<Vec<_>>().join(if words { "+" } else { "" })
+    let of = |r: &Role| {
+        if words {
+            r.to_string()
+        } else {
+            r.as_str()[..1].to_uppercase()
+        }
+    };
+    host.roles
+        .iter()
+        .map(of)
+        .collect::<Vec<_>>()
+        .join(if words { "+" } else { "" })
 }
 
 fn phase(host: &HostView) -> String {
     match host.phase {
-        HostPhase::Running => host.running.last().map_or_else(String::new, |r| r.phase.clone()),
+        HostPhase::Running => host
+            .running
+            .last()
+            .map_or_else(String::new, |r| r.phase.clone()),
         HostPhase::Failed => host.last.0.clone(),
         _ => String::new(),
     }
 }
 
 fn steps(host: &HostView, width: usize) -> String {
-    let Some(planned) = host.planned.filter(|n| *n > 0) else { return String::new() };
+    let Some(planned) = host.planned.filter(|n| *n > 0) else {
+        return String::new();
+    };
     let n = planned.max(host.done);
-    let k = if host.phase == HostPhase::Running { (host.done + 1).min(n) } else { host.done };
-    if width < 60 { format!("{k}/{n}") } else { format!("{k} of {n}") }
+    let k = if host.phase == HostPhase::Running {
+        (host.done + 1).min(n)
+    } else {
+        host.done
+    };
+    if width < 60 {
+        format!("{k}/{n}")
+    } else {
+        format!("{k} of {n}")
+    }
 }
 
 fn doing(host: &HostView) -> (String, Tone) {
     match (host.phase, host.running.as_slice()) {
-        (HostPhase::Running, [.., last]) if host.running.len() > 1 => {
-            (format!("{} (+{})", last.step, host.running.len() - 1), Tone::Normal)
-        }
+        (HostPhase::Running, [.., last]) if host.running.len() > 1 => (
+            format!("{} (+{})", last.step, host.running.len() - 1),
+            Tone::Normal,
+        ),
         (HostPhase::Running, [.., last]) => (last.step.clone(), Tone::Normal),
         (HostPhase::Failed, _) => (host.last.1.clone(), Tone::Bad),
         (HostPhase::Done, _) if host.changed == 0 => ("ok".into(), Tone::Good),
-        (HostPhase::Done, _) => (format!("done, {}", count(host.changed, "change")), Tone::Good),
+        (HostPhase::Done, _) => (
+            format!("done, {}", count(host.changed, "change")),
+            Tone::Good,
+        ),
         (HostPhase::Skipped, _) => ("skipped".into(), Tone::Dim),
         _ => ("waiting".into(), Tone::Dim),
     }
@@ -173,11 +260,17 @@ fn right(host: &HostView, now: Duration) -> String {
     let pulled = host.progress.map(|(done, total)| bytes(done, total));
     let time = match (host.phase, host.running.last()) {
         (HostPhase::Running, Some(step)) => Some(now.saturating_sub(step.since)),
-        (HostPhase::Done | HostPhase::Failed, _) => host.began.zip(host.ended).map(|(b, e)| e.saturating_sub(b)),
+        (HostPhase::Done | HostPhase::Failed, _) => {
+            host.began.zip(host.ended).map(|(b, e)| e.saturating_sub(b))
+        }
         _ => None,
     };
     // the time is padded, so that it stands still while it grows
-    [pulled, time.map(|t| format!("{:>5}", duration(t)))].into_iter().flatten().collect::<Vec<_>>().join("  ")
+    [pulled, time.map(|t| format!("{:>5}", duration(t)))]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 /// What stays on the screen above the view: warnings, passed and failed gates, failed hosts with cause and hints.
@@ -191,17 +284,39 @@ pub fn permanent(event: &Event, width: usize, colour: bool) -> Vec<String> {
         lines
     };
     match event {
-        Event::Warning { host: Some(host), text } => one("!", Tone::Notice, format!("{host}: {}", clean(text))),
+        Event::Warning {
+            host: Some(host),
+            text,
+        } => one("!", Tone::Notice, format!("{host}: {}", clean(text))),
         Event::Warning { host: None, text } => one("!", Tone::Notice, clean(text)),
-        Event::GatePassed { service, proof, elapsed_ms } => {
-            one("✓", Tone::Good, format!("{}: {} ({})", clean(service), clean(proof), millis(*elapsed_ms)))
-        }
+        Event::GatePassed {
+            service,
+            proof,
+            elapsed_ms,
+        } => one(
+            "✓",
+            Tone::Good,
+            format!(
+                "{}: {} ({})",
+                clean(service),
+                clean(proof),
+                millis(*elapsed_ms)
+            ),
+        ),
         Event::GateFailed { service, faults } => {
             let mut lines = one("✗", Tone::Bad, format!("{} is not proven", clean(service)));
-            lines.extend(faults.iter().flat_map(|f| wrap(&clean(f), width, "    ", "    ")));
+            lines.extend(
+                faults
+                    .iter()
+                    .flat_map(|f| wrap(&clean(f), width, "    ", "    ")),
+            );
             lines
         }
-        Event::HostFailed { host, outcome, failure } => failure_block(&[host], *outcome, failure, width, colour),
+        Event::HostFailed {
+            host,
+            outcome,
+            failure,
+        } => failure_block(&[host], *outcome, failure, width, colour),
         _ => Vec::new(),
     }
 }

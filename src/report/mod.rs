@@ -37,4 +37,6 @@ pub use plan::{PlanChange, PlanHostView, plan_text};
 pub use reporter::{PauseGuard, Pauser, ReporterHandle, print, reporter, reporter_to};
 pub use screen::Screen;
 pub use state::{GateView, HostPhase, HostView, RunningStep, Summary, ViewState};
-pub use status::{ComponentView, HostStatusView, ServiceView, StatusReport, status_json, status_table};
+pub use status::{
+    ComponentView, HostStatusView, ServiceView, StatusReport, status_json, status_table,
+};

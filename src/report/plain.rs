@@ -36,34 +36,79 @@ impl Plain {
     }
 
     fn of_event(&mut self, event: &Event, state: &ViewState, at: Duration) -> Vec<String> {
-        let cluster = if state.cluster.is_empty() { "toots" } else { &state.cluster };
+        let cluster = if state.cluster.is_empty() {
+            "toots"
+        } else {
+            &state.cluster
+        };
         let one = |who: &str, text: String| vec![line(at, who, &text)];
-        if let Event::StepStarted { host, .. } | Event::StepFinished { host, .. } | Event::HostFailed { host, .. } = event {
+        if let Event::StepStarted { host, .. }
+        | Event::StepFinished { host, .. }
+        | Event::HostFailed { host, .. } = event
+        {
             self.hosts.insert(host.clone(), at);
         }
         match event {
-            Event::RunStarted { command, hosts, .. } => one(cluster, format!("{}, {}", clean(command), count(hosts.len(), "host"))),
+            Event::RunStarted { command, hosts, .. } => one(
+                cluster,
+                format!("{}, {}", clean(command), count(hosts.len(), "host")),
+            ),
             Event::PhaseStarted { phase } => one(cluster, clean(phase)),
-            Event::StepFinished { host, step, changed: true, elapsed_ms } => {
-                one(host.as_str(), format!("{} ({})", clean(step), millis(*elapsed_ms)))
-            }
-            Event::HostFailed { host, outcome, failure } => {
+            Event::StepFinished {
+                host,
+                step,
+                changed: true,
+                elapsed_ms,
+            } => one(
+                host.as_str(),
+                format!("{} ({})", clean(step), millis(*elapsed_ms)),
+            ),
+            Event::HostFailed {
+                host,
+                outcome,
+                failure,
+            } => {
                 let block = failure_block(&[host], *outcome, failure, usize::MAX, false);
                 let named = format!("✗ {host} ");
-                block.iter().map(|l| line(at, host.as_str(), l.strip_prefix(&named).unwrap_or(l))).collect()
+                block
+                    .iter()
+                    .map(|l| line(at, host.as_str(), l.strip_prefix(&named).unwrap_or(l)))
+                    .collect()
             }
-            Event::GateWaiting { service, missing, .. } => self.waiting(cluster, &clean(service), clean(missing), at),
-            Event::GatePassed { service, proof, elapsed_ms } => {
+            Event::GateWaiting {
+                service, missing, ..
+            } => self.waiting(cluster, &clean(service), clean(missing), at),
+            Event::GatePassed {
+                service,
+                proof,
+                elapsed_ms,
+            } => {
                 self.gates.remove(&clean(service));
-                one(cluster, format!("{}: {} ({})", clean(service), clean(proof), millis(*elapsed_ms)))
+                one(
+                    cluster,
+                    format!(
+                        "{}: {} ({})",
+                        clean(service),
+                        clean(proof),
+                        millis(*elapsed_ms)
+                    ),
+                )
             }
             Event::GateFailed { service, faults } => {
                 let service = clean(service);
                 self.gates.remove(&service);
-                let faults = faults.iter().map(|f| line(at, cluster, &format!("{service}: {}", clean(f))));
-                one(cluster, format!("{service} is not proven")).into_iter().chain(faults).collect()
+                let faults = faults
+                    .iter()
+                    .map(|f| line(at, cluster, &format!("{service}: {}", clean(f))));
+                one(cluster, format!("{service} is not proven"))
+                    .into_iter()
+                    .chain(faults)
+                    .collect()
             }
-            Event::Warning { host, text } => one(host.as_ref().map_or(cluster, |h| h.as_str()), format!("warning: {}", clean(text))),
+            Event::Warning { host, text } => one(
+                host.as_ref().map_or(cluster, |h| h.as_str()),
+                format!("warning: {}", clean(text)),
+            ),
             Event::Result(result) => results(result, at),
             Event::Planned { .. }
             | Event::PhaseFinished { .. }
@@ -76,8 +121,16 @@ impl Plain {
     }
 
     /// A gate says the same again and again: only what is new is told at once, and that at most once a second.
-    fn waiting(&mut self, cluster: &str, service: &str, missing: String, at: Duration) -> Vec<String> {
-        let stale = |(last, told): &(String, Duration)| *last == missing || at.saturating_sub(*told) < Duration::from_secs(1);
+    fn waiting(
+        &mut self,
+        cluster: &str,
+        service: &str,
+        missing: String,
+        at: Duration,
+    ) -> Vec<String> {
+        let stale = |(last, told): &(String, Duration)| {
+            *last == missing || at.saturating_sub(*told) < Duration::from_secs(1)
+        };
         if self.gates.get(service).is_some_and(stale) {
             return Vec::new();
         }
@@ -93,7 +146,11 @@ impl Plain {
         // connecting and observing have neither steps nor gates
         if out.is_empty() && at.saturating_sub(self.said) >= SILENCE && state.result.is_none() {
             let of = |(phase, since): &(String, Duration)| {
-                line(at, &state.cluster, &format!("still: {phase} ({})", duration(at.saturating_sub(*since))))
+                line(
+                    at,
+                    &state.cluster,
+                    &format!("still: {phase} ({})", duration(at.saturating_sub(*since))),
+                )
             };
             out.extend(state.phases.iter().map(of));
         }
@@ -106,11 +163,21 @@ impl Plain {
     fn silent_gates(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut out = Vec::new();
         for gate in &state.gates {
-            let (missing, told) = self.gates.entry(gate.service.clone()).or_insert_with(|| (gate.missing.clone(), gate.since));
+            let (missing, told) = self
+                .gates
+                .entry(gate.service.clone())
+                .or_insert_with(|| (gate.missing.clone(), gate.since));
             if at.saturating_sub(*told) >= SILENCE {
                 (*missing, *told) = (gate.missing.clone(), at);
                 let time = duration(at.saturating_sub(gate.since));
-                out.push(line(at, &state.cluster, &format!("still waiting for {}: {} ({time})", gate.service, gate.missing)));
+                out.push(line(
+                    at,
+                    &state.cluster,
+                    &format!(
+                        "still waiting for {}: {} ({time})",
+                        gate.service, gate.missing
+                    ),
+                ));
             }
         }
         out
@@ -119,7 +186,9 @@ impl Plain {
     fn silent_steps(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut silent: Vec<(&str, Vec<&HostView>)> = Vec::new();
         for host in state.hosts.iter().filter(|h| h.phase == HostPhase::Running) {
-            let Some(step) = host.running.last() else { continue };
+            let Some(step) = host.running.last() else {
+                continue;
+            };
             let told = self.hosts.entry(host.name.clone()).or_insert(step.since);
             if at.saturating_sub(*told) < SILENCE {
                 continue;
@@ -130,21 +199,39 @@ impl Plain {
                 None => silent.push((&step.step, vec![host])),
             }
         }
-        silent.iter().map(|(step, hosts)| still(state, step, hosts, at)).collect()
+        silent
+            .iter()
+            .map(|(step, hosts)| still(state, step, hosts, at))
+            .collect()
     }
 }
 
 fn still(state: &ViewState, step: &str, hosts: &[&HostView], at: Duration) -> String {
-    let since = hosts.iter().filter_map(|h| h.running.last()).map(|r| r.since).min().unwrap_or(at);
+    let since = hosts
+        .iter()
+        .filter_map(|h| h.running.last())
+        .map(|r| r.since)
+        .min()
+        .unwrap_or(at);
     let time = duration(at.saturating_sub(since));
     match hosts {
         [host] => {
-            let pulled = host.progress.map_or_else(String::new, |(done, total)| format!(", {}", bytes(done, total)));
-            line(at, host.name.as_str(), &format!("still: {step} ({time}{pulled})"))
+            let pulled = host.progress.map_or_else(String::new, |(done, total)| {
+                format!(", {}", bytes(done, total))
+            });
+            line(
+                at,
+                host.name.as_str(),
+                &format!("still: {step} ({time}{pulled})"),
+            )
         }
         _ => {
             let all = names(hosts.iter().map(|h| h.name.as_str()), NAMES);
-            line(at, &state.cluster, &format!("still on {all}: {step} ({time})"))
+            line(
+                at,
+                &state.cluster,
+                &format!("still on {all}: {step} ({time})"),
+            )
         }
     }
 }
@@ -154,7 +241,12 @@ fn results(result: &RunResult, at: Duration) -> Vec<String> {
         let text = match end.outcome {
             Outcome::Ok => "ok".to_owned(),
             Outcome::Changed => format!("changed, {}", count(end.changed, "change")),
-            Outcome::Failed => format!("failed, {}", end.failed_step.as_deref().map_or_else(|| "no step named".into(), clean)),
+            Outcome::Failed => format!(
+                "failed, {}",
+                end.failed_step
+                    .as_deref()
+                    .map_or_else(|| "no step named".into(), clean)
+            ),
             Outcome::Unreachable => "unreachable".into(),
             Outcome::Skipped => "skipped".into(),
         };
@@ -165,5 +257,12 @@ fn results(result: &RunResult, at: Duration) -> Vec<String> {
 
 fn line(at: Duration, who: &str, text: &str) -> String {
     let who = if who.is_empty() { "toots" } else { who };
-    format!("[{:>6}.{}s] {who}: {}", at.as_secs(), at.subsec_millis() / 100, text.trim_end()).trim_end().to_owned()
+    format!(
+        "[{:>6}.{}s] {who}: {}",
+        at.as_secs(),
+        at.subsec_millis() / 100,
+        text.trim_end()
+    )
+    .trim_end()
+    .to_owned()
 }

@@ -35,14 +35,22 @@ pub fn plan_text(hosts: &[PlanHostView], colour: bool) -> String {
     let mut out = String::new();
     for host in hosts.iter().filter(|h| !h.changes.is_empty()) {
         let roles: Vec<_> = host.roles.iter().map(|r| r.as_str()).collect();
-        let title = if roles.is_empty() { host.host.to_string() } else { format!("{} ({})", host.host, roles.join(", ")) };
+        let title = if roles.is_empty() {
+            host.host.to_string()
+        } else {
+            format!("{} ({})", host.host, roles.join(", "))
+        };
         out.push_str(&format!("{}\n", Tone::Strong.paint(&title, colour)));
         for change in &host.changes {
             out.push_str(&change_text(change, colour));
         }
         out.push('\n');
     }
-    let same: Vec<_> = hosts.iter().filter(|h| h.changes.is_empty()).map(|h| h.host.as_str()).collect();
+    let same: Vec<_> = hosts
+        .iter()
+        .filter(|h| h.changes.is_empty())
+        .map(|h| h.host.as_str())
+        .collect();
     if !same.is_empty() && same.len() < hosts.len() {
         out.push_str(&format!("No change on {}.\n", names(same, 10)));
     }
@@ -52,8 +60,16 @@ pub fn plan_text(hosts: &[PlanHostView], colour: bool) -> String {
 
 fn change_text(change: &PlanChange, colour: bool) -> String {
     let symbol = escape(&change.symbol.to_string());
-    let reason = if change.reason.is_empty() { String::new() } else { format!(": {}", clean(&change.reason)) };
-    let mut out = format!("  {} {}{reason}\n", tone(change.symbol).paint(&symbol, colour), clean(&change.what));
+    let reason = if change.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", clean(&change.reason))
+    };
+    let mut out = format!(
+        "  {} {}{reason}\n",
+        tone(change.symbol).paint(&symbol, colour),
+        clean(&change.what)
+    );
     for line in change.diff.iter().flat_map(|d| lines(d)) {
         let tone = match line.chars().next() {
             Some('@') => Tone::Dim,
@@ -84,8 +100,17 @@ fn closing(hosts: &[PlanHostView]) -> String {
         let n = changes().filter(|c| c.symbol == symbol).count();
         (n > 0).then(|| format!("{n} to {word}"))
     };
-    let parts = [of('+', "make"), of('~', "change"), of('!', "replace"), of('-', "remove")];
+    let parts = [
+        of('+', "make"),
+        of('~', "change"),
+        of('!', "replace"),
+        of('-', "remove"),
+    ];
     let touched = hosts.iter().filter(|h| !h.changes.is_empty()).count();
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    format!("Plan: {} on {touched} of {}.\n", parts.join(", "), count(hosts.len(), "host"))
+    format!(
+        "Plan: {} on {touched} of {}.\n",
+        parts.join(", "),
+        count(hosts.len(), "host")
+    )
 }

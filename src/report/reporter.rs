@@ -24,7 +24,11 @@ struct Sink(mpsc::Sender<Message>);
 impl EventSink for Sink {
     fn send(&self, event: Event) {
         // after the end nobody listens
-        let _ = self.0.send(Message::Event(Instant::now(), jiff::Timestamp::now(), event));
+        let _ = self.0.send(Message::Event(
+            Instant::now(),
+            jiff::Timestamp::now(),
+            event,
+        ));
     }
 }
 
@@ -87,8 +91,18 @@ impl Drop for ReporterHandle {
 /// A reporter on this process's stdout and stderr.
 #[must_use]
 pub fn reporter(mode: Mode, options: Options) -> (Arc<dyn EventSink>, ReporterHandle) {
-    let size = || console::Term::stderr().size_checked().map_or((80, 24), |(rows, columns)| (columns.into(), rows.into()));
-    reporter_to(mode, options, Box::new(io::stdout()), Box::new(io::stderr()), Box::new(size))
+    let size = || {
+        console::Term::stderr()
+            .size_checked()
+            .map_or((80, 24), |(rows, columns)| (columns.into(), rows.into()))
+    };
+    reporter_to(
+        mode,
+        options,
+        Box::new(io::stdout()),
+        Box::new(io::stderr()),
+        Box::new(size),
+    )
 }
 
 /// A reporter on other writers; `size` gives the columns and rows of the terminal that is the second one.
@@ -103,18 +117,43 @@ pub fn reporter_to(
     let (sender, receiver) = mpsc::channel();
     let began = Instant::now();
     let form = match mode {
-        Mode::Live => Form::Live { screen: Screen::new(err), above: Vec::new() },
-        Mode::Plain => Form::Plain { plain: Plain::default(), err },
+        Mode::Live => Form::Live {
+            screen: Screen::new(err),
+            above: Vec::new(),
+        },
+        Mode::Plain => Form::Plain {
+            plain: Plain::default(),
+            err,
+        },
         Mode::Json => Form::Json,
     };
-    let worker = Worker { form, options, out: Some(out), size, began, state: ViewState::default() };
+    let worker = Worker {
+        form,
+        options,
+        out: Some(out),
+        size,
+        began,
+        state: ViewState::default(),
+    };
     let thread = std::thread::spawn(move || worker.run(&receiver));
-    (Arc::new(Sink(sender.clone())), ReporterHandle { pauser: Pauser(sender), thread: Some(thread) })
+    (
+        Arc::new(Sink(sender.clone())),
+        ReporterHandle {
+            pauser: Pauser(sender),
+            thread: Some(thread),
+        },
+    )
 }
 
 enum Form {
-    Live { screen: Screen, above: Vec<String> },
-    Plain { plain: Plain, err: Box<dyn Write + Send> },
+    Live {
+        screen: Screen,
+        above: Vec<String>,
+    },
+    Plain {
+        plain: Plain,
+        err: Box<dyn Write + Send>,
+    },
     Json,
 }
 
@@ -133,7 +172,9 @@ impl Worker {
         let mut next = self.began;
         loop {
             match receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(Message::Event(at, ts, event)) => self.event(&event, at.saturating_duration_since(self.began), ts),
+                Ok(Message::Event(at, ts, event)) => {
+                    self.event(&event, at.saturating_duration_since(self.began), ts)
+                }
                 Ok(Message::Pause(free, resumed)) => {
                     self.clear();
                     let _ = free.send(());
@@ -175,14 +216,25 @@ impl Worker {
     fn tick(&mut self, now: Duration) {
         match &mut self.form {
             // before the first event there is nothing to show, and a command that only prints wants no empty frame
-            Form::Live { above, .. } if self.state.command.is_empty() && self.state.hosts.is_empty() && above.is_empty() => {}
+            Form::Live { above, .. }
+                if self.state.command.is_empty()
+                    && self.state.hosts.is_empty()
+                    && above.is_empty() => {}
             Form::Live { screen, above } => {
                 let (columns, rows) = (self.size)();
                 // the last row holds the cursor
-                let frame = |colour| render(&self.state, columns, rows.saturating_sub(1), now, colour);
-                screen.draw(&std::mem::take(above), &frame(self.options.colour), &frame(false), columns);
+                let frame =
+                    |colour| render(&self.state, columns, rows.saturating_sub(1), now, colour);
+                screen.draw(
+                    &std::mem::take(above),
+                    &frame(self.options.colour),
+                    &frame(false),
+                    columns,
+                );
             }
-            Form::Plain { plain, err } if self.state.result.is_none() => write_lines(err, &plain.heartbeat(&self.state, now)),
+            Form::Plain { plain, err } if self.state.result.is_none() => {
+                write_lines(err, &plain.heartbeat(&self.state, now))
+            }
             Form::Plain { .. } | Form::Json => {}
         }
     }
@@ -205,7 +257,12 @@ impl Worker {
         self.tick(now);
         if !matches!(self.form, Form::Json) {
             let elapsed = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-            let text = ending(&self.state, elapsed, self.options.width(), self.options.out_colour);
+            let text = ending(
+                &self.state,
+                elapsed,
+                self.options.width(),
+                self.options.out_colour,
+            );
             match &mut self.form {
                 Form::Live { screen, .. } => screen.leave(),
                 Form::Plain { err, .. } => write_lines(err, &[String::new()]),
@@ -216,7 +273,11 @@ impl Worker {
     }
 
     fn data(&mut self, text: &str) {
-        let gone = |out: &mut Box<dyn Write + Send>| out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+        let gone = |out: &mut Box<dyn Write + Send>| {
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.flush())
+                .is_err()
+        };
         if self.out.as_mut().is_some_and(gone) {
             self.out = None;
         }

@@ -14,7 +14,9 @@ pub struct Screen {
 
 impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("rows", &self.rows.len()).finish_non_exhaustive()
+        f.debug_struct("Screen")
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -22,7 +24,11 @@ impl Screen {
     /// Draws on this terminal.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, rows: Vec::new(), last: String::new() }
+        Self {
+            out,
+            rows: Vec::new(),
+            last: String::new(),
+        }
     }
 
     /// Replaces the frame, after lines that stay above it. A frame that is the same is not drawn again. The terminal has `width` columns
@@ -62,16 +68,27 @@ impl Screen {
     }
 
     fn erase(&mut self, width: usize) -> String {
-        let rows: usize = self.rows.iter().map(|r| r.div_ceil(width.max(1)).max(1)).sum();
+        let rows: usize = self
+            .rows
+            .iter()
+            .map(|r| r.div_ceil(width.max(1)).max(1))
+            .sum();
         self.rows.clear();
         self.last.clear();
-        if rows == 0 { String::new() } else { format!("\x1b[{rows}A\r\x1b[J") }
+        if rows == 0 {
+            String::new()
+        } else {
+            format!("\x1b[{rows}A\r\x1b[J")
+        }
     }
 
     /// One write for one frame: nothing half is seen. A terminal that went away is no reason to stop a run.
     fn write(&mut self, text: &str) {
         if !text.is_empty() {
-            let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+            let _ = self
+                .out
+                .write_all(text.as_bytes())
+                .and_then(|()| self.out.flush());
         }
     }
 }

@@ -110,7 +110,11 @@ impl ViewState {
     /// Takes one event that happened at this time. Events of unknown hosts, in any order, are taken as well.
     pub fn apply(&mut self, event: &Event, at: Duration) {
         match event {
-            Event::RunStarted { command, cluster, hosts } => {
+            Event::RunStarted {
+                command,
+                cluster,
+                hosts,
+            } => {
                 self.command = clean(command);
                 self.cluster = cluster.to_string();
                 for (name, roles) in hosts {
@@ -126,16 +130,30 @@ impl ViewState {
                 let phase = clean(phase);
                 self.phases.retain(|(p, _)| *p != phase);
             }
-            Event::GateWaiting { service, missing, elapsed_ms } => self.gate(service, missing, *elapsed_ms, at),
+            Event::GateWaiting {
+                service,
+                missing,
+                elapsed_ms,
+            } => self.gate(service, missing, *elapsed_ms, at),
             Event::GatePassed { service, .. } => self.end_gate(service),
             Event::GateFailed { service, faults } => {
                 self.end_gate(service);
-                self.failed_gates.push((clean(service), faults.iter().map(|f| clean(f)).collect()));
+                self.failed_gates
+                    .push((clean(service), faults.iter().map(|f| clean(f)).collect()));
             }
             Event::Warning { .. } => {}
-            Event::Summary { cluster, services, web, totals } => {
+            Event::Summary {
+                cluster,
+                services,
+                web,
+                totals,
+            } => {
                 self.cluster = cluster.to_string();
-                self.summary = Some(Summary { services: services.clone(), web: web.clone(), totals: totals.clone() });
+                self.summary = Some(Summary {
+                    services: services.clone(),
+                    web: web.clone(),
+                    totals: totals.clone(),
+                });
             }
             Event::Result(result) => self.finish(result, at),
             Event::Planned { .. } => {}
@@ -159,11 +177,22 @@ impl ViewState {
                 let (phase, step) = (clean(phase), clean(step));
                 host.began.get_or_insert(at);
                 host.last = (phase.clone(), step.clone());
-                host.running.push(RunningStep { phase, step, since: at });
+                host.running.push(RunningStep {
+                    phase,
+                    step,
+                    since: at,
+                });
                 host.settle();
             }
-            Event::StepProgress { host, bytes, total } => self.host(host).progress = Some((*bytes, *total)),
-            Event::StepFinished { host, step, changed, .. } => {
+            Event::StepProgress { host, bytes, total } => {
+                self.host(host).progress = Some((*bytes, *total))
+            }
+            Event::StepFinished {
+                host,
+                step,
+                changed,
+                ..
+            } => {
                 let host = self.host(host);
                 let step = clean(step);
                 if let Some(i) = host.running.iter().position(|r| r.step == step) {
@@ -179,15 +208,23 @@ impl ViewState {
                 host.ended = Some(at);
                 host.settle();
             }
-            Event::HostFailed { host: name, outcome, failure } => {
+            Event::HostFailed {
+                host: name,
+                outcome,
+                failure,
+            } => {
                 let host = self.host(name);
                 host.phase = HostPhase::Failed;
                 host.running.clear();
                 host.progress = None;
                 host.ended = Some(at);
-                let cause = failure.cause.first().map_or_else(|| clean(&failure.step), |c| clean(c));
+                let cause = failure
+                    .cause
+                    .first()
+                    .map_or_else(|| clean(&failure.step), |c| clean(c));
                 host.last = (clean(&failure.phase), cause);
-                self.failures.push((name.clone(), *outcome, failure.clone()));
+                self.failures
+                    .push((name.clone(), *outcome, failure.clone()));
             }
             _ => {}
         }
@@ -206,7 +243,11 @@ impl ViewState {
         let (service, missing) = (clean(service), clean(missing));
         match self.gates.iter_mut().find(|g| g.service == service) {
             Some(gate) => gate.missing = missing,
-            None => self.gates.push(GateView { service, missing, since: at.saturating_sub(Duration::from_millis(elapsed_ms)) }),
+            None => self.gates.push(GateView {
+                service,
+                missing,
+                since: at.saturating_sub(Duration::from_millis(elapsed_ms)),
+            }),
         }
     }
 

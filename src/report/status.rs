@@ -125,31 +125,67 @@ pub fn status_table(report: &StatusReport, width: usize, colour: bool) -> String
     let unknown = report.hosts.iter().filter(|h| h.error.is_some()).count();
     let bad = report.services.iter().filter(|s| !s.row.healthy).count();
     let containers: usize = report.hosts.iter().map(|h| h.components.len()).sum();
-    let mut title = format!("{} is {}: ", report.cluster, if report.healthy { "healthy" } else { "not healthy" });
-    title.push_str(&format!("{}, {}", count(report.hosts.len(), "host"), count(containers, "container")));
+    let mut title = format!(
+        "{} is {}: ",
+        report.cluster,
+        if report.healthy {
+            "healthy"
+        } else {
+            "not healthy"
+        }
+    );
+    title.push_str(&format!(
+        "{}, {}",
+        count(report.hosts.len(), "host"),
+        count(containers, "container")
+    ));
     if unknown > 0 {
         title.push_str(&format!(", {unknown} unreachable"));
     }
     if bad > 0 {
         title.push_str(&format!(", {} not proven", count(bad, "service")));
     }
-    let tone = if report.healthy { Tone::Good } else { Tone::Bad };
+    let tone = if report.healthy {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
     let services: Vec<_> = report.services.iter().map(|s| s.row.clone()).collect();
     let mut blocks = vec![
-        wrap(&title, width, "", "  ").into_iter().map(|l| tone.paint(&l, colour)).collect(),
+        wrap(&title, width, "", "  ")
+            .into_iter()
+            .map(|l| tone.paint(&l, colour))
+            .collect(),
         host_table(&report.hosts, width, colour),
-        report.hosts.iter().flat_map(|h| unreachable(h, width)).collect(),
+        report
+            .hosts
+            .iter()
+            .flat_map(|h| unreachable(h, width))
+            .collect(),
         service_table(&services, width, colour),
     ];
-    blocks.extend(services.iter().filter_map(|s| service_faults(&s.service, s.healthy, &s.faults, width, colour)));
+    blocks.extend(
+        services
+            .iter()
+            .filter_map(|s| service_faults(&s.service, s.healthy, &s.faults, width, colour)),
+    );
     blocks.push(web_addresses(&report.web, width));
-    let blocks: Vec<_> = blocks.into_iter().filter(|b| !b.is_empty()).map(|b| b.join("\n")).collect();
+    let blocks: Vec<_> = blocks
+        .into_iter()
+        .filter(|b| !b.is_empty())
+        .map(|b| b.join("\n"))
+        .collect();
     blocks.join("\n\n") + "\n"
 }
 
 fn unreachable(host: &HostStatusView, width: usize) -> Vec<String> {
-    let why = host.error.as_ref().map(|e| format!("{} is unreachable: {}", host.host, clean(e)));
-    why.iter().flat_map(|w| wrap(w, width, "  ", "    ")).collect()
+    let why = host
+        .error
+        .as_ref()
+        .map(|e| format!("{} is unreachable: {}", host.host, clean(e)));
+    why.iter()
+        .flat_map(|w| wrap(w, width, "  ", "    "))
+        .collect()
 }
 
 fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<String> {
@@ -159,16 +195,38 @@ fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<Strin
         let name = host.host.to_string();
         let dash = || "–".to_owned();
         if host.error.is_some() {
-            rows.push((vec![name.clone(), dash(), "unreachable".into(), dash(), dash(), dash()], Tone::Bad));
+            rows.push((
+                vec![
+                    name.clone(),
+                    dash(),
+                    "unreachable".into(),
+                    dash(),
+                    dash(),
+                    dash(),
+                ],
+                Tone::Bad,
+            ));
         }
         for c in &host.components {
             let ill = c.state != "running" || c.health.as_deref().is_some_and(|h| h != "healthy");
-            let cells = vec![name.clone(), clean(&c.component), clean(&c.state), or(&c.health), or(&c.role), or(&c.version)];
+            let cells = vec![
+                name.clone(),
+                clean(&c.component),
+                clean(&c.state),
+                or(&c.health),
+                or(&c.role),
+                or(&c.version),
+            ];
             rows.push((cells, if ill { Tone::Bad } else { Tone::Normal }));
         }
     }
     if rows.is_empty() {
         return Vec::new();
     }
-    table(&["host", "component", "state", "health", "role", "version"], &rows, width, colour)
+    table(
+        &["host", "component", "state", "health", "role", "version"],
+        &rows,
+        width,
+        colour,
+    )
 }

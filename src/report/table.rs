@@ -12,7 +12,13 @@ const LAST: usize = 16;
 /// Rows under headings, indented by two, each line at most `width` columns.
 pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<String> {
     let n = headings.len();
-    let widest = |i: usize| rows.iter().map(|(cells, _)| columns(&cells[i])).chain([columns(headings[i])]).max().unwrap_or(0);
+    let widest = |i: usize| {
+        rows.iter()
+            .map(|(cells, _)| columns(&cells[i]))
+            .chain([columns(headings[i])])
+            .max()
+            .unwrap_or(0)
+    };
     let sizes: Vec<_> = (0..n).map(widest).collect();
     let before: usize = 2 + sizes[..n - 1].iter().map(|s| s + 2).sum::<usize>();
     if before + sizes[n - 1] > width && before + LAST > width {
@@ -28,7 +34,11 @@ pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool)
         let last = wrap(&cells[n - 1], width - before, "", "");
         out.push(Line::of(format!("{line}{}", last[0]), *tone).show(width, colour));
         let indent = " ".repeat(before);
-        out.extend(last[1..].iter().map(|l| Line::of(format!("{indent}{l}"), *tone).show(width, colour)));
+        out.extend(
+            last[1..]
+                .iter()
+                .map(|l| Line::of(format!("{indent}{l}"), *tone).show(width, colour)),
+        );
     }
     out
 }
@@ -37,9 +47,17 @@ fn records(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<S
     let mut out = Vec::new();
     for (cells, tone) in rows {
         for (i, (heading, cell)) in headings.iter().zip(cells).enumerate() {
-            let text = if i == 0 { cell.clone() } else { format!("{heading}: {cell}") };
+            let text = if i == 0 {
+                cell.clone()
+            } else {
+                format!("{heading}: {cell}")
+            };
             let lines = wrap(&text, width, if i == 0 { "  " } else { "    " }, "      ");
-            out.extend(lines.iter().map(|l| Line::of(l.clone(), *tone).show(width, colour)));
+            out.extend(
+                lines
+                    .iter()
+                    .map(|l| Line::of(l.clone(), *tone).show(width, colour)),
+            );
         }
     }
     out
@@ -48,22 +66,45 @@ fn records(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<S
 /// Cells side by side, five blanks between, as many to a line as fit; columns align when there are several lines.
 pub(super) fn grid(cells: &[(String, String)], width: usize) -> Vec<String> {
     for per_line in (1..=cells.len()).rev() {
-        let widest = |c: usize, of: &dyn Fn(&(String, String)) -> usize| cells.iter().skip(c).step_by(per_line).map(of).max().unwrap_or(0);
+        let widest = |c: usize, of: &dyn Fn(&(String, String)) -> usize| {
+            cells
+                .iter()
+                .skip(c)
+                .step_by(per_line)
+                .map(of)
+                .max()
+                .unwrap_or(0)
+        };
         let lines: Vec<String> = cells
             .chunks(per_line)
             .map(|chunk| {
                 let cell = |(c, (name, value)): (usize, &(String, String))| {
                     let name = pad(name, widest(c, &|x| columns(&x.0)));
-                    pad(&format!("{name}  {value}"), widest(c, &|x| columns(&x.0)) + 2 + widest(c, &|x| columns(&x.1)))
+                    pad(
+                        &format!("{name}  {value}"),
+                        widest(c, &|x| columns(&x.0)) + 2 + widest(c, &|x| columns(&x.1)),
+                    )
                 };
-                format!("  {}", chunk.iter().enumerate().map(cell).collect::<Vec<_>>().join("     ").trim_end())
+                format!(
+                    "  {}",
+                    chunk
+                        .iter()
+                        .enumerate()
+                        .map(cell)
+                        .collect::<Vec<_>>()
+                        .join("     ")
+                        .trim_end()
+                )
             })
             .collect();
         if lines.iter().all(|l| columns(l) <= width) {
             return lines;
         }
     }
-    cells.iter().flat_map(|(name, value)| wrap(&format!("{name} {value}"), width, "  ", "      ")).collect()
+    cells
+        .iter()
+        .flat_map(|(name, value)| wrap(&format!("{name} {value}"), width, "  ", "      "))
+        .collect()
 }
 
 #[cfg(test)]
@@ -72,22 +113,62 @@ mod tests {
 
     #[test]
     fn wraps_the_last_column_and_falls_back_to_records() {
-        let rows = [(vec!["zookeeper".into(), "m2".into(), "written through m1, read back from m2".into()], Tone::Normal)];
+        let rows = [(
+            vec![
+                "zookeeper".into(),
+                "m2".into(),
+                "written through m1, read back from m2".into(),
+            ],
+            Tone::Normal,
+        )];
         let of = |w| table(&["service", "leader", "proof"], &rows, w, false);
-        assert_eq!(of(60), ["  service    leader  proof", "  zookeeper  m2      written through m1, read back from m2"]);
+        assert_eq!(
+            of(60),
+            [
+                "  service    leader  proof",
+                "  zookeeper  m2      written through m1, read back from m2"
+            ]
+        );
         assert_eq!(
             of(40),
-            ["  service    leader  proof", "  zookeeper  m2      written through m1,", "                     read back from m2"]
+            [
+                "  service    leader  proof",
+                "  zookeeper  m2      written through m1,",
+                "                     read back from m2"
+            ]
         );
-        assert_eq!(of(24), ["  zookeeper", "    leader: m2", "    proof: written", "      through m1, read", "      back from m2"]);
+        assert_eq!(
+            of(24),
+            [
+                "  zookeeper",
+                "    leader: m2",
+                "    proof: written",
+                "      through m1, read",
+                "      back from m2"
+            ]
+        );
     }
 
     #[test]
     fn a_grid_takes_as_many_lines_as_it_must() {
-        let cells: Vec<_> =
-            [("mesos", "http://1"), ("marathon", "http://22"), ("consul", "http://3")].map(|(a, b)| (a.into(), b.into())).into();
-        assert_eq!(grid(&cells, 80), ["  mesos  http://1     marathon  http://22     consul  http://3"]);
-        assert_eq!(grid(&cells, 50), ["  mesos   http://1     marathon  http://22", "  consul  http://3"]);
+        let cells: Vec<_> = [
+            ("mesos", "http://1"),
+            ("marathon", "http://22"),
+            ("consul", "http://3"),
+        ]
+        .map(|(a, b)| (a.into(), b.into()))
+        .into();
+        assert_eq!(
+            grid(&cells, 80),
+            ["  mesos  http://1     marathon  http://22     consul  http://3"]
+        );
+        assert_eq!(
+            grid(&cells, 50),
+            [
+                "  mesos   http://1     marathon  http://22",
+                "  consul  http://3"
+            ]
+        );
         assert_eq!(grid(&cells, 9).len(), 6);
         assert!(grid(&[], 9).is_empty());
     }

@@ -11,13 +11,20 @@ use crate::event::escape;
 /// One line of harmless text: control characters escaped, newlines and runs of blanks made one blank.
 pub(super) fn clean(text: &str) -> String {
     let escaped = escape(text);
-    let words: Vec<_> = escaped.split(['\n', ' ']).filter(|w| !w.is_empty()).collect();
+    let words: Vec<_> = escaped
+        .split(['\n', ' '])
+        .filter(|w| !w.is_empty())
+        .collect();
     words.join(" ")
 }
 
 /// Harmless lines of text that may have several; blanks stay.
 pub(super) fn lines(text: &str) -> Vec<String> {
-    escape(text).trim_end_matches('\n').split('\n').map(str::to_owned).collect()
+    escape(text)
+        .trim_end_matches('\n')
+        .split('\n')
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Columns of a character. A sum of these is never less than what a terminal uses for the text.
@@ -61,7 +68,13 @@ pub(super) fn pad(text: &str, to: usize) -> String {
 /// Wraps one line at blanks, and inside a word that is longer than a line, after `first` on the first line and `rest` on the others.
 pub(super) fn wrap(text: &str, max: usize, first: &str, rest: &str) -> Vec<String> {
     let max = max.max(1);
-    let fit = |prefix: &str| if width(prefix) + 8 <= max { prefix.to_owned() } else { String::new() };
+    let fit = |prefix: &str| {
+        if width(prefix) + 8 <= max {
+            prefix.to_owned()
+        } else {
+            String::new()
+        }
+    };
     let (first, rest) = (fit(first), fit(rest));
     let mut out = Vec::new();
     let mut line = first.clone();
@@ -77,7 +90,11 @@ pub(super) fn wrap(text: &str, max: usize, first: &str, rest: &str) -> Vec<Strin
             used += 1;
         }
         for c in word.chars() {
-            let (c, w) = if columns(c) > max { ('?', 1) } else { (c, columns(c)) };
+            let (c, w) = if columns(c) > max {
+                ('?', 1)
+            } else {
+                (c, columns(c))
+            };
             if used + w > max {
                 out.push(std::mem::replace(&mut line, rest.clone()));
                 used = width(&line);
@@ -147,7 +164,10 @@ mod tests {
     #[test]
     fn wraps_at_blanks_and_inside_long_words() {
         assert_eq!(wrap("one two three", 9, "", "  "), ["one two", "three"]);
-        assert_eq!(wrap("one two three", 12, "- ", "  "), ["- one two", "  three"]);
+        assert_eq!(
+            wrap("one two three", 12, "- ", "  "),
+            ["- one two", "  three"]
+        );
         assert_eq!(wrap("abcdefghij", 4, "", ""), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("", 4, "", ""), [""]);
         assert_eq!(wrap("日本", 1, "", ""), ["?", "?"]);
@@ -156,8 +176,14 @@ mod tests {
     #[test]
     fn numbers_as_people_read_them() {
         let of = |s: f64| duration(Duration::from_secs_f64(s));
-        assert_eq!([of(0.85), of(41.9), of(125.0), of(3725.0)], ["0.8 s", "41 s", "2 min 05 s", "1 h 02 min"]);
-        assert_eq!(bytes(34_250_000, Some(120_000_000)), "34.25 MB of 120.00 MB");
+        assert_eq!(
+            [of(0.85), of(41.9), of(125.0), of(3725.0)],
+            ["0.8 s", "41 s", "2 min 05 s", "1 h 02 min"]
+        );
+        assert_eq!(
+            bytes(34_250_000, Some(120_000_000)),
+            "34.25 MB of 120.00 MB"
+        );
         assert_eq!(names(["a", "b", "c"], 2), "a, b and 1 more");
         assert_eq!(names(["a", "b"], 2), "a, b");
         assert_eq!(clean("a\n  b\x1b[m"), "a b\\x1b[m");

@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 /// SHA-256 of bytes as lower-case hex, the form in which files are compared with a host's.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// When a file is put on a host.
@@ -42,7 +45,11 @@ pub struct FileSpec {
 
 impl std::fmt::Debug for FileSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let content = if self.secret { "***".into() } else { String::from_utf8_lossy(&self.content).into_owned() };
+        let content = if self.secret {
+            "***".into()
+        } else {
+            String::from_utf8_lossy(&self.content).into_owned()
+        };
         f.debug_struct("FileSpec")
             .field("path", &self.path)
             .field("mode", &format_args!("{:04o}", self.mode))

@@ -18,7 +18,13 @@ pub struct IdError {
 
 /// Letters, digits, `.`, `-`, `_` (and `:` of an IPv6 address); no leading `-`, which a command could take for an option.
 fn check(what: &'static str, text: &str, extra: &str) -> Result<(), IdError> {
-    let fail = |why| Err(IdError { what, text: text.to_owned(), why });
+    let fail = |why| {
+        Err(IdError {
+            what,
+            text: text.to_owned(),
+            why,
+        })
+    };
     if text.is_empty() {
         return fail("it is empty");
     }
@@ -31,7 +37,10 @@ fn check(what: &'static str, text: &str, extra: &str) -> Result<(), IdError> {
     if text.contains("..") {
         return fail("it contains '..'");
     }
-    if !text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || extra.contains(c)) {
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || extra.contains(c))
+    {
         return fail("only ASCII letters, digits, '.', '-' and '_' are allowed");
     }
     Ok(())

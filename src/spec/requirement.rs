@@ -33,10 +33,16 @@ impl Requirement {
     /// Whether it holds for an image.
     #[must_use]
     pub fn concerns(&self, image: &ImageRef) -> bool {
-        if self.unless_image.as_deref().is_some_and(|part| image.repository().contains(part)) {
+        if self
+            .unless_image
+            .as_deref()
+            .is_some_and(|part| image.repository().contains(part))
+        {
             return false;
         }
-        let Some(limit) = &self.image_up_to else { return true };
+        let Some(limit) = &self.image_up_to else {
+            return true;
+        };
         let limit = numbers(limit);
         let tag: Vec<u64> = numbers(image.tag()).into_iter().take(limit.len()).collect();
         !tag.is_empty() && tag <= limit
@@ -44,22 +50,39 @@ impl Requirement {
 
     /// The former and the new argument, when they must be the same and are not.
     #[must_use]
-    pub fn changed_argument<'a>(&self, former: &'a ContainerSpec, wanted: &'a ContainerSpec) -> Option<(&'a str, &'a str)> {
+    pub fn changed_argument<'a>(
+        &self,
+        former: &'a ContainerSpec,
+        wanted: &'a ContainerSpec,
+    ) -> Option<(&'a str, &'a str)> {
         let begin = self.same_argument.as_deref()?;
-        let of = |spec: &'a ContainerSpec| spec.command.iter().map(String::as_str).find(|argument| argument.starts_with(begin));
-        of(former).zip(of(wanted)).filter(|(former, wanted)| former != wanted)
+        let of = |spec: &'a ContainerSpec| {
+            spec.command
+                .iter()
+                .map(String::as_str)
+                .find(|argument| argument.starts_with(begin))
+        };
+        of(former)
+            .zip(of(wanted))
+            .filter(|(former, wanted)| former != wanted)
     }
 
     /// Whether an Engine that speaks nothing older than `min_api` is too new.
     #[must_use]
     pub fn refuses_engine(&self, min_api: &str) -> bool {
-        self.engine_speaks.as_deref().is_some_and(|spoken| numbers(min_api) > numbers(spoken))
+        self.engine_speaks
+            .as_deref()
+            .is_some_and(|spoken| numbers(min_api) > numbers(spoken))
     }
 }
 
 /// The numbers of a version: `v1.7.1` is 1, 7, 1; a text without a leading number has none.
 fn numbers(version: &str) -> Vec<u64> {
-    version.trim_start_matches('v').split(['.', '-', '_']).map_while(|part| part.parse().ok()).collect()
+    version
+        .trim_start_matches('v')
+        .split(['.', '-', '_'])
+        .map_while(|part| part.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -79,7 +102,13 @@ mod tests {
         };
         let concerns = |image: &str| requirement.concerns(&ImageRef(image.to_owned()));
         assert!(concerns("mesosphere/mesos-slave:1.7.1") && concerns("a/b:1.11.0"));
-        assert!(!concerns("a/b:1.12.0") && !concerns("a/b:latest") && !concerns("a/standin-b:1.7.1"));
-        assert!(requirement.refuses_engine("1.44") && !requirement.refuses_engine("1.24") && !requirement.refuses_engine("1.12"));
+        assert!(
+            !concerns("a/b:1.12.0") && !concerns("a/b:latest") && !concerns("a/standin-b:1.7.1")
+        );
+        assert!(
+            requirement.refuses_engine("1.44")
+                && !requirement.refuses_engine("1.24")
+                && !requirement.refuses_engine("1.12")
+        );
     }
 }

@@ -34,7 +34,10 @@ mod tests {
 
     #[test]
     fn nothing_that_drives_a_terminal_stays() {
-        let all: String = (0u32..=0x2100).chain(0xfe00..=0xffff).filter_map(char::from_u32).collect();
+        let all: String = (0u32..=0x2100)
+            .chain(0xfe00..=0xffff)
+            .filter_map(char::from_u32)
+            .collect();
         let out = shown(&all);
         assert!(out.chars().all(|c| c == '\n' || !c.is_control()));
         assert!(!out.contains('\u{202e}') && !out.contains('\u{2066}'));

@@ -13,8 +13,13 @@ pub(super) struct Agent(AgentClient<UnixStream>);
 
 impl Agent {
     /// Connects, and binds the connection to this host so that keys constrained to destinations can be used.
-    pub(super) async fn connect(socket: &Path, binding: Option<&AgentSessionBinding>) -> Result<Self, String> {
-        let stream = UnixStream::connect(socket).await.map_err(|e| format!("the agent at {} cannot be reached ({e})", socket.display()))?;
+    pub(super) async fn connect(
+        socket: &Path,
+        binding: Option<&AgentSessionBinding>,
+    ) -> Result<Self, String> {
+        let stream = UnixStream::connect(socket)
+            .await
+            .map_err(|e| format!("the agent at {} cannot be reached ({e})", socket.display()))?;
         let mut client = AgentClient::connect(stream);
         if let Some(binding) = binding {
             // agents without this extension answer with a failure and work all the same
@@ -25,7 +30,10 @@ impl Agent {
     }
 
     pub(super) async fn identities(&mut self) -> Result<Vec<AgentIdentity>, String> {
-        self.0.request_identities().await.map_err(|e| format!("the agent does not list its keys ({e})"))
+        self.0
+            .request_identities()
+            .await
+            .map_err(|e| format!("the agent does not list its keys ({e})"))
     }
 
     pub(super) async fn sign(

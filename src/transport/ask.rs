@@ -34,7 +34,12 @@ impl Ask for AskTerminal {
     async fn secret(&self, question: &str) -> Option<Secret> {
         let question = question.to_owned();
         // reading from a terminal blocks its thread
-        tokio::task::spawn_blocking(move || rpassword::prompt_password(question).ok().map(Secret::new)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || {
+            rpassword::prompt_password(question).ok().map(Secret::new)
+        })
+        .await
+        .ok()
+        .flatten()
     }
 }
 
@@ -49,12 +54,22 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(ask: Arc<dyn Ask>) -> Self {
-        Self { ask, answers: Mutex::default(), terminal: Mutex::default() }
+        Self {
+            ask,
+            answers: Mutex::default(),
+            terminal: Mutex::default(),
+        }
     }
 
     /// The answer to the question known by `key`. Whoever comes while it is being asked waits for the same answer.
     pub(super) async fn once(&self, key: &str, question: &str) -> Option<Secret> {
-        let slot = self.answers.lock().await.entry(key.to_owned()).or_default().clone();
+        let slot = self
+            .answers
+            .lock()
+            .await
+            .entry(key.to_owned())
+            .or_default()
+            .clone();
         let mut answer = slot.lock().await;
         if answer.is_none() {
             *answer = Some(self.each_time(question).await);
@@ -91,8 +106,13 @@ mod tests {
     async fn many_who_want_one_answer_cost_one_question() {
         let ask = Arc::new(Counting(AtomicU32::new(0)));
         let asked = Asked::new(ask.clone());
-        let answers = futures::future::join_all((0..20).map(|_| asked.once("key", "passphrase: "))).await;
-        assert!(answers.iter().all(|a| a.as_ref().is_some_and(|a| a.expose() == "answer")));
+        let answers =
+            futures::future::join_all((0..20).map(|_| asked.once("key", "passphrase: "))).await;
+        assert!(
+            answers
+                .iter()
+                .all(|a| a.as_ref().is_some_and(|a| a.expose() == "answer"))
+        );
         assert_eq!(ask.0.load(Ordering::SeqCst), 1);
         asked.once("other", "passphrase: ").await;
         assert_eq!(ask.0.load(Ordering::SeqCst), 2);

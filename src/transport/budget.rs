@@ -26,7 +26,11 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { start: Instant::now(), limit, paused: Arc::default() }
+        Self {
+            start: Instant::now(),
+            limit,
+            paused: Arc::default(),
+        }
     }
 
     /// Runs something whose time does not count: a person typing, a security key waiting for a touch.
@@ -40,7 +44,9 @@ impl Budget {
     /// What is left; `None` when nothing is.
     pub(super) fn left(&self) -> Option<Duration> {
         let paused = self.state(|p| p.total + p.since.map(|s| s.elapsed()).unwrap_or_default());
-        (self.limit + paused).checked_sub(self.start.elapsed()).filter(|d| !d.is_zero())
+        (self.limit + paused)
+            .checked_sub(self.start.elapsed())
+            .filter(|d| !d.is_zero())
     }
 
     /// Time that did not count.
@@ -49,7 +55,11 @@ impl Budget {
     }
 
     /// Runs one stage inside the limit.
-    pub(super) async fn run<F: Future>(&self, what: &str, future: F) -> Result<F::Output, TransportError> {
+    pub(super) async fn run<F: Future>(
+        &self,
+        what: &str,
+        future: F,
+    ) -> Result<F::Output, TransportError> {
         tokio::pin!(future);
         while let Some(left) = self.left() {
             if let Ok(out) = timeout(left, future.as_mut()).await {
@@ -57,7 +67,10 @@ impl Budget {
             }
             // time that was paused meanwhile is given back by the next `left`
         }
-        Err(TransportError::Deadline { what: what.to_owned(), limit: self.limit })
+        Err(TransportError::Deadline {
+            what: what.to_owned(),
+            limit: self.limit,
+        })
     }
 
     fn state<T>(&self, f: impl FnOnce(&mut Paused) -> T) -> T {
@@ -74,9 +87,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stage_that_is_silent_ends_at_the_limit() {
         let budget = Budget::new(Duration::from_secs(10));
-        budget.run("a", sleep(Duration::from_secs(4))).await.unwrap();
+        budget
+            .run("a", sleep(Duration::from_secs(4)))
+            .await
+            .unwrap();
         let start = Instant::now();
-        assert!(matches!(budget.run("b", std::future::pending::<()>()).await, Err(TransportError::Deadline { .. })));
+        assert!(matches!(
+            budget.run("b", std::future::pending::<()>()).await,
+            Err(TransportError::Deadline { .. })
+        ));
         assert_eq!(start.elapsed().as_secs(), 6);
     }
 
@@ -89,6 +108,9 @@ mod tests {
             budget.left()
         };
         let left = budget.run("a", stage).await.unwrap().unwrap();
-        assert!(left <= Duration::from_secs(1) && left > Duration::from_millis(900), "{left:?}");
+        assert!(
+            left <= Duration::from_secs(1) && left > Duration::from_millis(900),
+            "{left:?}"
+        );
     }
 }

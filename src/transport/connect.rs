@@ -101,11 +101,19 @@ impl Connector {
     /// What is wrong with configuration and key files without keeping anyone from connecting, each once.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn warn(&self, new: &[String]) {
-        let mut warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = self
+            .0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for warning in new {
             if !warnings.contains(warning) {
                 tracing::warn!("{warning}");
@@ -119,7 +127,9 @@ impl Connector {
     /// # Errors
     /// When the configuration cannot be read.
     pub async fn explain(&self, host: &HostSettings) -> Result<Vec<Explained>, TransportError> {
-        self.resolve(host).await.map(|endpoint| explain::explain(&endpoint))
+        self.resolve(host)
+            .await
+            .map(|endpoint| explain::explain(&endpoint))
     }
 
     /// The key that a host shows, for a person to judge. Nothing is sent to log in to it; jump hosts on the way must be proven as ever.
@@ -134,10 +144,21 @@ impl Connector {
         let guard = Guard::showing(Arc::new(trust), watch.clone());
         let link = through.as_ref().map(|(_, link)| link.as_ref());
         // the host is asked for its key only, and left as soon as it has shown it: that is the error which is expected
-        let left = self.handshake(&endpoint, link, guard, &watch, &budget).await.err();
+        let left = self
+            .handshake(&endpoint, link, guard, &watch, &budget)
+            .await
+            .err();
         match (watch.shown(), left) {
             (Some((key, recorded)), _) => Ok(ShownKey::new(key, &endpoint.question(), recorded)),
-            (None, Some(Failed::Refused(e) | Failed::Dropped(e) | Failed::Impatient(e) | Failed::Final(e))) => Err(e),
+            (
+                None,
+                Some(
+                    Failed::Refused(e)
+                    | Failed::Dropped(e)
+                    | Failed::Impatient(e)
+                    | Failed::Final(e),
+                ),
+            ) => Err(e),
             (None, None) => Err(unreachable(&endpoint, "the host showed no key")),
         }
     }
@@ -149,12 +170,20 @@ impl Connector {
 
     /// A jump host has the settings of its own name, and from the target only what belongs to the operator's side.
     async fn resolve_hop(&self, hop: &str, target: &Endpoint) -> Result<Endpoint, TransportError> {
-        let (hop, target, settings) = (hop.to_owned(), target.settings.clone(), self.0.settings.clone());
+        let (hop, target, settings) = (
+            hop.to_owned(),
+            target.settings.clone(),
+            self.0.settings.clone(),
+        );
         blocking(move || Endpoint::resolve_hop(&hop, &target, &settings)).await
     }
 
     /// The last jump host on the way to a target.
-    async fn through(&self, endpoint: &Endpoint, seen: &[String]) -> Result<Option<(String, Arc<Link>)>, TransportError> {
+    async fn through(
+        &self,
+        endpoint: &Endpoint,
+        seen: &[String],
+    ) -> Result<Option<(String, Arc<Link>)>, TransportError> {
         match &endpoint.proxy {
             Proxy::Jump(hops) => self.jump(hops, endpoint, seen).await.map(Some),
             Proxy::Direct | Proxy::Command(_) => Ok(None),
@@ -162,7 +191,11 @@ impl Connector {
     }
 
     /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
-    fn link<'a>(&'a self, endpoint: &'a Endpoint, seen: &'a [String]) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
+    fn link<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        seen: &'a [String],
+    ) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
         async move {
             // the jump host first: fifty hosts behind a dead one learn so at once
             let through = self.through(endpoint, seen).await?;
@@ -171,7 +204,11 @@ impl Connector {
         .boxed()
     }
 
-    async fn attempts(&self, endpoint: &Endpoint, through: Option<Arc<Link>>) -> Result<Arc<Link>, TransportError> {
+    async fn attempts(
+        &self,
+        endpoint: &Endpoint,
+        through: Option<Arc<Link>>,
+    ) -> Result<Arc<Link>, TransportError> {
         let budget = Budget::new(endpoint.connect_timeout);
         let mut tries = 0;
         loop {
@@ -183,7 +220,9 @@ impl Connector {
                 Err(Failed::Impatient(e)) if tries == 1 => e,
                 Err(Failed::Final(e) | Failed::Refused(e) | Failed::Impatient(e)) => return Err(e),
             };
-            let pause = Duration::from_millis(rand::rng().random_range(100..=300) * u64::from(tries.min(5)));
+            let pause = Duration::from_millis(
+                rand::rng().random_range(100..=300) * u64::from(tries.min(5)),
+            );
             if budget.left().is_none_or(|left| left <= pause) {
                 return Err(error);
             }
@@ -192,19 +231,42 @@ impl Connector {
         }
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, through: Option<Arc<Link>>, budget: &Budget) -> Result<Link, Failed> {
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        through: Option<Arc<Link>>,
+        budget: &Budget,
+    ) -> Result<Link, Failed> {
         let trust = Arc::new(HostTrust::load(endpoint.question()).map_err(Failed::Final)?);
         self.warn(&trust.warnings);
         let watch = Watch::default();
         let guard = Guard::new(trust, watch.clone());
-        let (mut handle, beginning) = self.handshake(endpoint, through.as_deref(), guard, &watch, budget).await?;
-        let login = Login { endpoint, keys: &self.0.keys, asked: &self.0.asked, budget, watch: &watch };
+        let (mut handle, beginning) = self
+            .handshake(endpoint, through.as_deref(), guard, &watch, budget)
+            .await?;
+        let login = Login {
+            endpoint,
+            keys: &self.0.keys,
+            asked: &self.0.asked,
+            budget,
+            watch: &watch,
+        };
         let result = login.run(&mut handle).await;
         beginning.done();
         // a host that ends a login for another reason says so
-        let impatient = handle.is_closed() && budget.paused() > IMPATIENT && watch.farewell().is_none();
-        result.map_err(if impatient { Failed::Impatient } else { Failed::Final })?;
-        Ok(Link::new(handle, watch, self.0.settings.session_channels, through))
+        let impatient =
+            handle.is_closed() && budget.paused() > IMPATIENT && watch.farewell().is_none();
+        result.map_err(if impatient {
+            Failed::Impatient
+        } else {
+            Failed::Final
+        })?;
+        Ok(Link::new(
+            handle,
+            watch,
+            self.0.settings.session_channels,
+            through,
+        ))
     }
 
     /// Greeting, key exchange, host key.
@@ -219,9 +281,17 @@ impl Connector {
         let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
         let stream = bytes(endpoint, through, budget).await?;
         let beginning = Beginning::default();
-        let stream = Greeted::new(stream, beginning.clone(), self.0.turns.clone(), budget.clone());
+        let stream = Greeted::new(
+            stream,
+            beginning.clone(),
+            self.0.turns.clone(),
+            budget.clone(),
+        );
         let what = format!("SSH handshake with {}", endpoint.address());
-        let failed = match budget.run(&what, client::connect_stream(config, stream, guard)).await {
+        let failed = match budget
+            .run(&what, client::connect_stream(config, stream, guard))
+            .await
+        {
             Ok(Ok(handle)) => return Ok((handle, beginning)),
             Ok(Err(Broken::Trust(e))) | Err(e) => Failed::Final(e),
             Ok(Err(broken)) => {
@@ -230,7 +300,11 @@ impl Connector {
                     why = format!("{why}; it said {strange:?}");
                 }
                 let told = unreachable(endpoint, &why);
-                if dropped(&broken) && !watch.proven() { Failed::Dropped(told) } else { Failed::Final(told) }
+                if dropped(&broken) && !watch.proven() {
+                    Failed::Dropped(told)
+                } else {
+                    Failed::Final(told)
+                }
             }
         };
         beginning.abandon();
@@ -238,9 +312,17 @@ impl Connector {
     }
 
     /// The connection to the last of some jump hosts, shared by all who go through it.
-    async fn jump(&self, hops: &[String], target: &Endpoint, seen: &[String]) -> Result<(String, Arc<Link>), TransportError> {
+    async fn jump(
+        &self,
+        hops: &[String],
+        target: &Endpoint,
+        seen: &[String],
+    ) -> Result<(String, Arc<Link>), TransportError> {
         let Some((last, before)) = hops.split_last() else {
-            return Err(TransportError::Settings(format!("the jump hosts of {} are empty", target.label)));
+            return Err(TransportError::Settings(format!(
+                "the jump hosts of {} are empty",
+                target.label
+            )));
         };
         let mut hop = self.resolve_hop(last, target).await?;
         if !before.is_empty() {
@@ -248,7 +330,10 @@ impl Connector {
         }
         let key = format!("{}@{} via {:?}", hop.user, hop.address(), hop.proxy);
         if seen.contains(&key) {
-            return Err(TransportError::Settings(format!("the jump hosts of {} lead in a ring at {last}", target.label)));
+            return Err(TransportError::Settings(format!(
+                "the jump hosts of {} lead in a ring at {last}",
+                target.label
+            )));
         }
         loop {
             let shared = self.shared(&key, &hop, seen);
@@ -261,7 +346,12 @@ impl Connector {
             self.forget(&key, &shared);
             match result {
                 Ok(_) if !fresh => {}
-                Ok(_) => return Err(unreachable(target, &format!("jump host {last}: the connection was lost"))),
+                Ok(_) => {
+                    return Err(unreachable(
+                        target,
+                        &format!("jump host {last}: the connection was lost"),
+                    ));
+                }
                 Err(e) => return Err(at_hop(last, target, e)),
             }
         }
@@ -279,7 +369,13 @@ impl Connector {
         let (connector, hop) = (self.clone(), hop.clone());
         let mut seen = seen.to_vec();
         seen.push(key.to_owned());
-        all.entry(key.to_owned()).or_insert_with(|| async move { connector.link(&hop, &seen).await }.boxed().shared()).clone()
+        all.entry(key.to_owned())
+            .or_insert_with(|| {
+                async move { connector.link(&hop, &seen).await }
+                    .boxed()
+                    .shared()
+            })
+            .clone()
     }
 }
 
@@ -287,15 +383,26 @@ impl Connector {
 fn at_hop(hop: &str, target: &Endpoint, error: TransportError) -> TransportError {
     let at = |why: String| format!("jump host {hop}: {why}");
     match error {
-        TransportError::Untrusted { host, why, hints } => TransportError::Untrusted { host, why: at(why), hints },
-        TransportError::Authentication { user, why, hints } => TransportError::Authentication { user, why: at(why), hints },
+        TransportError::Untrusted { host, why, hints } => TransportError::Untrusted {
+            host,
+            why: at(why),
+            hints,
+        },
+        TransportError::Authentication { user, why, hints } => TransportError::Authentication {
+            user,
+            why: at(why),
+            hints,
+        },
         TransportError::Settings(why) => TransportError::Settings(at(why)),
         other => unreachable(target, &at(format!("failed to {other}"))),
     }
 }
 
 fn unreachable(endpoint: &Endpoint, why: &str) -> TransportError {
-    TransportError::Unreachable { address: endpoint.address(), why: why.to_owned() }
+    TransportError::Unreachable {
+        address: endpoint.address(),
+        why: why.to_owned(),
+    }
 }
 
 fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
@@ -308,20 +415,41 @@ fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
 }
 
 /// Bytes to and from the host.
-async fn bytes(endpoint: &Endpoint, through: Option<&Link>, budget: &Budget) -> Result<BoxStream, Failed> {
+async fn bytes(
+    endpoint: &Endpoint,
+    through: Option<&Link>,
+    budget: &Budget,
+) -> Result<BoxStream, Failed> {
     let what = format!("connect to {}", endpoint.address());
     match (&endpoint.proxy, through) {
         (_, Some(link)) => {
-            let channel = budget.run(&what, link.hop(&endpoint.host, endpoint.port)).await.map_err(Failed::Final)?;
-            Ok(Box::new(channel.map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?.into_stream()))
+            let channel = budget
+                .run(&what, link.hop(&endpoint.host, endpoint.port))
+                .await
+                .map_err(Failed::Final)?;
+            Ok(Box::new(
+                channel
+                    .map_err(|e| Failed::Final(unreachable(endpoint, &e.to_string())))?
+                    .into_stream(),
+            ))
         }
         (Proxy::Command(line), None) => {
-            let pipe = dial::command(line).map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
+            let pipe = dial::command(line)
+                .map_err(|e| Failed::Final(unreachable(endpoint, &format!("ProxyCommand: {e}"))))?;
             Ok(Box::new(pipe))
         }
         _ => {
-            let dialled = budget.run(&what, dial::dial(&endpoint.host, endpoint.port, endpoint.way)).await;
-            Ok(Box::new(dialled.map_err(Failed::Final)?.map_err(|e| refused(endpoint, &e))?))
+            let dialled = budget
+                .run(
+                    &what,
+                    dial::dial(&endpoint.host, endpoint.port, endpoint.way),
+                )
+                .await;
+            Ok(Box::new(
+                dialled
+                    .map_err(Failed::Final)?
+                    .map_err(|e| refused(endpoint, &e))?,
+            ))
         }
     }
 }
@@ -331,13 +459,24 @@ fn dropped(broken: &Broken) -> bool {
     match broken {
         Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => true,
         Broken::Ssh(russh::Error::IO(e)) => {
-            matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
+            matches!(
+                e.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+            )
         }
         _ => false,
     }
 }
 
 /// Files are read and commands run on a thread of their own.
-async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, TransportError> + Send + 'static) -> Result<T, TransportError> {
-    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(TransportError::Settings(format!("read the configuration: {e}"))))
+async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
+) -> Result<T, TransportError> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| {
+        Err(TransportError::Settings(format!(
+            "read the configuration: {e}"
+        )))
+    })
 }

@@ -33,7 +33,12 @@ pub(super) struct Way {
 pub(super) async fn dial(host: &str, port: u16, way: Way) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host((host, port))
         .await
-        .map_err(|e| io::Error::new(io::ErrorKind::NotFound, format!("the name cannot be resolved ({e})")))?
+        .map_err(|e| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("the name cannot be resolved ({e})"),
+            )
+        })?
         .filter(|a| way.only_v6.is_none_or(|v6| a.is_ipv6() == v6))
         .filter(|a| way.from.is_none_or(|from| from.is_ipv6() == a.is_ipv6()))
         .collect();
@@ -41,7 +46,11 @@ pub(super) async fn dial(host: &str, port: u16, way: Way) -> io::Result<TcpStrea
 }
 
 async fn one(address: SocketAddr, way: Way) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
     if let Some(from) = way.from {
         socket.bind(SocketAddr::new(from, 0))?;
     }
@@ -52,7 +61,10 @@ async fn one(address: SocketAddr, way: Way) -> io::Result<TcpStream> {
 }
 
 /// Tries each address in turn, the next one as soon as the one before failed or has been silent for a while.
-async fn race<T, F: Future<Output = io::Result<T>>>(addresses: &[SocketAddr], connect: impl Fn(SocketAddr) -> F) -> io::Result<T> {
+async fn race<T, F: Future<Output = io::Result<T>>>(
+    addresses: &[SocketAddr],
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
     let mut waiting = addresses.iter().copied();
     let mut running = FuturesUnordered::new();
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");
@@ -84,7 +96,10 @@ pub(super) struct CommandPipe {
 /// Starts a `ProxyCommand` in the user's shell, as OpenSSH does. Its standard error goes nowhere: what it says is not ours to vouch for, and
 /// the screen may be drawn by a live view.
 pub(super) fn command(line: &str) -> io::Result<CommandPipe> {
-    let shell = std::env::var("SHELL").ok().filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+    let shell = std::env::var("SHELL")
+        .ok()
+        .filter(|s| !s.is_empty())
+        .unwrap_or_else(|| "/bin/sh".to_owned());
     let mut child = Command::new(shell)
         .args(["-c", &format!("exec {line}")])
         .stdin(Stdio::piped())
@@ -93,19 +108,31 @@ pub(super) fn command(line: &str) -> io::Result<CommandPipe> {
         .kill_on_drop(true)
         .spawn()?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(stdin), Some(stdout)) => Ok(CommandPipe { _child: child, stdin, stdout }),
+        (Some(stdin), Some(stdout)) => Ok(CommandPipe {
+            _child: child,
+            stdin,
+            stdout,
+        }),
         _ => Err(io::Error::other("the command has no input or output")),
     }
 }
 
 impl AsyncRead for CommandPipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stdout).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for CommandPipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stdin).poll_write(cx, buf)
     }
 
@@ -123,7 +150,9 @@ mod tests {
     use super::*;
 
     fn addresses(n: u16) -> Vec<SocketAddr> {
-        (1..=n).map(|p| SocketAddr::from(([127, 0, 0, 1], p))).collect()
+        (1..=n)
+            .map(|p| SocketAddr::from(([127, 0, 0, 1], p)))
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,8 +172,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_failure_is_told() {
-        let got = race(&addresses(2), |_| async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)) }).await;
+        let got = race(&addresses(2), |_| async {
+            Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        })
+        .await;
         assert_eq!(got.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        assert!(race(&[], |_| async { Ok(()) }).await.unwrap_err().to_string().contains("no usable address"));
+        assert!(
+            race(&[], |_| async { Ok(()) })
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("no usable address")
+        );
     }
 }

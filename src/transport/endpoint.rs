@@ -67,41 +67,85 @@ pub(super) struct Endpoint {
     pub(super) values: Values,
 }
 
-const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
+const DEFAULT_KEYS: [&str; 5] = [
+    "id_rsa",
+    "id_ecdsa",
+    "id_ecdsa_sk",
+    "id_ed25519",
+    "id_ed25519_sk",
+];
 
 impl Endpoint {
     /// Resolves a host of the inventory. Reads files and may run commands of `Match exec`, so it blocks.
-    pub(super) fn resolve(settings: &HostSettings, shared: &SshSettings) -> Result<Self, TransportError> {
+    pub(super) fn resolve(
+        settings: &HostSettings,
+        shared: &SshSettings,
+    ) -> Result<Self, TransportError> {
         let account = own_account()?;
         let home = shared.home.clone().unwrap_or(account.dir);
         let mut values = seed(settings);
         let mut tokens = Tokens {
             local_user: account.name.clone(),
-            user: settings.user.clone().unwrap_or_else(|| account.name.clone()),
+            user: settings
+                .user
+                .clone()
+                .unwrap_or_else(|| account.name.clone()),
             home: home.clone(),
             uid: Uid::current().as_raw(),
             port: settings.port.unwrap_or(22),
             ..Tokens::default()
         };
-        let host = config::read(&files(shared, &home), &settings.dial, tokens.clone(), &mut values)?;
-        if host.is_empty() || host.starts_with('-') || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err(TransportError::Settings(format!("{host:?} is no name or address of a host")));
+        let host = config::read(
+            &files(shared, &home),
+            &settings.dial,
+            tokens.clone(),
+            &mut values,
+        )?;
+        if host.is_empty()
+            || host.starts_with('-')
+            || host.contains(|c: char| c.is_control() || c.is_whitespace())
+        {
+            return Err(TransportError::Settings(format!(
+                "{host:?} is no name or address of a host"
+            )));
         }
         tokens.host.clone_from(&host);
         settings.dial.clone_into(&mut tokens.original);
-        tokens.port = values.one("port").and_then(|p| p.parse().ok()).unwrap_or(22);
-        values.one("user").unwrap_or(&account.name).clone_into(&mut tokens.user);
-        values.one("hostkeyalias").unwrap_or(&settings.dial).clone_into(&mut tokens.key_alias);
-        tokens.jump = values.one("proxyjump").filter(|j| *j != "none").unwrap_or_default().to_owned();
+        tokens.port = values
+            .one("port")
+            .and_then(|p| p.parse().ok())
+            .unwrap_or(22);
+        values
+            .one("user")
+            .unwrap_or(&account.name)
+            .clone_into(&mut tokens.user);
+        values
+            .one("hostkeyalias")
+            .unwrap_or(&settings.dial)
+            .clone_into(&mut tokens.key_alias);
+        tokens.jump = values
+            .one("proxyjump")
+            .filter(|j| *j != "none")
+            .unwrap_or_default()
+            .to_owned();
         Self::build(settings, shared, values, &tokens)
     }
 
-    fn build(settings: &HostSettings, shared: &SshSettings, values: Values, tokens: &Tokens) -> Result<Self, TransportError> {
+    fn build(
+        settings: &HostSettings,
+        shared: &SshSettings,
+        values: Values,
+        tokens: &Tokens,
+    ) -> Result<Self, TransportError> {
         let ssh = tokens.home.join(".ssh");
         let paths = |keyword: &str| paths(&values, keyword, tokens);
         let span = |keyword: &str| values.one(keyword).and_then(time);
         let list = |keyword: &str| AlgorithmList::parse(values.one(keyword));
-        let yes = |keyword: &str| values.one(keyword).is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "yes" | "true"));
+        let yes = |keyword: &str| {
+            values
+                .one(keyword)
+                .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "yes" | "true"))
+        };
         let identities = paths("identityfile")?;
         Ok(Self {
             label: settings.name.to_string(),
@@ -109,11 +153,20 @@ impl Endpoint {
             port: tokens.port,
             user: tokens.user.clone(),
             host_key_alias: values.one("hostkeyalias").map(str::to_owned),
-            user_known_hosts: paths("userknownhostsfile")?.unwrap_or_else(|| vec![ssh.join("known_hosts"), ssh.join("known_hosts2")]),
-            global_known_hosts: paths("globalknownhostsfile")?
-                .unwrap_or_else(|| vec!["/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()]),
+            user_known_hosts: paths("userknownhostsfile")?
+                .unwrap_or_else(|| vec![ssh.join("known_hosts"), ssh.join("known_hosts2")]),
+            global_known_hosts: paths("globalknownhostsfile")?.unwrap_or_else(|| {
+                vec![
+                    "/etc/ssh/ssh_known_hosts".into(),
+                    "/etc/ssh/ssh_known_hosts2".into(),
+                ]
+            }),
             hash_known_hosts: yes("hashknownhosts"),
-            default_identity_files: if identities.is_none() { DEFAULT_KEYS.iter().map(|k| ssh.join(k)).collect() } else { Vec::new() },
+            default_identity_files: if identities.is_none() {
+                DEFAULT_KEYS.iter().map(|k| ssh.join(k)).collect()
+            } else {
+                Vec::new()
+            },
             identity_files: identities.unwrap_or_default(),
             certificate_files: paths("certificatefile")?.unwrap_or_default(),
             identities_only: yes("identitiesonly"),
@@ -132,8 +185,13 @@ impl Endpoint {
                 .or_else(|| span("connecttimeout"))
                 .filter(|d| !d.is_zero())
                 .unwrap_or(shared.timeouts.connect),
-            keepalive: span("serveraliveinterval").filter(|d| !d.is_zero()).unwrap_or(shared.timeouts.keepalive),
-            keepalive_max: values.one("serveralivecountmax").and_then(|v| v.parse().ok()).unwrap_or(shared.timeouts.keepalive_max),
+            keepalive: span("serveraliveinterval")
+                .filter(|d| !d.is_zero())
+                .unwrap_or(shared.timeouts.keepalive),
+            keepalive_max: values
+                .one("serveralivecountmax")
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(shared.timeouts.keepalive_max),
             privilege: settings.privilege,
             settings: settings.clone(),
             values,
@@ -142,18 +200,35 @@ impl Endpoint {
 
     /// Resolves a jump host by its own name. From the target it takes what the inventory says of the operator's side: the files of known
     /// keys, the keys to log in with, what may be asked.
-    pub(super) fn resolve_hop(hop: &str, target: &HostSettings, shared: &SshSettings) -> Result<Self, TransportError> {
+    pub(super) fn resolve_hop(
+        hop: &str,
+        target: &HostSettings,
+        shared: &SshSettings,
+    ) -> Result<Self, TransportError> {
         let (user, host, port) = split_hop(hop)?;
-        let name = HostName::new(host.clone()).map_err(|e| TransportError::Settings(format!("jump host: {e}")))?;
+        let name = HostName::new(host.clone())
+            .map_err(|e| TransportError::Settings(format!("jump host: {e}")))?;
         Self::resolve(
-            &HostSettings { name, dial: host, port, user, proxy_jump: None, privilege: PrivilegeMode::None, ..target.clone() },
+            &HostSettings {
+                name,
+                dial: host,
+                port,
+                user,
+                proxy_jump: None,
+                privilege: PrivilegeMode::None,
+                ..target.clone()
+            },
             shared,
         )
     }
 
     /// Address and port for messages.
     pub(super) fn address(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     pub(super) fn question(&self) -> Question {
@@ -183,36 +258,80 @@ fn seed(settings: &HostSettings) -> Values {
         values.seed("proxyjump", jump.clone(), "proxy_jump");
     }
     for file in &settings.identity_files {
-        values.seed("identityfile", file.display().to_string().replace('%', "%%"), "identity_file");
+        values.seed(
+            "identityfile",
+            file.display().to_string().replace('%', "%%"),
+            "identity_file",
+        );
     }
-    if settings.known_hosts_files.as_ref().is_some_and(Vec::is_empty) {
+    if settings
+        .known_hosts_files
+        .as_ref()
+        .is_some_and(Vec::is_empty)
+    {
         // no file is not the same as the default files
         values.seed("userknownhostsfile", "none".to_owned(), "known_hosts");
     }
     for file in settings.known_hosts_files.iter().flatten() {
-        values.seed("userknownhostsfile", file.display().to_string().replace('%', "%%"), "known_hosts");
+        values.seed(
+            "userknownhostsfile",
+            file.display().to_string().replace('%', "%%"),
+            "known_hosts",
+        );
     }
     values
 }
 
 fn files(shared: &SshSettings, home: &Path) -> Files {
     match &shared.config_files {
-        Some(files) => Files { files: files.iter().map(|f| (f.clone(), true)).collect(), required: true },
-        None => Files { files: vec![(home.join(".ssh/config"), true), ("/etc/ssh/ssh_config".into(), false)], required: false },
+        Some(files) => Files {
+            files: files.iter().map(|f| (f.clone(), true)).collect(),
+            required: true,
+        },
+        None => Files {
+            files: vec![
+                (home.join(".ssh/config"), true),
+                ("/etc/ssh/ssh_config".into(), false),
+            ],
+            required: false,
+        },
     }
 }
 
-fn paths(values: &Values, keyword: &str, tokens: &Tokens) -> Result<Option<Vec<PathBuf>>, TransportError> {
-    let Some(all) = values.all(keyword) else { return Ok(None) };
-    let fail = |why: String| TransportError::Settings(format!("{}: {keyword}: {why}", values.origin(keyword)));
-    all.into_iter().filter(|v| !v.eq_ignore_ascii_case("none")).map(|v| tokens.path(v).map_err(fail)).collect::<Result<_, _>>().map(Some)
+fn paths(
+    values: &Values,
+    keyword: &str,
+    tokens: &Tokens,
+) -> Result<Option<Vec<PathBuf>>, TransportError> {
+    let Some(all) = values.all(keyword) else {
+        return Ok(None);
+    };
+    let fail = |why: String| {
+        TransportError::Settings(format!("{}: {keyword}: {why}", values.origin(keyword)))
+    };
+    all.into_iter()
+        .filter(|v| !v.eq_ignore_ascii_case("none"))
+        .map(|v| tokens.path(v).map_err(fail))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
-fn agent(values: &Values, shared: &SshSettings, tokens: &Tokens) -> Result<Option<PathBuf>, TransportError> {
-    let from_environment = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p != Path::new(""));
+fn agent(
+    values: &Values,
+    shared: &SshSettings,
+    tokens: &Tokens,
+) -> Result<Option<PathBuf>, TransportError> {
+    let from_environment = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p != Path::new(""))
+    };
     match values.one("identityagent") {
         Some(none) if none.eq_ignore_ascii_case("none") => Ok(None),
-        None | Some("SSH_AUTH_SOCK") => Ok(shared.agent_socket.clone().or_else(|| from_environment("SSH_AUTH_SOCK"))),
+        None | Some("SSH_AUTH_SOCK") => Ok(shared
+            .agent_socket
+            .clone()
+            .or_else(|| from_environment("SSH_AUTH_SOCK"))),
         Some(text) => match text.strip_prefix('$').filter(|rest| !rest.starts_with('{')) {
             Some(name) => Ok(from_environment(name)),
             None => Ok(paths(values, "identityagent", tokens)?.and_then(|p| p.into_iter().next())),
@@ -231,47 +350,79 @@ fn proxy(values: &Values, tokens: &Tokens) -> Result<Proxy, TransportError> {
         }
         return Ok(Proxy::Jump(hops));
     }
-    match values.one("proxycommand").filter(|c| !c.eq_ignore_ascii_case("none")) {
+    match values
+        .one("proxycommand")
+        .filter(|c| !c.eq_ignore_ascii_case("none"))
+    {
         None => Ok(Proxy::Direct),
-        Some(command) => tokens
-            .percent(command)
-            .map(Proxy::Command)
-            .map_err(|why| TransportError::Settings(format!("{}: ProxyCommand: {why}", values.origin("proxycommand")))),
+        Some(command) => tokens.percent(command).map(Proxy::Command).map_err(|why| {
+            TransportError::Settings(format!(
+                "{}: ProxyCommand: {why}",
+                values.origin("proxycommand")
+            ))
+        }),
     }
 }
 
 fn way(values: &Values) -> Result<Way, TransportError> {
-    let only_v6 = match values.one("addressfamily").map(str::to_ascii_lowercase).as_deref() {
+    let only_v6 = match values
+        .one("addressfamily")
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
         Some("inet") => Some(false),
         Some("inet6") => Some(true),
         _ => None,
     };
-    let from =
-        match values.one("bindaddress") {
-            None => None,
-            Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
-                TransportError::Settings(format!("{}: BindAddress: {text:?} is not an address", values.origin("bindaddress")))
-            })?),
-        };
+    let from = match values.one("bindaddress") {
+        None => None,
+        Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
+            TransportError::Settings(format!(
+                "{}: BindAddress: {text:?} is not an address",
+                values.origin("bindaddress")
+            ))
+        })?),
+    };
     Ok(Way { only_v6, from })
 }
 
 /// Splits `[user@]host[:port]` or `ssh://[user@]host[:port]`.
-pub(super) fn split_hop(text: &str) -> Result<(Option<String>, String, Option<u16>), TransportError> {
+pub(super) fn split_hop(
+    text: &str,
+) -> Result<(Option<String>, String, Option<u16>), TransportError> {
     let fail = || TransportError::Settings(format!("jump host {text:?} is not [user@]host[:port]"));
-    let rest = text.strip_prefix("ssh://").unwrap_or(text).trim_end_matches('/');
-    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(u, r)| (Some(u), r));
+    let rest = text
+        .strip_prefix("ssh://")
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    let (user, rest) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(u, r)| (Some(u), r));
     let (host, port) = match rest.strip_prefix('[') {
         Some(inner) => {
             let (host, after) = inner.split_once(']').ok_or_else(fail)?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(fail)?) })
+            (
+                host,
+                if after.is_empty() {
+                    None
+                } else {
+                    Some(after.strip_prefix(':').ok_or_else(fail)?)
+                },
+            )
         }
         // more than one colon without brackets is a bare IPv6 address
         None if rest.matches(':').count() > 1 => (rest, None),
-        None => rest.split_once(':').map_or((rest, None), |(h, p)| (h, Some(p))),
+        None => rest
+            .split_once(':')
+            .map_or((rest, None), |(h, p)| (h, Some(p))),
     };
-    let port = port.map(|p| p.parse::<u16>().ok().filter(|p| *p != 0).ok_or_else(fail)).transpose()?;
-    if host.is_empty() || host.starts_with('-') || user.is_some_and(|u| u.is_empty() || u.starts_with('-')) {
+    let port = port
+        .map(|p| p.parse::<u16>().ok().filter(|p| *p != 0).ok_or_else(fail))
+        .transpose()?;
+    if host.is_empty()
+        || host.starts_with('-')
+        || user.is_some_and(|u| u.is_empty() || u.starts_with('-'))
+    {
         return Err(fail());
     }
     Ok((user.map(str::to_owned), host.to_owned(), port))
@@ -280,7 +431,10 @@ pub(super) fn split_hop(text: &str) -> Result<(Option<String>, String, Option<u1
 /// Whose run this is. Name and home are those of the password file, as OpenSSH has it, and not of the environment.
 fn own_account() -> Result<User, TransportError> {
     let uid = Uid::current();
-    User::from_uid(uid).ok().flatten().ok_or_else(|| TransportError::Settings(format!("find the account of user id {uid}")))
+    User::from_uid(uid)
+        .ok()
+        .flatten()
+        .ok_or_else(|| TransportError::Settings(format!("find the account of user id {uid}")))
 }
 
 #[cfg(test)]

@@ -40,12 +40,24 @@ impl Ending {
     /// Takes note of a message about the end.
     pub(super) fn note(&mut self, message: &ChannelMsg) {
         match message {
-            ChannelMsg::ExitStatus { exit_status } if self.status.is_none() => self.status = Some(*exit_status),
+            ChannelMsg::ExitStatus { exit_status } if self.status.is_none() => {
+                self.status = Some(*exit_status)
+            }
             // a status that is announced twice proves nothing
-            ChannelMsg::ExitStatus { .. } => self.fault = Some("the host announced two exit statuses".to_owned()),
-            ChannelMsg::ExitSignal { signal_name, error_message, .. } => {
+            ChannelMsg::ExitStatus { .. } => {
+                self.fault = Some("the host announced two exit statuses".to_owned())
+            }
+            ChannelMsg::ExitSignal {
+                signal_name,
+                error_message,
+                ..
+            } => {
                 let name = shown(&format!("{signal_name:?}"));
-                let more = if error_message.is_empty() { String::new() } else { format!(" ({})", shown(error_message)) };
+                let more = if error_message.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", shown(error_message))
+                };
                 self.fault = Some(format!("it was ended by signal {name}{more}"));
             }
             ChannelMsg::Failure => self.fault = Some("the host refused to run it".to_owned()),
@@ -59,7 +71,9 @@ impl Ending {
         match (self.fault, self.status) {
             (Some(fault), _) => Err(TransportError::Command(fault)),
             (None, Some(status)) => Ok(status),
-            (None, None) if self.closed => Err(TransportError::Command("it ended without an exit status".to_owned())),
+            (None, None) if self.closed => Err(TransportError::Command(
+                "it ended without an exit status".to_owned(),
+            )),
             (None, None) => Err(TransportError::Lost(lost())),
         }
     }
@@ -89,7 +103,13 @@ pub(super) async fn run(
     };
     // of a command that still writes this is the end: it has nobody to write to
     let _ = write.close().await;
-    result.and_then(|got| Ok(ExecOutput { status: got.ending.status(lost)?, stdout: got.stdout, stderr: got.stderr }))
+    result.and_then(|got| {
+        Ok(ExecOutput {
+            status: got.ending.status(lost)?,
+            stdout: got.stdout,
+            stderr: got.stderr,
+        })
+    })
 }
 
 /// Ends a command that nobody waits for. The host keeps its place among the sessions until it really ends, and a command of root cannot be
@@ -101,7 +121,11 @@ async fn linger(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>) {
     let mut ending = Ending::default();
     while let Some(message) = read.wait().await {
         match &message {
-            ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } if data.len() > more => break,
+            ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }
+                if data.len() > more =>
+            {
+                break;
+            }
             ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => more -= data.len(),
             other => ending.note(other),
         }
@@ -111,7 +135,12 @@ async fn linger(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>) {
     }
 }
 
-async fn talk(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>, stdin: Bytes, max: usize) -> Result<Collected, TransportError> {
+async fn talk(
+    read: &mut ChannelReadHalf,
+    write: &ChannelWriteHalf<Msg>,
+    stdin: Bytes,
+    max: usize,
+) -> Result<Collected, TransportError> {
     let mut got = Collected::default();
     let feed = async {
         if !stdin.is_empty() {
@@ -143,7 +172,9 @@ async fn talk(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>, stdin: 
 
 fn keep(buffer: &mut Vec<u8>, data: &[u8], max: usize) -> Result<(), TransportError> {
     if buffer.len() + data.len() > max {
-        return Err(TransportError::Command(format!("its output is longer than {max} bytes; it was ended")));
+        return Err(TransportError::Command(format!(
+            "its output is longer than {max} bytes; it was ended"
+        )));
     }
     buffer.extend_from_slice(data);
     Ok(())
@@ -166,9 +197,18 @@ mod tests {
     #[test]
     fn only_one_clear_status_counts() {
         assert_eq!(ending(&[status(3), ChannelMsg::Close]).unwrap(), 3);
-        assert!(matches!(ending(&[ChannelMsg::Eof, ChannelMsg::Close]), Err(TransportError::Command(_))));
-        assert!(matches!(ending(&[status(0), status(0), ChannelMsg::Close]), Err(TransportError::Command(_))));
-        assert!(matches!(ending(&[ChannelMsg::Failure, status(0)]), Err(TransportError::Command(_))));
+        assert!(matches!(
+            ending(&[ChannelMsg::Eof, ChannelMsg::Close]),
+            Err(TransportError::Command(_))
+        ));
+        assert!(matches!(
+            ending(&[status(0), status(0), ChannelMsg::Close]),
+            Err(TransportError::Command(_))
+        ));
+        assert!(matches!(
+            ending(&[ChannelMsg::Failure, status(0)]),
+            Err(TransportError::Command(_))
+        ));
         assert!(matches!(ending(&[]), Err(TransportError::Lost(why)) if why == "gone"));
         let signal = ChannelMsg::ExitSignal {
             signal_name: Sig::KILL,
@@ -176,7 +216,9 @@ mod tests {
             error_message: "\x1b[2J".to_owned(),
             lang_tag: String::new(),
         };
-        let error = ending(&[signal, ChannelMsg::Close]).unwrap_err().to_string();
+        let error = ending(&[signal, ChannelMsg::Close])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("KILL") && !error.contains('\x1b'), "{error}");
     }
 }

@@ -17,8 +17,15 @@ pub struct Explained {
 pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
     let mut lines = Vec::new();
     let mut add = |keyword: &'static str, value: String| {
-        let origin = endpoint.values.origin(&keyword.to_ascii_lowercase()).to_string();
-        lines.push(Explained { keyword, value, origin });
+        let origin = endpoint
+            .values
+            .origin(&keyword.to_ascii_lowercase())
+            .to_string();
+        lines.push(Explained {
+            keyword,
+            value,
+            origin,
+        });
     };
     add("HostName", endpoint.host.clone());
     add("Port", endpoint.port.to_string());
@@ -28,12 +35,30 @@ pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
         Proxy::Jump(hops) => add("ProxyJump", hops.join(",")),
         Proxy::Command(command) => add("ProxyCommand", command.clone()),
     }
-    add("ConnectTimeout", format!("{}s", endpoint.connect_timeout.as_secs()));
-    add("ServerAliveInterval", format!("{}s", endpoint.keepalive.as_secs()));
+    add(
+        "ConnectTimeout",
+        format!("{}s", endpoint.connect_timeout.as_secs()),
+    );
+    add(
+        "ServerAliveInterval",
+        format!("{}s", endpoint.keepalive.as_secs()),
+    );
     add("ServerAliveCountMax", endpoint.keepalive_max.to_string());
-    add("HostKeyAlias", endpoint.host_key_alias.clone().unwrap_or_else(|| "none".to_owned()));
+    add(
+        "HostKeyAlias",
+        endpoint
+            .host_key_alias
+            .clone()
+            .unwrap_or_else(|| "none".to_owned()),
+    );
     add("IdentitiesOnly", yes_no(endpoint.identities_only));
-    add("IdentityAgent", endpoint.agent.as_ref().map_or_else(|| "none".to_owned(), |p| p.display().to_string()));
+    add(
+        "IdentityAgent",
+        endpoint
+            .agent
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |p| p.display().to_string()),
+    );
     add("HashKnownHosts", yes_no(endpoint.hash_known_hosts));
     add(
         "AddressFamily",
@@ -44,22 +69,48 @@ pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
         }
         .to_owned(),
     );
-    add("BindAddress", endpoint.way.from.map_or_else(|| "any".to_owned(), |a| a.to_string()));
+    add(
+        "BindAddress",
+        endpoint
+            .way
+            .from
+            .map_or_else(|| "any".to_owned(), |a| a.to_string()),
+    );
     for (keyword, key) in ALGORITHMS {
-        add(keyword, endpoint.values.one(key).unwrap_or("built in").to_owned());
+        add(
+            keyword,
+            endpoint.values.one(key).unwrap_or("built in").to_owned(),
+        );
     }
     for (keyword, files) in [
-        ("IdentityFile", if endpoint.identity_files.is_empty() { &endpoint.default_identity_files } else { &endpoint.identity_files }),
+        (
+            "IdentityFile",
+            if endpoint.identity_files.is_empty() {
+                &endpoint.default_identity_files
+            } else {
+                &endpoint.identity_files
+            },
+        ),
         ("CertificateFile", &endpoint.certificate_files),
         ("UserKnownHostsFile", &endpoint.user_known_hosts),
         ("GlobalKnownHostsFile", &endpoint.global_known_hosts),
     ] {
         // values that name no file are not listed, so the origins are those of the others
-        let said: Vec<_> =
-            endpoint.values.origins(&keyword.to_ascii_lowercase()).iter().filter(|(v, _)| !v.eq_ignore_ascii_case("none")).collect();
+        let said: Vec<_> = endpoint
+            .values
+            .origins(&keyword.to_ascii_lowercase())
+            .iter()
+            .filter(|(v, _)| !v.eq_ignore_ascii_case("none"))
+            .collect();
         for (index, file) in files.iter().enumerate() {
-            let origin = said.get(index).map_or_else(|| "default".to_owned(), |(_, o)| o.to_string());
-            lines.push(Explained { keyword, value: file.display().to_string(), origin });
+            let origin = said
+                .get(index)
+                .map_or_else(|| "default".to_owned(), |(_, o)| o.to_string());
+            lines.push(Explained {
+                keyword,
+                value: file.display().to_string(),
+                origin,
+            });
         }
     }
     lines
@@ -89,14 +140,43 @@ mod tests {
     fn every_value_says_where_it_came_from() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
-        std::fs::write(&file, "IdentityFile none\nIdentityFile /k1\nHost m*\n  Port 2222\n").unwrap();
-        let shared = SshSettings { config_files: Some(vec![file.clone()]), home: Some("/h".into()), ..SshSettings::default() };
-        let host = HostSettings { user: Some("ops".to_owned()), ..HostSettings::new(HostName::new("m1").unwrap()) };
+        std::fs::write(
+            &file,
+            "IdentityFile none\nIdentityFile /k1\nHost m*\n  Port 2222\n",
+        )
+        .unwrap();
+        let shared = SshSettings {
+            config_files: Some(vec![file.clone()]),
+            home: Some("/h".into()),
+            ..SshSettings::default()
+        };
+        let host = HostSettings {
+            user: Some("ops".to_owned()),
+            ..HostSettings::new(HostName::new("m1").unwrap())
+        };
         let lines = explain(&Endpoint::resolve(&host, &shared).unwrap());
-        let of = |k: &str| lines.iter().find(|l| l.keyword == k).map(|l| (l.value.clone(), l.origin.clone())).unwrap();
-        assert_eq!(of("Port"), ("2222".to_owned(), format!("{}:4", file.display())));
-        assert_eq!(of("User"), ("ops".to_owned(), "inventory (user)".to_owned()));
-        assert_eq!(of("IdentityFile"), ("/k1".to_owned(), format!("{}:2", file.display())));
-        assert_eq!(of("UserKnownHostsFile"), ("/h/.ssh/known_hosts".to_owned(), "default".to_owned()));
+        let of = |k: &str| {
+            lines
+                .iter()
+                .find(|l| l.keyword == k)
+                .map(|l| (l.value.clone(), l.origin.clone()))
+                .unwrap()
+        };
+        assert_eq!(
+            of("Port"),
+            ("2222".to_owned(), format!("{}:4", file.display()))
+        );
+        assert_eq!(
+            of("User"),
+            ("ops".to_owned(), "inventory (user)".to_owned())
+        );
+        assert_eq!(
+            of("IdentityFile"),
+            ("/k1".to_owned(), format!("{}:2", file.display()))
+        );
+        assert_eq!(
+            of("UserKnownHostsFile"),
+            ("/h/.ssh/known_hosts".to_owned(), "default".to_owned())
+        );
     }
 }

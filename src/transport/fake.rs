@@ -26,7 +26,11 @@ pub struct FakeSession {
 /// A successful answer.
 #[must_use]
 pub fn output(status: u32, stdout: impl Into<Vec<u8>>, stderr: impl Into<Vec<u8>>) -> ExecOutput {
-    ExecOutput { status, stdout: stdout.into(), stderr: stderr.into() }
+    ExecOutput {
+        status,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    }
 }
 
 impl FakeSession {
@@ -52,7 +56,10 @@ impl FakeSession {
 
     /// Answers commands; `None` leaves a command to the next rule.
     #[must_use]
-    pub fn on_exec(mut self, rule: impl Fn(&Exec) -> Option<Result<ExecOutput, TransportError>> + Send + Sync + 'static) -> Self {
+    pub fn on_exec(
+        mut self,
+        rule: impl Fn(&Exec) -> Option<Result<ExecOutput, TransportError>> + Send + Sync + 'static,
+    ) -> Self {
         self.execs.push(Box::new(rule));
         self
     }
@@ -61,12 +68,19 @@ impl FakeSession {
     #[must_use]
     pub fn on_command(self, part: &'static str, status: u32, stdout: impl Into<Vec<u8>>) -> Self {
         let stdout = stdout.into();
-        self.on_exec(move |e| e.command.contains(part).then(|| Ok(output(status, stdout.clone(), ""))))
+        self.on_exec(move |e| {
+            e.command
+                .contains(part)
+                .then(|| Ok(output(status, stdout.clone(), "")))
+        })
     }
 
     /// Answers requests for streams; `None` leaves a target to the next rule.
     #[must_use]
-    pub fn on_open(mut self, rule: impl Fn(&Target) -> Option<Result<BoxStream, TransportError>> + Send + Sync + 'static) -> Self {
+    pub fn on_open(
+        mut self,
+        rule: impl Fn(&Target) -> Option<Result<BoxStream, TransportError>> + Send + Sync + 'static,
+    ) -> Self {
         self.opens.push(Box::new(rule));
         self
     }
@@ -90,24 +104,39 @@ impl FakeSession {
     /// The commands so far, in order.
     #[must_use]
     pub fn commands(&self) -> Vec<Exec> {
-        self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ran
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The streams asked for so far, in order.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What no rule answered; a test that cares asserts that it is empty.
     #[must_use]
     pub fn unexpected(&self) -> Vec<String> {
-        self.unexpected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unexpected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn refuse<T>(&self, what: String) -> Result<T, TransportError> {
-        self.unexpected.lock().unwrap_or_else(PoisonError::into_inner).push(what.clone());
-        Err(TransportError::Refused { what, why: "no scripted answer".to_owned() })
+        self.unexpected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what.clone());
+        Err(TransportError::Refused {
+            what,
+            why: "no scripted answer".to_owned(),
+        })
     }
 }
 
@@ -118,7 +147,10 @@ impl Session for FakeSession {
     }
 
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        self.ran.lock().unwrap_or_else(PoisonError::into_inner).push(exec.clone());
+        self.ran
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(exec.clone());
         match self.execs.iter().find_map(|rule| rule(&exec)) {
             Some(answer) => answer,
             None => self.refuse(exec.command),
@@ -126,7 +158,10 @@ impl Session for FakeSession {
     }
 
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(target.clone());
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(target.clone());
         match self.opens.iter().find_map(|rule| rule(&target)) {
             Some(answer) => answer,
             None => self.refuse(format!("{target:?}")),
@@ -139,7 +174,11 @@ impl Session for FakeSession {
 
     fn cost(&self) -> Cost {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Cost { connections: 1, execs: count(self.commands().len()), streams: count(self.targets().len()) }
+        Cost {
+            connections: 1,
+            execs: count(self.commands().len()),
+            streams: count(self.targets().len()),
+        }
     }
 
     async fn close(&self) {}
@@ -165,16 +204,38 @@ mod tests {
 
     #[tokio::test]
     async fn answers_what_is_scripted_and_names_what_is_not() {
-        let target = Target::Unix { path: "/s".to_owned() };
+        let target = Target::Unix {
+            path: "/s".to_owned(),
+        };
         let fake = FakeSession::new(HostName::new("m1").unwrap())
             .on_command("id -u", 0, "0\n")
-            .serve(target.clone(), |mut far| async move { far.write_all(b"hello").await.unwrap() });
+            .serve(target.clone(), |mut far| async move {
+                far.write_all(b"hello").await.unwrap()
+            });
         assert_eq!(fake.exec(exec("id -u")).await.unwrap().stdout, b"0\n");
-        assert!(fake.exec(exec("rm -rf /")).await.unwrap_err().to_string().contains("rm -rf /"));
+        assert!(
+            fake.exec(exec("rm -rf /"))
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("rm -rf /")
+        );
         let mut text = String::new();
-        fake.open(target).await.unwrap().read_to_string(&mut text).await.unwrap();
+        fake.open(target)
+            .await
+            .unwrap()
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
         assert_eq!(text, "hello");
         assert_eq!(fake.unexpected(), ["rm -rf /"]);
-        assert_eq!(fake.cost(), Cost { connections: 1, execs: 2, streams: 1 });
+        assert_eq!(
+            fake.cost(),
+            Cost {
+                connections: 1,
+                execs: 2,
+                streams: 1
+            }
+        );
     }
 }

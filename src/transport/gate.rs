@@ -31,7 +31,15 @@ pub(super) struct Permit {
 
 impl Gate {
     pub(super) fn new(limit: usize) -> Self {
-        Self { state: Arc::new(Mutex::new(State { limit: limit.max(1), taken: 0, open: 0, proven: 0 })), freed: Arc::default() }
+        Self {
+            state: Arc::new(Mutex::new(State {
+                limit: limit.max(1),
+                taken: 0,
+                open: 0,
+                proven: 0,
+            })),
+            freed: Arc::default(),
+        }
     }
 
     /// Waits for a free place.
@@ -41,8 +49,14 @@ impl Gate {
             tokio::pin!(freed);
             // registered before the look, so that a place freed in between is not missed
             freed.as_mut().enable();
-            if self.with(|s| (s.taken < s.limit).then(|| s.taken += 1)).is_some() {
-                return Permit { gate: self.clone(), open: false };
+            if self
+                .with(|s| (s.taken < s.limit).then(|| s.taken += 1))
+                .is_some()
+            {
+                return Permit {
+                    gate: self.clone(),
+                    open: false,
+                };
             }
             freed.await;
         }
@@ -113,9 +127,15 @@ mod tests {
         assert!(gate.refused() && gate.refused());
         drop(refused);
         assert_eq!(gate.limit(), 2);
-        assert!(tokio::time::timeout(Duration::from_millis(20), gate.enter()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), gate.enter())
+                .await
+                .is_err()
+        );
         drop(a);
-        let c = tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.unwrap();
+        let c = tokio::time::timeout(Duration::from_secs(1), gate.enter())
+            .await
+            .unwrap();
         drop((b, c));
     }
 
@@ -140,7 +160,10 @@ mod tests {
         assert!(!gate.refused(), "two were open before");
         drop((held, again));
         let alone = gate.enter().await;
-        assert!(!gate.refused(), "with none open, the refusal is not for want of a place");
+        assert!(
+            !gate.refused(),
+            "with none open, the refusal is not for want of a place"
+        );
         assert_eq!(gate.limit(), 8);
         drop(alone);
     }

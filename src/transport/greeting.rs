@@ -38,7 +38,10 @@ pub(super) struct Beginning(Arc<Mutex<Said>>);
 impl Beginning {
     /// What the host said instead of a greeting, made harmless.
     pub(super) fn strange(&self) -> Option<String> {
-        self.with(|s| (!s.first.is_empty() && !s.first.starts_with(b"SSH-")).then(|| shown(&String::from_utf8_lossy(&s.first))))
+        self.with(|s| {
+            (!s.first.is_empty() && !s.first.starts_with(b"SSH-"))
+                .then(|| shown(&String::from_utf8_lossy(&s.first)))
+        })
     }
 
     /// Ends the turn.
@@ -82,23 +85,43 @@ pub(super) struct Greeted<S> {
 }
 
 impl<S> Greeted<S> {
-    pub(super) fn new(stream: S, beginning: Beginning, turns: Arc<Semaphore>, budget: Budget) -> Self {
-        Self { stream, state: State::Greeting, held: Vec::new(), beginning, turns, budget }
+    pub(super) fn new(
+        stream: S,
+        beginning: Beginning,
+        turns: Arc<Semaphore>,
+        budget: Budget,
+    ) -> Self {
+        Self {
+            stream,
+            state: State::Greeting,
+            held: Vec::new(),
+            beginning,
+            turns,
+            budget,
+        }
     }
 
     fn turn(&self) -> State {
         let (turns, budget) = (self.turns.clone(), self.budget.clone());
-        State::Waiting(Box::pin(async move { budget.pause(turns.acquire_owned()).await.ok() }))
+        State::Waiting(Box::pin(async move {
+            budget.pause(turns.acquire_owned()).await.ok()
+        }))
     }
 }
 
 /// Whether a line that begins an SSH connection is complete.
 fn greeted(bytes: &[u8]) -> bool {
-    bytes.split_inclusive(|b| *b == b'\n').any(|line| line.starts_with(b"SSH-") && line.ends_with(b"\n"))
+    bytes
+        .split_inclusive(|b| *b == b'\n')
+        .any(|line| line.starts_with(b"SSH-") && line.ends_with(b"\n"))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let abandoned = this.beginning.with(|s| {
             s.reader = Some(cx.waker().clone());
@@ -127,7 +150,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
                     this.beginning.with(|s| s.permit = permit);
                     this.state = State::Open;
                 }
-                State::Open if this.held.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
+                State::Open if this.held.is_empty() => {
+                    return Pin::new(&mut this.stream).poll_read(cx, buf);
+                }
                 State::Open => {
                     let n = this.held.len().min(buf.remaining());
                     buf.put_slice(this.held.get(..n).unwrap_or_default());
@@ -140,7 +165,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -170,12 +199,24 @@ mod tests {
         let mut greeted = Greeted::new(near, beginning.clone(), turns.clone(), budget.clone());
         far.write_all(b"hello\r\nSSH-2.0").await.unwrap();
         let mut buffer = [0; 64];
-        assert!(tokio::time::timeout(Duration::from_secs(1), greeted.read(&mut buffer)).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), greeted.read(&mut buffer))
+                .await
+                .is_err()
+        );
         assert_eq!(turns.available_permits(), 1);
         let other = turns.clone().acquire_owned().await.unwrap();
         far.write_all(b"-x\r\n").await.unwrap();
-        assert!(tokio::time::timeout(Duration::from_secs(60), greeted.read(&mut buffer)).await.is_err());
-        assert!(budget.left().unwrap() >= Duration::from_secs(3), "{:?}", budget.left());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), greeted.read(&mut buffer))
+                .await
+                .is_err()
+        );
+        assert!(
+            budget.left().unwrap() >= Duration::from_secs(3),
+            "{:?}",
+            budget.left()
+        );
         drop(other);
         let n = greeted.read(&mut buffer).await.unwrap();
         assert_eq!(buffer.get(..n).unwrap(), b"hello\r\nSSH-2.0-x\r\n");
@@ -188,14 +229,22 @@ mod tests {
     async fn an_abandoned_stream_ends() {
         let (beginning, turns) = (Beginning::default(), Arc::new(Semaphore::new(1)));
         let (near, mut far) = tokio::io::duplex(64);
-        let mut greeted = Greeted::new(near, beginning.clone(), turns.clone(), Budget::new(Duration::from_secs(5)));
+        let mut greeted = Greeted::new(
+            near,
+            beginning.clone(),
+            turns.clone(),
+            Budget::new(Duration::from_secs(5)),
+        );
         far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let mut buffer = [0; 64];
         assert!(greeted.read(&mut buffer).await.unwrap() > 0);
         let reading = tokio::spawn(async move { greeted.read(&mut [0; 8]).await });
         tokio::task::yield_now().await;
         beginning.abandon();
-        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(
+            reading.await.unwrap().unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
         assert_eq!(turns.available_permits(), 1);
     }
 
@@ -203,7 +252,12 @@ mod tests {
     async fn what_is_no_greeting_is_remembered() {
         let beginning = Beginning::default();
         let (near, mut far) = tokio::io::duplex(64);
-        let mut greeted = Greeted::new(near, beginning.clone(), Arc::new(Semaphore::new(1)), Budget::new(Duration::from_secs(5)));
+        let mut greeted = Greeted::new(
+            near,
+            beginning.clone(),
+            Arc::new(Semaphore::new(1)),
+            Budget::new(Duration::from_secs(5)),
+        );
         far.write_all(b"HTTP/1.1 400 Bad\x1b[2J").await.unwrap();
         drop(far);
         let mut text = Vec::new();

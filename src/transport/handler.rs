@@ -75,12 +75,20 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(trust: Arc<HostTrust>, watch: Watch) -> Self {
-        Self { trust, watch, showing: false }
+        Self {
+            trust,
+            watch,
+            showing: false,
+        }
     }
 
     /// Takes note of the key, and goes no further whatever it is.
     pub(super) fn showing(trust: Arc<HostTrust>, watch: Watch) -> Self {
-        Self { trust, watch, showing: true }
+        Self {
+            trust,
+            watch,
+            showing: true,
+        }
     }
 
     pub(super) fn trust(&self) -> &HostTrust {
@@ -103,7 +111,8 @@ impl Handler for Guard {
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
         if self.showing {
             let recorded = self.trust.look(&key.public_key()).map_err(Broken::Trust)?;
-            self.watch.told(|t| t.shown = Some((key.public_key(), recorded)));
+            self.watch
+                .told(|t| t.shown = Some((key.public_key(), recorded)));
             return Ok(false);
         }
         self.trust.judge(key).map_err(Broken::Trust)?;
@@ -122,7 +131,8 @@ impl Handler for Guard {
                 Ok(())
             }
             DisconnectReason::Error(e) => {
-                self.watch.told(|t| t.ended.get_or_insert(describe(&e)).len());
+                self.watch
+                    .told(|t| t.ended.get_or_insert(describe(&e)).len());
                 Err(e)
             }
         }
@@ -163,7 +173,12 @@ impl Handler for Guard {
         Ok(())
     }
 
-    async fn server_channel_open_session(&mut self, _: Channel<Msg>, _reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Broken> {
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        _reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Broken> {
         Ok(())
     }
 
@@ -206,12 +221,16 @@ impl Handler for Guard {
 pub(super) fn describe(error: &Broken) -> String {
     match error {
         Broken::Trust(e) => e.to_string(),
-        Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => "the host closed the connection".to_owned(),
+        Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => {
+            "the host closed the connection".to_owned()
+        }
         Broken::Ssh(russh::Error::KeepaliveTimeout) => "the host gave no sign of life".to_owned(),
         Broken::Ssh(russh::Error::Version) => "what answers is not an SSH server".to_owned(),
-        Broken::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => {
-            shown(&format!("no common {kind:?} algorithm: toots offers {}, the host {}", ours.join(","), theirs.join(",")))
-        }
+        Broken::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => shown(&format!(
+            "no common {kind:?} algorithm: toots offers {}, the host {}",
+            ours.join(","),
+            theirs.join(",")
+        )),
         Broken::Ssh(e) => shown(&e.to_string()),
     }
 }

@@ -43,6 +43,8 @@ pub use known_hosts::parse_for_fuzzing as fuzz_known_hosts;
 #[doc(hidden)]
 pub use privilege::fuzz_privilege;
 pub use quote::quote;
-pub use session::{BoxStream, Cost, Dial, Exec, ExecOutput, Session, Stream, Target, TransportError};
+pub use session::{
+    BoxStream, Cost, Dial, Exec, ExecOutput, Session, Stream, Target, TransportError,
+};
 pub use settings::{HostSettings, PrivilegeMode, SshSettings, Timeouts};
 pub use trust::ShownKey;

@@ -16,15 +16,36 @@ pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, T
     let defaults = Preferred::DEFAULT;
     let choose_kex = {
         // the names that announce extensions are no key exchanges; they stay whatever is chosen
-        let real: Vec<_> =
-            defaults.kex.iter().copied().filter(|k| !k.as_ref().starts_with("ext-info") && !k.as_ref().starts_with("kex-strict")).collect();
-        let known: Vec<_> = kex::ALL_KEX_ALGORITHMS.iter().map(|k| **k).filter(|k| *k != kex::NONE).collect();
-        let mut chosen = some("KexAlgorithms", lists.kex.choose(&real, &known, |k| k.as_ref().to_owned()))?;
+        let real: Vec<_> = defaults
+            .kex
+            .iter()
+            .copied()
+            .filter(|k| {
+                !k.as_ref().starts_with("ext-info") && !k.as_ref().starts_with("kex-strict")
+            })
+            .collect();
+        let known: Vec<_> = kex::ALL_KEX_ALGORITHMS
+            .iter()
+            .map(|k| **k)
+            .filter(|k| *k != kex::NONE)
+            .collect();
+        let mut chosen = some(
+            "KexAlgorithms",
+            lists.kex.choose(&real, &known, |k| k.as_ref().to_owned()),
+        )?;
         chosen.extend(defaults.kex.iter().copied().filter(|k| !real.contains(k)));
         chosen
     };
-    let ciphers: Vec<_> = CIPHERS.iter().chain(defaults.cipher.iter()).copied().collect();
-    let macs: Vec<_> = mac::ALL_MAC_ALGORITHMS.iter().map(|m| **m).filter(|m| *m != mac::NONE).collect();
+    let ciphers: Vec<_> = CIPHERS
+        .iter()
+        .chain(defaults.cipher.iter())
+        .copied()
+        .collect();
+    let macs: Vec<_> = mac::ALL_MAC_ALGORITHMS
+        .iter()
+        .map(|m| **m)
+        .filter(|m| *m != mac::NONE)
+        .collect();
     let (keys, certificates) = host_keys(&lists.host_key, trust)?;
     Ok(Config {
         keepalive_interval: (!endpoint.keepalive.is_zero()).then_some(endpoint.keepalive),
@@ -34,8 +55,20 @@ pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, T
             kex: choose_kex.into(),
             key: keys.into(),
             host_key_certificates: certificates.into(),
-            cipher: some("Ciphers", lists.ciphers.choose(&defaults.cipher, &ciphers, |c| c.as_ref().to_owned()))?.into(),
-            mac: some("MACs", lists.macs.choose(&defaults.mac, &macs, |m| m.as_ref().to_owned()))?.into(),
+            cipher: some(
+                "Ciphers",
+                lists
+                    .ciphers
+                    .choose(&defaults.cipher, &ciphers, |c| c.as_ref().to_owned()),
+            )?
+            .into(),
+            mac: some(
+                "MACs",
+                lists
+                    .macs
+                    .choose(&defaults.mac, &macs, |m| m.as_ref().to_owned()),
+            )?
+            .into(),
             // a host that is not trusted yet could send a bomb
             compression: vec![russh::compression::NONE].into(),
         },
@@ -46,23 +79,47 @@ pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, T
 const CIPHERS: [cipher::Name; 1] = [cipher::AES_128_GCM];
 
 /// Plain keys, those on record first unless the operator ordered them, and certificates where an authority is on record.
-fn host_keys(list: &AlgorithmList, trust: &HostTrust) -> Result<(Vec<Algorithm>, Vec<Algorithm>), TransportError> {
+fn host_keys(
+    list: &AlgorithmList,
+    trust: &HostTrust,
+) -> Result<(Vec<Algorithm>, Vec<Algorithm>), TransportError> {
     // RSA keys are taken with SHA-2 signatures only
-    let all: Vec<_> = Preferred::DEFAULT.key.iter().filter(|a| !matches!(a, Algorithm::Rsa { hash: None })).cloned().collect();
+    let all: Vec<_> = Preferred::DEFAULT
+        .key
+        .iter()
+        .filter(|a| !matches!(a, Algorithm::Rsa { hash: None }))
+        .cloned()
+        .collect();
     let name = |a: &Algorithm| match a {
-        Algorithm::Rsa { hash: Some(HashAlg::Sha256) } => "rsa-sha2-256".to_owned(),
+        Algorithm::Rsa {
+            hash: Some(HashAlg::Sha256),
+        } => "rsa-sha2-256".to_owned(),
         Algorithm::Rsa { .. } => "rsa-sha2-512".to_owned(),
         other => other.as_str().to_owned(),
     };
     let plain = list.choose(&all, &all, name);
-    let certified = if trust.wants_certificate() { list.choose(&all, &all, Algorithm::to_certificate_type) } else { Vec::new() };
+    let certified = if trust.wants_certificate() {
+        list.choose(&all, &all, Algorithm::to_certificate_type)
+    } else {
+        Vec::new()
+    };
     if plain.is_empty() && certified.is_empty() {
         return some("HostKeyAlgorithms", plain).map(|p| (p, certified));
     }
-    let plain = if list.ordered() { plain } else { trust.order(&plain) };
+    let plain = if list.ordered() {
+        plain
+    } else {
+        trust.order(&plain)
+    };
     Ok((plain, certified))
 }
 
 fn some<T>(keyword: &str, list: Vec<T>) -> Result<Vec<T>, TransportError> {
-    if list.is_empty() { Err(TransportError::Settings(format!("{keyword} leaves no algorithm that is built in"))) } else { Ok(list) }
+    if list.is_empty() {
+        Err(TransportError::Settings(format!(
+            "{keyword} leaves no algorithm that is built in"
+        )))
+    } else {
+        Ok(list)
+    }
 }

@@ -25,7 +25,10 @@ pub(super) struct Wrapped {
 impl Way {
     /// Puts a command so that it runs as root.
     pub(super) fn wrap(&self, command: &str) -> Wrapped {
-        let plain = |command: String| Wrapped { command, preface: String::new() };
+        let plain = |command: String| Wrapped {
+            command,
+            preface: String::new(),
+        };
         match self {
             Self::Root => plain(command.to_owned()),
             Self::Sudo => plain(format!("sudo -n -- sh -c {}", quote(command))),
@@ -35,7 +38,9 @@ impl Way {
                 // so that a password which sudo left unread never becomes input of the command. `-k`: no cached login, so that the
                 // outcome is the same each time.
                 let mark = format!("toots-{}", Alphanumeric.sample_string(&mut rand::rng(), 16));
-                let inner = format!("while IFS= read -r l && [ \"$l\" != {mark} ]; do :; done; unset l\n{command}");
+                let inner = format!(
+                    "while IFS= read -r l && [ \"$l\" != {mark} ]; do :; done; unset l\n{command}"
+                );
                 Wrapped {
                     command: format!("sudo -S -k -p '' -- sh -c {}", quote(&inner)),
                     preface: format!("{}\n{mark}\n", password.expose()),
@@ -81,7 +86,13 @@ impl Found {
         let mut found = Self::default();
         let mut asked = false;
         for line in text.lines() {
-            let verdict = |rest: &str| if rest == "yes" { Ok(()) } else { Err(shown(rest.strip_prefix("no").unwrap_or(rest))) };
+            let verdict = |rest: &str| {
+                if rest == "yes" {
+                    Ok(())
+                } else {
+                    Err(shown(rest.strip_prefix("no").unwrap_or(rest)))
+                }
+            };
             match line.split_once(' ') {
                 Some(("uid", uid)) => {
                     asked = uid.parse::<u32>().is_ok();
@@ -96,11 +107,21 @@ impl Found {
     }
 
     /// The way to root, without a password; `Ok(None)` when a password must be asked for.
-    pub(super) fn choose(&self, mode: PrivilegeMode, user: &str) -> Result<Option<Way>, TransportError> {
-        let refused = |why: String, hints: Vec<String>| TransportError::Privilege { user: user.to_owned(), why, hints };
-        let sudoers =
-            format!("on the host: echo '{user} ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/toots && chmod 0440 /etc/sudoers.d/toots");
-        let password = "privilege = \"sudo-password\" asks for sudo's password once per run".to_owned();
+    pub(super) fn choose(
+        &self,
+        mode: PrivilegeMode,
+        user: &str,
+    ) -> Result<Option<Way>, TransportError> {
+        let refused = |why: String, hints: Vec<String>| TransportError::Privilege {
+            user: user.to_owned(),
+            why,
+            hints,
+        };
+        let sudoers = format!(
+            "on the host: echo '{user} ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/toots && chmod 0440 /etc/sudoers.d/toots"
+        );
+        let password =
+            "privilege = \"sudo-password\" asks for sudo's password once per run".to_owned();
         if self.root {
             return Ok(Some(Way::Root));
         }
@@ -115,19 +136,30 @@ impl Found {
             PrivilegeMode::Auto | PrivilegeMode::Doas if works(&self.doas) => Ok(Some(Way::Doas)),
             PrivilegeMode::SudoPassword if works(&self.sudo) => Ok(Some(Way::Sudo)),
             PrivilegeMode::SudoPassword if self.sudo.is_some() => Ok(None),
-            PrivilegeMode::SudoPassword | PrivilegeMode::Sudo => Err(refused(said("sudo", &self.sudo), vec![sudoers, password])),
+            PrivilegeMode::SudoPassword | PrivilegeMode::Sudo => {
+                Err(refused(said("sudo", &self.sudo), vec![sudoers, password]))
+            }
             PrivilegeMode::Auto => {
-                let why = format!("{} is not root; {}; {}", user, said("sudo -n", &self.sudo), said("doas -n", &self.doas));
+                let why = format!(
+                    "{} is not root; {}; {}",
+                    user,
+                    said("sudo -n", &self.sudo),
+                    said("doas -n", &self.doas)
+                );
                 Err(refused(why, vec![sudoers, password]))
             }
             PrivilegeMode::Doas => {
                 let rule = format!("on the host, in /etc/doas.conf: permit nopass {user} as root");
                 Err(refused(said("doas -n", &self.doas), vec![rule]))
             }
-            PrivilegeMode::Root => {
-                Err(refused("the login is not root".to_owned(), vec!["set user = \"root\", or another privilege".to_owned()]))
-            }
-            PrivilegeMode::None => Err(refused("privilege = \"none\" is set".to_owned(), vec!["privilege = \"auto\"".to_owned()])),
+            PrivilegeMode::Root => Err(refused(
+                "the login is not root".to_owned(),
+                vec!["set user = \"root\", or another privilege".to_owned()],
+            )),
+            PrivilegeMode::None => Err(refused(
+                "privilege = \"none\" is set".to_owned(),
+                vec!["privilege = \"auto\"".to_owned()],
+            )),
         }
     }
 }
@@ -137,8 +169,23 @@ impl Found {
 #[must_use]
 pub fn fuzz_privilege(stdout: &[u8]) -> Option<String> {
     let found = Found::parse(stdout)?;
-    let told = |mode| found.choose(mode, "ops").err().map(|e| e.to_string()).unwrap_or_default();
-    Some([PrivilegeMode::Auto, PrivilegeMode::Sudo, PrivilegeMode::Doas, PrivilegeMode::SudoPassword].map(told).concat())
+    let told = |mode| {
+        found
+            .choose(mode, "ops")
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
+    };
+    Some(
+        [
+            PrivilegeMode::Auto,
+            PrivilegeMode::Sudo,
+            PrivilegeMode::Doas,
+            PrivilegeMode::SudoPassword,
+        ]
+        .map(told)
+        .concat(),
+    )
 }
 
 #[cfg(test)]
@@ -156,9 +203,19 @@ mod tests {
 
     #[test]
     fn answers_are_read_and_hostile_ones_shown_harmlessly() {
-        assert_eq!(found("uid 0\n"), Found { root: true, ..Found::default() });
-        let got = found("motd\nuid 1000\nsudo no sudo: a \x1b[31mpassword\r is required\ndoas yes\n");
-        assert_eq!(got.sudo, Some(Err("sudo: a \\x1b[31mpassword\\r is required".to_owned())));
+        assert_eq!(
+            found("uid 0\n"),
+            Found {
+                root: true,
+                ..Found::default()
+            }
+        );
+        let got =
+            found("motd\nuid 1000\nsudo no sudo: a \x1b[31mpassword\r is required\ndoas yes\n");
+        assert_eq!(
+            got.sudo,
+            Some(Err("sudo: a \\x1b[31mpassword\\r is required".to_owned()))
+        );
         assert_eq!(got.doas, Some(Ok(())));
         assert_eq!(Found::parse(b"sudo yes"), None);
         assert_eq!(Found::parse(b"uid x"), None);
@@ -169,30 +226,66 @@ mod tests {
         let all = found("uid 1000\nsudo yes\ndoas yes");
         let none = found("uid 1000\nsudo no a password is required");
         let choose = |f: &Found, m| f.choose(m, "ops").map(|w| w.map(|w| w.wrap("id").command));
-        assert_eq!(choose(&all, PrivilegeMode::Auto).unwrap().unwrap(), "sudo -n -- sh -c id");
-        assert_eq!(choose(&all, PrivilegeMode::Doas).unwrap().unwrap(), "doas -n sh -c id");
-        assert!(choose(&all, PrivilegeMode::Root).is_err() && choose(&all, PrivilegeMode::None).is_err());
+        assert_eq!(
+            choose(&all, PrivilegeMode::Auto).unwrap().unwrap(),
+            "sudo -n -- sh -c id"
+        );
+        assert_eq!(
+            choose(&all, PrivilegeMode::Doas).unwrap().unwrap(),
+            "doas -n sh -c id"
+        );
+        assert!(
+            choose(&all, PrivilegeMode::Root).is_err()
+                && choose(&all, PrivilegeMode::None).is_err()
+        );
         assert_eq!(choose(&none, PrivilegeMode::SudoPassword), Ok(None));
         let refused = choose(&none, PrivilegeMode::Auto).unwrap_err();
-        assert!(refused.to_string().contains("a password is required"), "{refused}");
+        assert!(
+            refused.to_string().contains("a password is required"),
+            "{refused}"
+        );
         assert!(refused.hints()[0].contains("ops ALL=(root) NOPASSWD: ALL"));
-        assert_eq!(choose(&found("uid 0"), PrivilegeMode::Root).unwrap().unwrap(), "id");
+        assert_eq!(
+            choose(&found("uid 0"), PrivilegeMode::Root)
+                .unwrap()
+                .unwrap(),
+            "id"
+        );
     }
 
     /// Runs the wrapped command behind a stand-in for sudo that reads so many lines.
     fn behind_sudo(reads: usize, input: &str) -> String {
-        let wrapped = Way::SudoPassword(Secret::new("s3cret")).wrap("cat; printf %s \"${l-unset}\"");
+        let wrapped =
+            Way::SudoPassword(Secret::new("s3cret")).wrap("cat; printf %s \"${l-unset}\"");
         assert!(!wrapped.command.contains("s3cret"));
-        let script = wrapped.command.replace("sudo -S -k -p '' --", &format!("for i in $(seq {reads}); do read -r x; done; "));
-        let mut child = Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(format!("{}{input}", wrapped.preface).as_bytes()).unwrap();
+        let script = wrapped.command.replace(
+            "sudo -S -k -p '' --",
+            &format!("for i in $(seq {reads}); do read -r x; done; "),
+        );
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{}{input}", wrapped.preface).as_bytes())
+            .unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
     #[test]
     fn the_password_never_becomes_input_of_the_command() {
         for reads in [0, 1] {
-            assert_eq!(behind_sudo(reads, "line 1\n\nline 3"), "line 1\n\nline 3unset", "sudo read {reads} lines");
+            assert_eq!(
+                behind_sudo(reads, "line 1\n\nline 3"),
+                "line 1\n\nline 3unset",
+                "sudo read {reads} lines"
+            );
         }
     }
 }

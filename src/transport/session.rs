@@ -150,7 +150,9 @@ impl TransportError {
     #[must_use]
     pub fn hints(&self) -> &[String] {
         match self {
-            Self::Untrusted { hints, .. } | Self::Authentication { hints, .. } | Self::Privilege { hints, .. } => hints,
+            Self::Untrusted { hints, .. }
+            | Self::Authentication { hints, .. }
+            | Self::Privilege { hints, .. } => hints,
             _ => &[],
         }
     }

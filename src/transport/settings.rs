@@ -37,7 +37,12 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), keepalive: Duration::from_secs(15), keepalive_max: 3, exec: Duration::from_secs(30) }
+        Self {
+            connect: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
+            keepalive_max: 3,
+            exec: Duration::from_secs(30),
+        }
     }
 }
 

@@ -41,8 +41,18 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(handle: Handle<Guard>, watch: Watch, session_channels: usize, through: Option<Arc<Link>>) -> Self {
-        Self { handle, watch, gate: Gate::new(session_channels), _through: through }
+    pub(super) fn new(
+        handle: Handle<Guard>,
+        watch: Watch,
+        session_channels: usize,
+        through: Option<Arc<Link>>,
+    ) -> Self {
+        Self {
+            handle,
+            watch,
+            gate: Gate::new(session_channels),
+            _through: through,
+        }
     }
 
     pub(super) fn closed(&self) -> bool {
@@ -52,7 +62,10 @@ impl Link {
     /// A TCP stream from this host to the next hop.
     pub(super) async fn hop(&self, host: &str, port: u16) -> Result<Channel<Msg>, TransportError> {
         let what = format!("a way to {host}:{port}");
-        self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await.map_err(|e| self.refused(&what, &e))
+        self.handle
+            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)
+            .await
+            .map_err(|e| self.refused(&what, &e))
     }
 
     /// A session channel, with its place. Waits for a place, and waits again when the server allows fewer than we do.
@@ -66,7 +79,10 @@ impl Link {
                     return Ok((channel, permit));
                 }
                 Err(russh::Error::ChannelOpenFailure(_)) if self.gate.refused() => {
-                    tracing::debug!(limit = self.gate.limit(), "the host allows fewer session channels");
+                    tracing::debug!(
+                        limit = self.gate.limit(),
+                        "the host allows fewer session channels"
+                    );
                 }
                 // the host frees a place a moment after it has said that a command ended
                 Err(russh::Error::ChannelOpenFailure(_)) if tries < TRIES => {
@@ -79,7 +95,9 @@ impl Link {
     }
 
     fn lost(&self) -> String {
-        self.watch.ended().unwrap_or_else(|| "the connection ended".to_owned())
+        self.watch
+            .ended()
+            .unwrap_or_else(|| "the connection ended".to_owned())
     }
 
     fn refused(&self, what: &str, error: &russh::Error) -> TransportError {
@@ -89,14 +107,22 @@ impl Link {
                     ChannelOpenFailure::AdministrativelyProhibited => {
                         "the host forbids it (AllowTcpForwarding, AllowStreamLocalForwarding)"
                     }
-                    ChannelOpenFailure::ConnectFailed => "the host could not: nothing listens there, or it forbids it",
+                    ChannelOpenFailure::ConnectFailed => {
+                        "the host could not: nothing listens there, or it forbids it"
+                    }
                     ChannelOpenFailure::ResourceShortage => "the host is short of resources",
                     _ => "the host does not know this kind of channel",
                 };
-                TransportError::Refused { what: what.to_owned(), why: why.to_owned() }
+                TransportError::Refused {
+                    what: what.to_owned(),
+                    why: why.to_owned(),
+                }
             }
             _ if self.closed() => TransportError::Lost(self.lost()),
-            other => TransportError::Refused { what: what.to_owned(), why: shown(&other.to_string()) },
+            other => TransportError::Refused {
+                what: what.to_owned(),
+                why: shown(&other.to_string()),
+            },
         }
     }
 }
@@ -129,11 +155,25 @@ impl SshSession {
         asked: Arc<Asked>,
         probe_limit: std::time::Duration,
     ) -> Self {
-        Self { name, user, link, counters: Counters::default(), mode, way: OnceCell::new(), asked, probe_limit }
+        Self {
+            name,
+            user,
+            link,
+            counters: Counters::default(),
+            mode,
+            way: OnceCell::new(),
+            asked,
+            probe_limit,
+        }
     }
 
     /// Runs a command that is ready to be sent.
-    async fn run(&self, job: Job, limit: std::time::Duration, what: &str) -> Result<ExecOutput, TransportError> {
+    async fn run(
+        &self,
+        job: Job,
+        limit: std::time::Duration,
+        what: &str,
+    ) -> Result<ExecOutput, TransportError> {
         self.counters.execs.fetch_add(1, Ordering::Relaxed);
         let (keep, cancel) = oneshot::channel();
         let (answer, wait) = oneshot::channel();
@@ -153,7 +193,10 @@ impl SshSession {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(TransportError::Lost(self.link.lost())),
             Err(_) if self.link.closed() => Err(TransportError::Lost(self.link.lost())),
-            Err(_) => Err(TransportError::Deadline { what: what.to_owned(), limit }),
+            Err(_) => Err(TransportError::Deadline {
+                what: what.to_owned(),
+                limit,
+            }),
         }
     }
 
@@ -169,11 +212,19 @@ impl SshSession {
     }
 
     async fn find_way(&self) -> Result<Way, TransportError> {
-        let job = Job { command: PROBE.to_owned(), stdin: Bytes::new(), max_output: PROBE_OUTPUT };
-        let answer = self.run(job, self.probe_limit, "ask how to become root").await?;
+        let job = Job {
+            command: PROBE.to_owned(),
+            stdin: Bytes::new(),
+            max_output: PROBE_OUTPUT,
+        };
+        let answer = self
+            .run(job, self.probe_limit, "ask how to become root")
+            .await?;
         let Some(found) = Found::parse(&answer.stdout) else {
             let said = shown(&String::from_utf8_lossy(&answer.stderr));
-            return Err(TransportError::Command(format!("unexpected answer to `id -u`; the login shell said {said:?}")));
+            return Err(TransportError::Command(format!(
+                "unexpected answer to `id -u`; the login shell said {said:?}"
+            )));
         };
         match found.choose(self.mode, &self.user)? {
             Some(way) => Ok(way),
@@ -186,23 +237,45 @@ impl SshSession {
         let refused = |why: String| TransportError::Privilege {
             user: self.user.clone(),
             why,
-            hints: vec![format!("allow sudo without password: {} ALL=(root) NOPASSWD: ALL", self.user)],
+            hints: vec![format!(
+                "allow sudo without password: {} ALL=(root) NOPASSWD: ALL",
+                self.user
+            )],
         };
         let question = format!("sudo password of {} (first for {}): ", self.user, self.name);
-        let Some(password) = self.asked.once(&format!("sudo {}", self.user), &question).await else {
-            return Err(refused("sudo wants a password and nobody can be asked".to_owned()));
+        let Some(password) = self
+            .asked
+            .once(&format!("sudo {}", self.user), &question)
+            .await
+        else {
+            return Err(refused(
+                "sudo wants a password and nobody can be asked".to_owned(),
+            ));
         };
         // end of file after the password: sudo has nothing to try a second time with
         let stdin = Bytes::from(format!("{}\n", password.expose()));
-        let job = Job { command: "sudo -S -k -p '' -- sh -c :".to_owned(), stdin, max_output: PROBE_OUTPUT };
-        let answer = self.run(job, self.probe_limit, "try sudo with a password").await?;
+        let job = Job {
+            command: "sudo -S -k -p '' -- sh -c :".to_owned(),
+            stdin,
+            max_output: PROBE_OUTPUT,
+        };
+        let answer = self
+            .run(job, self.probe_limit, "try sudo with a password")
+            .await?;
         if answer.status == 0 {
             return Ok(Way::SudoPassword(password));
         }
-        Err(refused(format!("sudo refused the password: {:?}", shown(&String::from_utf8_lossy(&answer.stderr)))))
+        Err(refused(format!(
+            "sudo refused the password: {:?}",
+            shown(&String::from_utf8_lossy(&answer.stderr))
+        )))
     }
 
-    async fn wrap(&self, command: String, privileged: bool) -> Result<(String, String), TransportError> {
+    async fn wrap(
+        &self,
+        command: String,
+        privileged: bool,
+    ) -> Result<(String, String), TransportError> {
         if !privileged {
             return Ok((command, String::new()));
         }
@@ -210,7 +283,11 @@ impl SshSession {
         Ok((wrapped.command, wrapped.preface))
     }
 
-    async fn command_stream(&self, command: String, privileged: bool) -> Result<BoxStream, TransportError> {
+    async fn command_stream(
+        &self,
+        command: String,
+        privileged: bool,
+    ) -> Result<BoxStream, TransportError> {
         let (command, preface) = self.wrap(command, privileged).await?;
         let (near, far) = stream::pair();
         let (opened, wait) = oneshot::channel();
@@ -223,7 +300,8 @@ impl SshSession {
                         return;
                     }
                     let _ = opened.send(Ok(()));
-                    far.run(channel, Kind::Command(preface.into()), || link.lost()).await;
+                    far.run(channel, Kind::Command(preface.into()), || link.lost())
+                        .await;
                 }
                 Err(e) => drop(opened.send(Err(e))),
             }
@@ -245,9 +323,20 @@ impl SshSession {
         tokio::spawn(async move {
             let channel = match &target {
                 Target::Tcp { address, port } => {
-                    link.handle.channel_open_direct_tcpip(address.clone(), u32::from(*port), "127.0.0.1", 0).await
+                    link.handle
+                        .channel_open_direct_tcpip(
+                            address.clone(),
+                            u32::from(*port),
+                            "127.0.0.1",
+                            0,
+                        )
+                        .await
                 }
-                Target::Unix { path } => link.handle.channel_open_direct_streamlocal(path.clone()).await,
+                Target::Unix { path } => {
+                    link.handle
+                        .channel_open_direct_streamlocal(path.clone())
+                        .await
+                }
                 Target::Command { .. } => Err(russh::Error::WrongChannel),
             };
             match channel {
@@ -262,11 +351,18 @@ impl SshSession {
         Ok(Box::new(near))
     }
 
-    async fn opened(&self, wait: oneshot::Receiver<Result<(), TransportError>>, what: &str) -> Result<(), TransportError> {
+    async fn opened(
+        &self,
+        wait: oneshot::Receiver<Result<(), TransportError>>,
+        what: &str,
+    ) -> Result<(), TransportError> {
         match timeout(self.probe_limit, wait).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(TransportError::Lost(self.link.lost())),
-            Err(_) => Err(TransportError::Deadline { what: format!("open {what}"), limit: self.probe_limit }),
+            Err(_) => Err(TransportError::Deadline {
+                what: format!("open {what}"),
+                limit: self.probe_limit,
+            }),
         }
     }
 }
@@ -279,7 +375,11 @@ impl Session for SshSession {
 
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
         if exec.privileged && self.mode == PrivilegeMode::Auto && self.way.get().is_none() {
-            let job = Job { command: at_once(&exec.command), stdin: exec.stdin.clone(), max_output: exec.max_output };
+            let job = Job {
+                command: at_once(&exec.command),
+                stdin: exec.stdin.clone(),
+                max_output: exec.max_output,
+            };
             let output = self.run(job, exec.deadline, "run a command").await?;
             if output.status != NO_WAY {
                 return Ok(output);
@@ -293,13 +393,25 @@ impl Session for SshSession {
             all.extend_from_slice(&exec.stdin);
             all.freeze()
         };
-        self.run(Job { command, stdin, max_output: exec.max_output }, exec.deadline, "run a command").await
+        self.run(
+            Job {
+                command,
+                stdin,
+                max_output: exec.max_output,
+            },
+            exec.deadline,
+            "run a command",
+        )
+        .await
     }
 
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
         self.counters.streams.fetch_add(1, Ordering::Relaxed);
         match target {
-            Target::Command { command, privileged } => self.command_stream(command, privileged).await,
+            Target::Command {
+                command,
+                privileged,
+            } => self.command_stream(command, privileged).await,
             target => self.socket_stream(target).await,
         }
     }
@@ -313,10 +425,18 @@ impl Session for SshSession {
     }
 
     fn cost(&self) -> Cost {
-        Cost { connections: 1, execs: self.counters.execs.load(Ordering::Relaxed), streams: self.counters.streams.load(Ordering::Relaxed) }
+        Cost {
+            connections: 1,
+            execs: self.counters.execs.load(Ordering::Relaxed),
+            streams: self.counters.streams.load(Ordering::Relaxed),
+        }
     }
 
     async fn close(&self) {
-        let _ = self.link.handle.disconnect(Disconnect::ByApplication, "", "").await;
+        let _ = self
+            .link
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "")
+            .await;
     }
 }

@@ -12,7 +12,10 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client::Msg};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf},
+    io::{
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf,
+        WriteHalf,
+    },
     sync::oneshot,
     time::timeout,
 };
@@ -58,12 +61,28 @@ pub(super) fn pair() -> (ChannelStream, Pump) {
     let (near, far) = tokio::io::duplex(PIPE);
     let fate = Fate::default();
     let (alive, gone) = oneshot::channel();
-    (ChannelStream { pipe: near, fate: fate.clone(), _alive: alive }, Pump { pipe: far, fate, gone })
+    (
+        ChannelStream {
+            pipe: near,
+            fate: fate.clone(),
+            _alive: alive,
+        },
+        Pump {
+            pipe: far,
+            fate,
+            gone,
+        },
+    )
 }
 
 impl Pump {
     /// Moves bytes until the channel is closed or nobody reads any more.
-    pub(super) async fn run(mut self, channel: Channel<Msg>, kind: Kind, lost: impl FnOnce() -> String + Send) {
+    pub(super) async fn run(
+        mut self,
+        channel: Channel<Msg>,
+        kind: Kind,
+        lost: impl FnOnce() -> String + Send,
+    ) {
         let (read, write) = channel.split();
         let (mut from, mut to) = tokio::io::split(self.pipe);
         let fate = tokio::select! {
@@ -108,7 +127,10 @@ async fn move_both(
         Err(fault) => Some(fault),
         Ok((ending, tail)) if command => match ending.status(lost) {
             Ok(0) => None,
-            Ok(status) => Some(format!("the command ended with status {status}: {}", shown(&String::from_utf8_lossy(&tail)))),
+            Ok(status) => Some(format!(
+                "the command ended with status {status}: {}",
+                shown(&String::from_utf8_lossy(&tail))
+            )),
             Err(e) => Some(format!("{e}: {}", shown(&String::from_utf8_lossy(&tail)))),
         },
         Ok((ending, _)) if ending.over() => None,
@@ -135,7 +157,11 @@ async fn up(write: &ChannelWriteHalf<Msg>, from: &mut ReadHalf<DuplexStream>, pr
     let _ = write.eof().await;
 }
 
-async fn down(mut read: ChannelReadHalf, to: &mut WriteHalf<DuplexStream>, command: bool) -> Result<(Ending, Vec<u8>), String> {
+async fn down(
+    mut read: ChannelReadHalf,
+    to: &mut WriteHalf<DuplexStream>,
+    command: bool,
+) -> Result<(Ending, Vec<u8>), String> {
     let mut backlog: VecDeque<Bytes> = VecDeque::new();
     let mut held = 0;
     let mut tail = Vec::new();
@@ -144,7 +170,9 @@ async fn down(mut read: ChannelReadHalf, to: &mut WriteHalf<DuplexStream>, comma
     while open || (writable && !backlog.is_empty()) {
         if held > BACKLOG {
             // others on this connection wait while we do not read, so this wait is short
-            writable = timeout(STALL, write_some(to, &mut backlog, &mut held)).await.map_err(|_| "its data is not read".to_owned())?;
+            writable = timeout(STALL, write_some(to, &mut backlog, &mut held))
+                .await
+                .map_err(|_| "its data is not read".to_owned())?;
             if !writable {
                 held = 0;
             }
@@ -180,8 +208,14 @@ async fn down(mut read: ChannelReadHalf, to: &mut WriteHalf<DuplexStream>, comma
 }
 
 /// Writes the first piece of the backlog as far as it goes. Cancel-safe: what was written is taken off in the same poll.
-async fn write_some(to: &mut WriteHalf<DuplexStream>, backlog: &mut VecDeque<Bytes>, held: &mut usize) -> bool {
-    let Some(first) = backlog.front_mut() else { return true };
+async fn write_some(
+    to: &mut WriteHalf<DuplexStream>,
+    backlog: &mut VecDeque<Bytes>,
+    held: &mut usize,
+) -> bool {
+    let Some(first) = backlog.front_mut() else {
+        return true;
+    };
     match to.write(first).await {
         Ok(n) => {
             first.advance(n);
@@ -196,13 +230,21 @@ async fn write_some(to: &mut WriteHalf<DuplexStream>, backlog: &mut VecDeque<Byt
 }
 
 impl AsyncRead for ChannelStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.pipe).poll_read(cx, buf);
         if let Poll::Ready(Ok(())) = polled
             && buf.filled().len() == before
             && buf.remaining() > 0
-            && let Some(fault) = self.fate.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Some(fault) = self
+                .fate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
         {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, fault)));
         }
@@ -211,10 +253,18 @@ impl AsyncRead for ChannelStream {
 }
 
 impl AsyncWrite for ChannelStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.pipe).poll_write(cx, buf);
         if let Poll::Ready(Err(_)) = &polled
-            && let Some(fault) = self.fate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            && let Some(fault) = self
+                .fate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
         {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, fault)));
         }

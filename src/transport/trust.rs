@@ -22,7 +22,13 @@ pub struct ShownKey {
 
 impl ShownKey {
     pub(super) fn new(key: PublicKey, question: &Question, recorded: bool) -> Self {
-        Self { key, name: question.name(), file: question.user_files.first().cloned(), hash: question.hash_names, recorded }
+        Self {
+            key,
+            name: question.name(),
+            file: question.user_files.first().cloned(),
+            hash: question.hash_names,
+            recorded,
+        }
     }
 
     /// Type and SHA256 as OpenSSH prints them.
@@ -49,15 +55,23 @@ impl ShownKey {
     /// When there is no file, it cannot be written, or another key is recorded for this name: that one must be removed by hand first.
     pub fn record(&self) -> Result<bool, TransportError> {
         let Some(file) = &self.file else {
-            return Err(TransportError::Settings("no file for known host keys is configured".to_owned()));
+            return Err(TransportError::Settings(
+                "no file for known host keys is configured".to_owned(),
+            ));
         };
         match known_hosts::append(file, &self.name, &self.key, self.hash)? {
             Learned::Added => Ok(true),
             Learned::Known => Ok(false),
             Learned::Other(place) => Err(TransportError::Untrusted {
                 host: self.name.clone(),
-                why: format!("{place} records another key; the host shows {}", self.fingerprint()),
-                hints: vec![format!("if the new key is right: ssh-keygen -R {}", super::quote(&self.name))],
+                why: format!(
+                    "{place} records another key; the host shows {}",
+                    self.fingerprint()
+                ),
+                hints: vec![format!(
+                    "if the new key is right: ssh-keygen -R {}",
+                    super::quote(&self.name)
+                )],
             }),
         }
     }

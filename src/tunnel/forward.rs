@@ -9,7 +9,12 @@ use tokio::net::TcpListener;
 use super::way::{Way, client};
 
 /// Serves until it is dropped. A connection that cannot be made ends, and is said in the log.
-pub async fn forward(listener: TcpListener, way: Arc<Way>, address: String, port: u16) -> Infallible {
+pub async fn forward(
+    listener: TcpListener,
+    way: Arc<Way>,
+    address: String,
+    port: u16,
+) -> Infallible {
     loop {
         let mut near = client(&listener).await;
         let (way, address) = (Arc::clone(&way), address.clone());

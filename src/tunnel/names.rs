@@ -44,21 +44,48 @@ impl Names {
             return Place::Address(address.to_string());
         }
         let through_edge = port == 80 && !self.edges.is_empty();
-        let below = |domain: &str| plain.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned);
-        if through_edge && self.ex_domain.as_deref().is_some_and(|domain| below(domain.trim_matches('.')).is_some()) {
+        let below = |domain: &str| {
+            plain
+                .strip_suffix(domain)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .map(str::to_owned)
+        };
+        if through_edge
+            && self
+                .ex_domain
+                .as_deref()
+                .is_some_and(|domain| below(domain.trim_matches('.')).is_some())
+        {
             return Place::Edge;
         }
-        let Some(rest) = below(&self.domain) else { return Place::Address(name.to_owned()) };
+        let Some(rest) = below(&self.domain) else {
+            return Place::Address(name.to_owned());
+        };
         let labels: Vec<&str> = rest.split('.').collect();
-        let Some(at) = labels.iter().rposition(|label| matches!(*label, "service" | "node")) else {
+        let Some(at) = labels
+            .iter()
+            .rposition(|label| matches!(*label, "service" | "node"))
+        else {
             return Place::Address(name.to_owned());
         };
         let datacenter = labels.get(at + 1).map(|label| (*label).to_owned());
         match (&labels[..at], labels[at]) {
-            ([host], "node") => Place::Address(self.hosts.get(*host).map_or_else(|| name.to_owned(), ToString::to_string)),
+            ([host], "node") => Place::Address(
+                self.hosts
+                    .get(*host)
+                    .map_or_else(|| name.to_owned(), ToString::to_string),
+            ),
             ([_, ..], "service") if through_edge => Place::Edge,
-            ([service], "service") => Place::Service { name: (*service).to_owned(), tag: None, datacenter },
-            ([tag, service], "service") => Place::Service { name: (*service).to_owned(), tag: Some((*tag).to_owned()), datacenter },
+            ([service], "service") => Place::Service {
+                name: (*service).to_owned(),
+                tag: None,
+                datacenter,
+            },
+            ([tag, service], "service") => Place::Service {
+                name: (*service).to_owned(),
+                tag: Some((*tag).to_owned()),
+                datacenter,
+            },
             _ => Place::Address(name.to_owned()),
         }
     }
@@ -92,8 +119,16 @@ mod tests {
             ("other.node.consul", 22, to("other.node.consul")),
             ("web.service.consul", 80, Place::Edge),
             ("Web.Service.Consul.", 8080, service("web", None, None)),
-            ("web.service.dc2.consul", 8080, service("web", None, Some("dc2"))),
-            ("blue.web.service.consul", 8080, service("web", Some("blue"), None)),
+            (
+                "web.service.dc2.consul",
+                8080,
+                service("web", None, Some("dc2")),
+            ),
+            (
+                "blue.web.service.consul",
+                8080,
+                service("web", Some("blue"), None),
+            ),
             ("web.apps.example.org", 80, Place::Edge),
             ("web.apps.example.org", 443, to("web.apps.example.org")),
             ("notconsul", 80, to("notconsul")),

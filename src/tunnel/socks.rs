@@ -35,8 +35,15 @@ pub async fn socks(listener: TcpListener, way: Arc<Way>, names: Names) -> Infall
 }
 
 async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksServerError> {
-    let asked = async { Socks5ServerProtocol::accept_no_auth(client).await?.read_command().await };
-    let Ok(asked) = tokio::time::timeout(GREETING, asked).await else { return Ok(()) };
+    let asked = async {
+        Socks5ServerProtocol::accept_no_auth(client)
+            .await?
+            .read_command()
+            .await
+    };
+    let Ok(asked) = tokio::time::timeout(GREETING, asked).await else {
+        return Ok(());
+    };
     let (protocol, command, target) = asked?;
     if !matches!(command, Socks5Command::TCPConnect) {
         return protocol.reply_error(&ReplyError::CommandNotSupported).await;
@@ -47,7 +54,9 @@ async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksS
     };
     match open(way, names, &name, port).await {
         Ok(mut far) => {
-            let mut near = protocol.reply_success(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
+            let mut near = protocol
+                .reply_success(SocketAddr::from(([0, 0, 0, 0], 0)))
+                .await?;
             // Either side may end it at any time.
             drop(copy_bidirectional(&mut near, &mut far).await);
             Ok(())
@@ -65,15 +74,32 @@ async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksS
 }
 
 /// The first of the addresses of a name that answers.
-async fn open(way: &Way, names: &Names, name: &str, port: u16) -> Result<BoxStream, TransportError> {
+async fn open(
+    way: &Way,
+    names: &Names,
+    name: &str,
+    port: u16,
+) -> Result<BoxStream, TransportError> {
     let addresses: Vec<String> = match names.place(name, port) {
         Place::Address(address) => vec![address],
         Place::Edge => names.edges.iter().map(ToString::to_string).collect(),
-        Place::Service { name, tag, datacenter } => {
+        Place::Service {
+            name,
+            tag,
+            datacenter,
+        } => {
             let session = way.session().await?;
             let mut found = Vec::new();
             for server in &names.servers {
-                if let Ok(list) = passing_instances(&session, &server.to_string(), &name, tag.as_deref(), datacenter.as_deref()).await {
+                if let Ok(list) = passing_instances(
+                    &session,
+                    &server.to_string(),
+                    &name,
+                    tag.as_deref(),
+                    datacenter.as_deref(),
+                )
+                .await
+                {
                     found = list;
                     break;
                 }
@@ -82,7 +108,10 @@ async fn open(way: &Way, names: &Names, name: &str, port: u16) -> Result<BoxStre
         }
     };
     let why = "Consul names no healthy instance of it".to_owned();
-    let mut last = TransportError::Refused { what: format!("{name}:{port}"), why };
+    let mut last = TransportError::Refused {
+        what: format!("{name}:{port}"),
+        why,
+    };
     for address in addresses {
         match way.open(&address, port).await {
             Ok(stream) => return Ok(stream),

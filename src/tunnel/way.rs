@@ -20,7 +20,11 @@ impl Way {
     /// Through one of these hosts, tried in their order.
     #[must_use]
     pub fn new(dial: Arc<dyn Dial>, hosts: Vec<HostName>) -> Self {
-        Self { dial, hosts, now: Mutex::default() }
+        Self {
+            dial,
+            hosts,
+            now: Mutex::default(),
+        }
     }
 
     /// The connection.
@@ -50,7 +54,13 @@ impl Way {
     /// # Errors
     /// When no host lets us in, or nothing listens there.
     pub async fn open(&self, address: &str, port: u16) -> Result<BoxStream, TransportError> {
-        self.session().await?.open(Target::Tcp { address: address.to_owned(), port }).await
+        self.session()
+            .await?
+            .open(Target::Tcp {
+                address: address.to_owned(),
+                port,
+            })
+            .await
     }
 }
 

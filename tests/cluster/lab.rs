@@ -40,13 +40,22 @@ impl Run {
     /// The run's code is this; else both outputs are shown.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
     /// The events of `--output json`.
     pub fn events(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        self.stdout
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
     }
 
     /// The final result.
@@ -57,12 +66,18 @@ impl Run {
 
 impl Lab {
     pub fn find() -> Option<Self> {
-        std::env::var_os("TOOTS_LAB").map(|path| Self { inventory: PathBuf::from(path) })
+        std::env::var_os("TOOTS_LAB").map(|path| Self {
+            inventory: PathBuf::from(path),
+        })
     }
 
     pub fn command(&self, inventory: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_toots"));
-        command.args(args).arg("-i").arg(inventory).stdin(Stdio::null());
+        command
+            .args(args)
+            .arg("-i")
+            .arg(inventory)
+            .stdin(Stdio::null());
         command
     }
 
@@ -87,19 +102,35 @@ impl Lab {
     #[track_caller]
     pub fn demo(&self, words: &[&str]) {
         let demo = self.inventory.with_file_name("demo");
-        let output = Command::new(demo).args(words).stdin(Stdio::null()).output().expect("vagrant/demo runs");
-        assert!(output.status.success(), "vagrant/demo {words:?}: {}", text(&output));
+        let output = Command::new(demo)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .expect("vagrant/demo runs");
+        assert!(
+            output.status.success(),
+            "vagrant/demo {words:?}: {}",
+            text(&output)
+        );
     }
 }
 
 pub fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Runs a command on the operator's machine.
 #[track_caller]
 pub fn local(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().expect("the command runs");
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command runs");
     assert!(output.status.success(), "{words:?}: {}", text(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -107,17 +138,30 @@ pub fn local(words: &[&str]) -> String {
 /// Runs a command on a machine, past SSH.
 #[track_caller]
 pub fn on(machine: &str, command: &str) -> String {
-    local(&["docker", "exec", &format!("toots-lab-{machine}"), "sh", "-c", command])
+    local(&[
+        "docker",
+        "exec",
+        &format!("toots-lab-{machine}"),
+        "sh",
+        "-c",
+        command,
+    ])
 }
 
 /// Container name → (id, started at) on a machine.
 pub fn containers(machine: &str) -> BTreeMap<String, (String, String)> {
-    let listing = on(machine, "docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}' $(docker ps -q) 2>/dev/null || true");
+    let listing = on(
+        machine,
+        "docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}' $(docker ps -q) 2>/dev/null || true",
+    );
     listing
         .lines()
         .filter_map(|line| {
             let mut words = line.split(' ');
-            Some((words.next()?.trim_start_matches('/').to_owned(), (words.next()?.to_owned(), words.next()?.to_owned())))
+            Some((
+                words.next()?.trim_start_matches('/').to_owned(),
+                (words.next()?.to_owned(), words.next()?.to_owned()),
+            ))
         })
         .collect()
 }
@@ -134,7 +178,11 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
 
 /// An HTTP request with curl; status and body.
 pub fn http(arguments: &[&str]) -> (u16, String) {
-    let output = Command::new("curl").args(["-s", "-m", "10", "-w", "\n%{http_code}"]).args(arguments).output().expect("curl runs");
+    let output = Command::new("curl")
+        .args(["-s", "-m", "10", "-w", "\n%{http_code}"])
+        .args(arguments)
+        .output()
+        .expect("curl runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
     (status.trim().parse().unwrap_or(0), body.to_owned())
@@ -143,15 +191,27 @@ pub fn http(arguments: &[&str]) -> (u16, String) {
 /// The reference of an image of the lab's registry, by its key in `[images]` or its name there.
 pub fn image(lab: &Lab, key: &str) -> String {
     let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
-    let named = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = \""))?.strip_suffix('"'));
-    let registry = text.lines().find_map(|line| line.strip_prefix("server = \"")?.strip_suffix('"')).expect("the registry");
+    let named = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{key} = \""))?.strip_suffix('"'));
+    let registry = text
+        .lines()
+        .find_map(|line| line.strip_prefix("server = \"")?.strip_suffix('"'))
+        .expect("the registry");
     named.map_or_else(|| format!("{registry}/lab/{key}:1"), str::to_owned)
 }
 
 /// A machine that has not needed an image yet pulls it, with a login that it forgets.
 pub fn pull(lab: &Lab, machine: &str, image: &str) {
-    let Some(server) = image.split_once('/').map(|(server, _)| server).filter(|server| server.contains(':')) else { return };
-    let password = std::fs::read_to_string(lab.inventory.with_file_name(".lab/registry-password")).expect("the registry's password");
+    let Some(server) = image
+        .split_once('/')
+        .map(|(server, _)| server)
+        .filter(|server| server.contains(':'))
+    else {
+        return;
+    };
+    let password = std::fs::read_to_string(lab.inventory.with_file_name(".lab/registry-password"))
+        .expect("the registry's password");
     let password = password.trim();
     on(
         machine,
@@ -171,7 +231,11 @@ pub struct Edge {
 
 impl Edge {
     pub fn new(address: &str, host: &str) -> Self {
-        Self { address: address.to_owned(), host: host.to_owned(), connection: None }
+        Self {
+            address: address.to_owned(),
+            host: host.to_owned(),
+            connection: None,
+        }
     }
 
     /// Status and body. A connection that the edge closed while it was idle is made anew, as clients do.
@@ -187,12 +251,22 @@ impl Edge {
         self.ask(BufReader::new(stream), path)
     }
 
-    fn ask(&mut self, mut connection: BufReader<TcpStream>, path: &str) -> std::io::Result<(u16, String)> {
+    fn ask(
+        &mut self,
+        mut connection: BufReader<TcpStream>,
+        path: &str,
+    ) -> std::io::Result<(u16, String)> {
         let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
+        connection
+            .get_mut()
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
         let (mut line, mut length, mut close) = (String::new(), 0, false);
         connection.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(short)?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(short)?;
         loop {
             line.clear();
             connection.read_line(&mut line)?;
@@ -226,7 +300,10 @@ struct Wire {
 
 impl Proxies {
     pub fn connections(&self) -> Vec<(String, usize)> {
-        self.lines.iter().map(|(host, wire)| (host.clone(), wire.ends.lock().expect("a lock").len())).collect()
+        self.lines
+            .iter()
+            .map(|(host, wire)| (host.clone(), wire.ends.lock().expect("a lock").len()))
+            .collect()
     }
 
     /// Ends the operator's side of a host's connections; the host is not told and holds its side open.
@@ -263,7 +340,10 @@ pub fn proxies(lab: &Lab, delay: Duration, change: impl Fn(&str) -> String) -> P
     let inventory = lab.changed("proxied", |text| {
         let mut text = change(text).replace(".lab/known_hosts", ".lab/known_hosts.proxied");
         for (host, port) in &ports {
-            text = text.replace(&format!("[hosts.{host}]\n"), &format!("[hosts.{host}]\nssh = \"127.0.0.1\"\nport = {port}\n"));
+            text = text.replace(
+                &format!("[hosts.{host}]\n"),
+                &format!("[hosts.{host}]\nssh = \"127.0.0.1\"\nport = {port}\n"),
+            );
         }
         text
     });
@@ -280,8 +360,16 @@ fn proxy(target: String, delay: Duration, wire: Arc<Wire>) -> u16 {
                 stream.set_nodelay(true).expect("nodelay");
             }
             let clone = |stream: &TcpStream| stream.try_clone().expect("a clone");
-            wire.ends.lock().expect("a lock").push((clone(&client), clone(&server)));
-            let (c, s, there, back) = (clone(&client), clone(&server), Arc::clone(&wire), Arc::clone(&wire));
+            wire.ends
+                .lock()
+                .expect("a lock")
+                .push((clone(&client), clone(&server)));
+            let (c, s, there, back) = (
+                clone(&client),
+                clone(&server),
+                Arc::clone(&wire),
+                Arc::clone(&wire),
+            );
             std::thread::spawn(move || held_back(c, s, delay, &there));
             std::thread::spawn(move || held_back(server, client, Duration::ZERO, &back));
         }
@@ -303,7 +391,10 @@ fn held_back(mut from: TcpStream, mut to: TcpStream, delay: Duration, wire: &Wir
     });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
-        if sender.send((Instant::now() + delay, buffer[..n].to_vec())).is_err() {
+        if sender
+            .send((Instant::now() + delay, buffer[..n].to_vec()))
+            .is_err()
+        {
             break;
         }
     }

@@ -16,7 +16,10 @@ use crate::lab::Lab;
 type Scenario = (&'static str, fn(&Lab));
 
 pub const ALL: &[Scenario] = &[
-    ("a_host_that_is_not_trusted_is_not_spoken_to", first::untrusted),
+    (
+        "a_host_that_is_not_trusted_is_not_spoken_to",
+        first::untrusted,
+    ),
     ("plan_of_fresh_machines_changes_nothing", first::plan_fresh),
     ("killed_in_the_middle_then_up", first::killed_then_up),
     ("quorum_and_leaders_by_other_means", proof::other_means),
@@ -39,8 +42,14 @@ pub const ALL: &[Scenario] = &[
     ("a_changed_parameter_rolls_one_component", change::parameter),
     ("a_kept_plan_is_done_or_refused", change::kept_plan),
     ("two_runs_at_once_exclude_each_other", change::locked),
-    ("a_lost_connection_is_made_anew_and_looked_through", change::cut_off),
-    ("what_the_registry_refuses_is_said_before_any_change", change::registry),
+    (
+        "a_lost_connection_is_made_anew_and_looked_through",
+        change::cut_off,
+    ),
+    (
+        "what_the_registry_refuses_is_said_before_any_change",
+        change::registry,
+    ),
     ("docker_compose_knows_the_containers", change::compose),
     ("add_slave_contacts_it_and_the_masters", grow::add_slave),
     ("docker_is_installed_where_it_is_absent", grow::install),

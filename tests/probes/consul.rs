@@ -10,19 +10,33 @@ use super::play::{Server, World, members, recorded, renamed};
 
 const NET: &str = "10.88.32.";
 
-async fn judge(servers: BTreeMap<u8, Server>, net: &str, down: &[u8], context: &Context) -> Verdict {
-    let world = Arc::new(World::new(servers.into_iter().map(|(n, s)| (format!("{net}{n}"), s))));
+async fn judge(
+    servers: BTreeMap<u8, Server>,
+    net: &str,
+    down: &[u8],
+    context: &Context,
+) -> Verdict {
+    let world = Arc::new(World::new(
+        servers.into_iter().map(|(n, s)| (format!("{net}{n}"), s)),
+    ));
     let (members, sessions) = members(&world, "s", net, 3, down);
     let verdict = ask("consul", &members, Proof::Read, context).await;
     for session in sessions.iter().filter(|_| verdict.healthy) {
         let readings = if context.after_change { 2 } else { 1 };
-        assert!(session.cost().streams <= 3 * readings, "three connections for all questions of a reading");
+        assert!(
+            session.cost().streams <= 3 * readings,
+            "three connections for all questions of a reading"
+        );
     }
     verdict
 }
 
 fn says(verdict: &Verdict, part: &str) {
-    assert!(verdict.faults.iter().any(|f| f.contains(part)), "{part:?} is not in {:#?}", verdict.faults);
+    assert!(
+        verdict.faults.iter().any(|f| f.contains(part)),
+        "{part:?} is not in {:#?}",
+        verdict.faults
+    );
 }
 
 /// The recording holds the first two servers; the third says of itself what the second does, under its own name and id.
@@ -30,11 +44,17 @@ fn steady() -> BTreeMap<u8, Server> {
     let mut servers = recorded("consul/steady.txt");
     let own = [
         ("\"NodeName\": \"s2\"", "\"NodeName\": \"s3\""),
-        ("\"NodeID\": \"803d27c1-ff31-49da-e871-67776f380471\"", "\"NodeID\": \"f2a2e31e-d7c6-2da8-115f-aca0ca69e9d5\""),
+        (
+            "\"NodeID\": \"803d27c1-ff31-49da-e871-67776f380471\"",
+            "\"NodeID\": \"f2a2e31e-d7c6-2da8-115f-aca0ca69e9d5\"",
+        ),
         ("\"Addr\": \"10.88.32.2\"", "\"Addr\": \"10.88.32.3\""),
     ];
-    for question in ["GET /v1/operator/raft/configuration?stale", "GET /v1/operator/autopilot/health", "GET /v1/kv/toots/proof?consistent"]
-    {
+    for question in [
+        "GET /v1/operator/raft/configuration?stale",
+        "GET /v1/operator/autopilot/health",
+        "GET /v1/kv/toots/proof?consistent",
+    ] {
         // The recorder stopped within the second server; all servers gave the same answers to these.
         let leader = servers[&1][question].clone();
         servers.get_mut(&2).unwrap().insert(question.into(), leader);
@@ -53,20 +73,32 @@ async fn three_voters_are_healthy() {
     assert_eq!(verdict.leader.unwrap().as_str(), "s1");
     assert_eq!(verdict.membership, "3 of 3, 3 voters, 3 alive");
     assert_eq!(verdict.proof, "consistent read from each server");
-    assert!(verdict.roles.values().map(String::as_str).eq(["leader", "follower", "follower"]));
+    assert!(
+        verdict
+            .roles
+            .values()
+            .map(String::as_str)
+            .eq(["leader", "follower", "follower"])
+    );
     assert!(verdict.versions.values().all(|v| v == "1.21.0"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_change_it_is_read_twice_ten_seconds_apart() {
     let start = tokio::time::Instant::now();
-    let context = Context { after_change: true, ..Context::default() };
+    let context = Context {
+        after_change: true,
+        ..Context::default()
+    };
     let verdict = judge(steady(), NET, &[], &context).await;
     assert!(verdict.healthy);
     assert_eq!(verdict.proof, "consistent read from each server, twice");
     assert!(start.elapsed() >= Duration::from_secs(10));
     // An earlier healthy reading counts.
-    let context = Context { healthy_since: Some(start), ..context };
+    let context = Context {
+        healthy_since: Some(start),
+        ..context
+    };
     let start = tokio::time::Instant::now();
     assert!(judge(steady(), NET, &[], &context).await.healthy);
     assert!(start.elapsed() < Duration::from_secs(1));
@@ -74,11 +106,16 @@ async fn after_a_change_it_is_read_twice_ten_seconds_apart() {
 
 #[tokio::test]
 async fn a_write_goes_through_each_and_leaves_nothing() {
-    let world = Arc::new(World::new(steady().into_iter().map(|(n, s)| (format!("{NET}{n}"), s))));
+    let world = Arc::new(World::new(
+        steady().into_iter().map(|(n, s)| (format!("{NET}{n}"), s)),
+    ));
     let (members, _) = members(&world, "s", NET, 3, &[]);
     let verdict = ask("consul-server", &members, Proof::Write, &Context::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
-    assert_eq!(verdict.proof, "consistent write at index 41 through s1, s2 and s3");
+    assert_eq!(
+        verdict.proof,
+        "consistent write at index 41 through s1, s2 and s3"
+    );
     assert_eq!(world.written(), 0);
 }
 
@@ -86,13 +123,27 @@ async fn a_write_goes_through_each_and_leaves_nothing() {
 async fn a_lone_leader_that_looks_perfect() {
     let servers = recorded("consul/leader-alone-at-once.txt");
     let health = &servers[&3]["GET /v1/operator/autopilot/health"];
-    assert!(health.status == 200 && health.body.starts_with(r#"{"Healthy":true,"FailureTolerance":1"#));
+    assert!(
+        health.status == 200
+            && health
+                .body
+                .starts_with(r#"{"Healthy":true,"FailureTolerance":1"#)
+    );
     for down in [&[][..], &[1, 2][..]] {
         let verdict = judge(servers.clone(), NET, down, &Context::default()).await;
         assert!(!verdict.healthy);
-        says(&verdict, "s3: /v1/kv/toots/proof?consistent: 500 leadership lost while committing log");
+        says(
+            &verdict,
+            "s3: /v1/kv/toots/proof?consistent: 500 leadership lost while committing log",
+        );
     }
-    let verdict = judge(recorded("consul/leader-alone-later.txt"), NET, &[], &Context::default()).await;
+    let verdict = judge(
+        recorded("consul/leader-alone-later.txt"),
+        NET,
+        &[],
+        &Context::default(),
+    )
+    .await;
     assert!(!verdict.healthy && verdict.leader.is_none());
     says(&verdict, "s3: it knows no leader");
 }
@@ -100,7 +151,13 @@ async fn a_lone_leader_that_looks_perfect() {
 #[tokio::test]
 async fn stale_health_after_a_leaders_death() {
     // The servers agree on the new leader; autopilot still calls the dead one the leader and nobody healthy. That is waited for.
-    let verdict = judge(recorded("consul/leader-killed-just-after.txt"), NET, &[1], &Context::default()).await;
+    let verdict = judge(
+        recorded("consul/leader-killed-just-after.txt"),
+        NET,
+        &[1],
+        &Context::default(),
+    )
+    .await;
     assert_eq!(verdict.leader.as_ref().unwrap().as_str(), "s3");
     assert!(!verdict.healthy && verdict.synced.is_empty());
     says(&verdict, "s2: autopilot: not healthy, a voter, alive");
@@ -111,14 +168,21 @@ async fn a_follower_known_to_be_down() {
     let mut servers = recorded("consul/follower-killed-10s.txt");
     // The recorder stopped within the last server's answers.
     for (question, reply) in servers[&1].clone() {
-        servers.get_mut(&3).unwrap().entry(question).or_insert(reply);
+        servers
+            .get_mut(&3)
+            .unwrap()
+            .entry(question)
+            .or_insert(reply);
     }
     let verdict = judge(servers.clone(), NET, &[2], &Context::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.membership, "2 of 3, 3 voters, 2 alive; s2 down");
     let verdict = judge(servers, NET, &[], &Context::default()).await;
     assert!(!verdict.healthy);
-    says(&verdict, "s1: autopilot: failure tolerance 0, expected is 1");
+    says(
+        &verdict,
+        "s1: autopilot: failure tolerance 0, expected is 1",
+    );
     says(&verdict, "s2: autopilot: not healthy, a voter, failed");
 }
 
@@ -134,9 +198,18 @@ async fn a_dead_leader_that_is_still_named() {
 
 #[tokio::test]
 async fn healthy_with_two_voters_and_no_tolerance() {
-    let verdict = judge(recorded("consul/two-wiped.txt"), NET, &[], &Context::default()).await;
+    let verdict = judge(
+        recorded("consul/two-wiped.txt"),
+        NET,
+        &[],
+        &Context::default(),
+    )
+    .await;
     assert!(!verdict.healthy);
-    says(&verdict, "s1: autopilot: failure tolerance 0, expected is 1");
+    says(
+        &verdict,
+        "s1: autopilot: failure tolerance 0, expected is 1",
+    );
     says(&verdict, "s1: its voters are");
 }
 
@@ -146,7 +219,10 @@ async fn a_follower_that_raft_does_not_reach() {
     assert_eq!(servers[&1]["GET /v1/operator/autopilot/health"].status, 200);
     let verdict = judge(servers, NET, &[], &Context::default()).await;
     assert!(!verdict.healthy);
-    assert!(verdict.faults.iter().any(|f| f.starts_with("s2: ")), "{verdict:#?}");
+    assert!(
+        verdict.faults.iter().any(|f| f.starts_with("s2: ")),
+        "{verdict:#?}"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +232,13 @@ async fn one_wiped_is_back_under_the_same_name_and_another_id() {
     assert_eq!(ids(&servers[&1]).matches("\"ID\"").count(), 3);
     let verdict = judge(servers.clone(), NET, &[], &Context::default()).await;
     // All three agree on the new id in this recording; were one still to hold the old one, it would be named.
-    let stale = renamed(&servers[&1], &[("803d27c1-ff31-49da-e871-67776f380471", "00000000-0000-0000-0000-000000000000")]);
+    let stale = renamed(
+        &servers[&1],
+        &[(
+            "803d27c1-ff31-49da-e871-67776f380471",
+            "00000000-0000-0000-0000-000000000000",
+        )],
+    );
     let mut mixed = servers;
     mixed.insert(1, stale);
     let other = judge(mixed, NET, &[], &Context::default()).await;
@@ -183,30 +265,52 @@ async fn three_clusters_of_one() {
         .collect();
     let verdict = judge(servers, NET, &[], &Context::default()).await;
     assert!(!verdict.healthy && verdict.leader.is_none() && verdict.synced.is_empty());
-    says(&verdict, "s2: it names 10.88.32.2:8300 as leader, others name another");
-    says(&verdict, "s1: its voters are s1=10.88.32.1:8300, expected are s1=10.88.32.1 s2=10.88.32.2 s3=10.88.32.3");
+    says(
+        &verdict,
+        "s2: it names 10.88.32.2:8300 as leader, others name another",
+    );
+    says(
+        &verdict,
+        "s1: its voters are s1=10.88.32.1:8300, expected are s1=10.88.32.1 s2=10.88.32.2 s3=10.88.32.3",
+    );
 }
 
 #[tokio::test]
 async fn clients_must_be_alive_in_the_servers_eyes() {
     let client = recorded("consul/client.txt").remove(&5).unwrap();
     let seen = &client["GET /v1/agent/members"].body;
-    assert!(seen.contains(r#""Name":"cl5","Addr":"10.88.34.5""#), "{seen}");
+    assert!(
+        seen.contains(r#""Name":"cl5","Addr":"10.88.34.5""#),
+        "{seen}"
+    );
     let host = HostName::new("slave1").unwrap();
     let check = async |status: &str| {
         let mut servers = steady();
         for server in servers.values_mut() {
             let members = server.get_mut("GET /v1/agent/members").unwrap();
-            members.body = format!(r#"{},{{"Name":"cl5","Addr":"10.88.34.5","Status":{status}}}]"#, members.body.trim_end_matches(']'));
+            members.body = format!(
+                r#"{},{{"Name":"cl5","Addr":"10.88.34.5","Status":{status}}}]"#,
+                members.body.trim_end_matches(']')
+            );
         }
-        let mut all: Vec<(String, Server)> = servers.into_iter().map(|(n, s)| (format!("{NET}{n}"), s)).collect();
+        let mut all: Vec<(String, Server)> = servers
+            .into_iter()
+            .map(|(n, s)| (format!("{NET}{n}"), s))
+            .collect();
         all.push(("10.88.34.5".into(), client.clone()));
         let world = Arc::new(World::new(all));
         let (servers, _) = members(&world, "s", NET, 3, &[]);
         let (clients, _) = members(&world, "c", "10.88.34.", 5, &[]);
-        let member = Member { host: host.clone(), ..clients[4].clone() };
+        let member = Member {
+            host: host.clone(),
+            ..clients[4].clone()
+        };
         let nodes = BTreeMap::from([(host.clone(), "cl5".to_owned())]);
-        let context = Context { consul_clients: vec![member], consul_nodes: nodes, ..Context::default() };
+        let context = Context {
+            consul_clients: vec![member],
+            consul_nodes: nodes,
+            ..Context::default()
+        };
         ask("consul", &servers, Proof::Read, &context).await
     };
     let verdict = check("1").await;

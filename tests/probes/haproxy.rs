@@ -2,25 +2,48 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toots::probe::{ContainerState, Context, Proof, Route, ask, ask_ordinary, consul_service_instances, registrator};
+use toots::probe::{
+    ContainerState, Context, Proof, Route, ask, ask_ordinary, consul_service_instances, registrator,
+};
 use toots::spec::ProbeSpec;
 
 use super::play::{Reply, Server, World, members};
 
 fn reply(status: u16, body: &str) -> Reply {
-    Reply { status, headers: vec![], body: body.into() }
+    Reply {
+        status,
+        headers: vec![],
+        body: body.into(),
+    }
 }
 
 fn edge() -> Server {
     BTreeMap::from([
-        ("GET /".to_owned(), reply(503, "<html><body><h1>503 Service Unavailable</h1>")),
-        ("GET /;csv".to_owned(), reply(200, "# pxname,svname,qcur,\nmain,FRONTEND,,\nstats,FRONTEND,,\n")),
-        ("GET /id for canary.service.consul".to_owned(), reply(200, "canary 42")),
+        (
+            "GET /".to_owned(),
+            reply(503, "<html><body><h1>503 Service Unavailable</h1>"),
+        ),
+        (
+            "GET /;csv".to_owned(),
+            reply(
+                200,
+                "# pxname,svname,qcur,\nmain,FRONTEND,,\nstats,FRONTEND,,\n",
+            ),
+        ),
+        (
+            "GET /id for canary.service.consul".to_owned(),
+            reply(200, "canary 42"),
+        ),
     ])
 }
 
 fn world(servers: Vec<Server>) -> Arc<World> {
-    Arc::new(World::new(servers.into_iter().enumerate().map(|(i, s)| (format!("10.0.0.{}", i + 1), s))))
+    Arc::new(World::new(
+        servers
+            .into_iter()
+            .enumerate()
+            .map(|(i, s)| (format!("10.0.0.{}", i + 1), s)),
+    ))
 }
 
 #[tokio::test]
@@ -30,15 +53,31 @@ async fn edges_answer_each_for_itself_and_lead_to_the_canary() {
     let verdict = ask("haproxy", &edges, Proof::Read, &Context::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.proof, "answers on each edge");
-    let route = Route { host: "canary.service.consul".into(), path: "/id".into(), expect: "canary 42".into() };
-    let context = Context { route: Some(route.clone()), ..Context::default() };
+    let route = Route {
+        host: "canary.service.consul".into(),
+        path: "/id".into(),
+        expect: "canary 42".into(),
+    };
+    let context = Context {
+        route: Some(route.clone()),
+        ..Context::default()
+    };
     let verdict = ask("haproxy", &edges, Proof::Write, &context).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.proof, "canary answered through e1 and e2");
-    let context = Context { route: Some(Route { expect: "canary 43".into(), ..route }), ..Context::default() };
+    let context = Context {
+        route: Some(Route {
+            expect: "canary 43".into(),
+            ..route
+        }),
+        ..Context::default()
+    };
     let verdict = ask("haproxy", &edges, Proof::Write, &context).await;
     assert!(!verdict.healthy);
-    assert_eq!(verdict.faults[0], "e1: /id for canary.service.consul: not the canary's answer: canary 42");
+    assert_eq!(
+        verdict.faults[0],
+        "e1: /id for canary.service.consul: not the canary's answer: canary 42"
+    );
 }
 
 #[tokio::test]
@@ -50,11 +89,27 @@ async fn an_edge_without_statistics_or_without_haproxy() {
     let verdict = ask("haproxy", &edges, Proof::Read, &Context::default()).await;
     assert!(!verdict.healthy);
     assert_eq!(verdict.synced.len(), 1);
-    assert!(verdict.faults.iter().any(|f| f.starts_with("e2: /;csv: no statistics")), "{:?}", verdict.faults);
-    assert!(verdict.faults.iter().any(|f| f.starts_with("e3: GET /: open")), "{:?}", verdict.faults);
+    assert!(
+        verdict
+            .faults
+            .iter()
+            .any(|f| f.starts_with("e2: /;csv: no statistics")),
+        "{:?}",
+        verdict.faults
+    );
+    assert!(
+        verdict
+            .faults
+            .iter()
+            .any(|f| f.starts_with("e3: GET /: open")),
+        "{:?}",
+        verdict.faults
+    );
     let (edges, _) = members(&world, "e", "10.0.0.", 3, &[2, 3]);
     assert!(
-        ask("haproxy", &edges, Proof::Read, &Context::default()).await.healthy,
+        ask("haproxy", &edges, Proof::Read, &Context::default())
+            .await
+            .healthy,
         "one edge is enough when the others are known to be down"
     );
 }
@@ -62,18 +117,31 @@ async fn an_edge_without_statistics_or_without_haproxy() {
 /// An edge that could not take its newest configuration answers as a healthy one does.
 #[tokio::test]
 async fn an_edge_that_is_frozen_is_named() {
-    let at = |seconds: i64| (jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds)).to_string();
+    let at = |seconds: i64| {
+        (jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds)).to_string()
+    };
     let verdict = async |record: &str, served: &str| {
         let mut edge = edge();
         edge.insert("GET /generation".into(), reply(200, served));
-        edge.insert("cat /state && date -u +%Y-%m-%dT%H:%M:%SZ".into(), reply(0, &format!("{record}\n{}\n", at(1000))));
+        edge.insert(
+            "cat /state && date -u +%Y-%m-%dT%H:%M:%SZ".into(),
+            reply(0, &format!("{record}\n{}\n", at(1000))),
+        );
         let world = world(vec![edge]);
         let (edges, _) = members(&world, "e", "10.0.0.", 1, &[]);
-        let context = Context { haproxy_state: Some("/state".into()), ..Context::default() };
+        let context = Context {
+            haproxy_state: Some("/state".into()),
+            ..Context::default()
+        };
         ask("haproxy", &edges, Proof::Read, &context).await
     };
     assert!(verdict(&format!("{} taken 42", at(10)), "42").await.healthy);
-    assert!(verdict(&format!("{} taken 43", at(995)), "42").await.healthy, "it is being taken up");
+    assert!(
+        verdict(&format!("{} taken 43", at(995)), "42")
+            .await
+            .healthy,
+        "it is being taken up"
+    );
     for (record, served, fault) in [
         (
             format!("{} taken 43", at(10)),
@@ -81,53 +149,107 @@ async fn an_edge_that_is_frozen_is_named() {
             "e1: it serves configuration 42 though 43 was taken 990 s ago: the reload failed (docker logs toots-haproxy)",
         ),
         (
-            format!("{} refused [ALERT] (7) : unknown keyword \u{1b}[2J", at(940)),
+            format!(
+                "{} refused [ALERT] (7) : unknown keyword \u{1b}[2J",
+                at(940)
+            ),
             "42",
             "e1: its newest configuration is refused and the one before it goes on: [ALERT] (7) : unknown keyword \\x1b[2J",
         ),
-        ("nonsense".into(), "42", "e1: newest configuration: no record of it: nonsense"),
+        (
+            "nonsense".into(),
+            "42",
+            "e1: newest configuration: no record of it: nonsense",
+        ),
     ] {
         let verdict = verdict(&record, served).await;
-        assert!(!verdict.healthy && verdict.faults[0].starts_with(fault), "{record}: {:?}", verdict.faults);
+        assert!(
+            !verdict.healthy && verdict.faults[0].starts_with(fault),
+            "{record}: {:?}",
+            verdict.faults
+        );
     }
 }
 
 #[tokio::test]
 async fn a_canary_appears_in_consul_and_is_gone() {
     let entry = r#"[{"Node":{"ID":"x","Node":"slave1","Address":"10.0.0.1"},"Service":{"ID":"slave1:canary:80","Service":"canary","Tags":["haproxy"," weight=1"],"Address":"","Port":31000},"Checks":[{"Status":"passing"}]}]"#;
-    let there = BTreeMap::from([("GET /v1/health/service/canary".to_owned(), reply(200, entry))]);
+    let there = BTreeMap::from([(
+        "GET /v1/health/service/canary".to_owned(),
+        reply(200, entry),
+    )]);
     let world1 = world(vec![there]);
     let (slaves, sessions) = members(&world1, "slave", "10.0.0.", 2, &[]);
     let session = sessions[0].clone() as Arc<dyn toots::transport::Session>;
     let found = consul_service_instances(&session, "10.0.0.1", 8500, "canary").await;
     let one = &found.as_ref().unwrap()[0];
-    assert_eq!((one.address.as_str(), one.port, one.passing, one.tags[1].as_str()), ("10.0.0.1", 31000, true, "weight=1"));
+    assert_eq!(
+        (
+            one.address.as_str(),
+            one.port,
+            one.passing,
+            one.tags[1].as_str()
+        ),
+        ("10.0.0.1", 31000, true, "weight=1")
+    );
     assert!(registrator::judge(&slaves[..1], &found, true).healthy);
-    assert!(!registrator::judge(&slaves, &found, true).healthy, "the second slave's is missing");
-    assert_eq!(registrator::judge(&slaves[..1], &found, false).faults, ["slave1: its canary is still in Consul"]);
+    assert!(
+        !registrator::judge(&slaves, &found, true).healthy,
+        "the second slave's is missing"
+    );
+    assert_eq!(
+        registrator::judge(&slaves[..1], &found, false).faults,
+        ["slave1: its canary is still in Consul"]
+    );
     let gone = registrator::judge(&slaves, &Ok(Vec::new()), false);
     assert!(gone.healthy && gone.proof == "canary is gone from Consul");
 }
 
 #[tokio::test]
 async fn ordinary_probes() {
-    let world = world(vec![BTreeMap::from([("GET /ok".to_owned(), reply(204, "")), ("ruok".to_owned(), reply(0, "imok"))])]);
+    let world = world(vec![BTreeMap::from([
+        ("GET /ok".to_owned(), reply(204, "")),
+        ("ruok".to_owned(), reply(0, "imok")),
+    ])]);
     let (hosts, _) = members(&world, "h", "10.0.0.", 1, &[]);
     let limit = Duration::from_secs(5);
     let check = async |spec: ProbeSpec, since: u64| {
-        let state = ContainerState { running: true, since_start_s: since, words: "Up".into() };
+        let state = ContainerState {
+            running: true,
+            since_start_s: since,
+            words: "Up".into(),
+        };
         ask_ordinary(&spec, &hosts[0], limit, || std::future::ready(Ok(state))).await
     };
-    let http = |status| ProbeSpec::Http { address: None, port: 80, path: "/ok".into(), status };
+    let http = |status| ProbeSpec::Http {
+        address: None,
+        port: 80,
+        path: "/ok".into(),
+        status,
+    };
     assert!(check(http(204), 0).await.is_ok());
-    assert_eq!(check(http(200), 0).await.unwrap_err().to_string(), "GET :80/ok: 204 ");
-    let line = |expect: &str| ProbeSpec::TcpLine { address: None, port: 2181, send: "ruok".into(), expect: expect.into() };
+    assert_eq!(
+        check(http(200), 0).await.unwrap_err().to_string(),
+        "GET :80/ok: 204 "
+    );
+    let line = |expect: &str| ProbeSpec::TcpLine {
+        address: None,
+        port: 2181,
+        send: "ruok".into(),
+        expect: expect.into(),
+    };
     assert!(check(line("imok"), 0).await.is_ok());
     assert!(check(line(""), 0).await.is_ok(), "the connection is enough");
     assert!(check(line("nope"), 0).await.is_err());
     assert!(check(ProbeSpec::Process { stable_s: 5 }, 5).await.is_ok());
-    let young = check(ProbeSpec::Process { stable_s: 5 }, 4).await.unwrap_err().to_string();
-    assert_eq!(young, "container: it was started 4 s ago, 5 s without a restart are asked for: Up");
+    let young = check(ProbeSpec::Process { stable_s: 5 }, 4)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        young,
+        "container: it was started 4 s ago, 5 s without a restart are asked for: Up"
+    );
     let nobody = ask("redis", &hosts, Proof::Read, &Context::default()).await;
     assert!(!nobody.healthy && nobody.faults == ["redis: it has no gate"]);
 }

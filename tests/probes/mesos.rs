@@ -15,24 +15,39 @@ fn server(state: &str) -> Server {
 /// The first master leads, as in the recording; `ensemble` replicas are in its log.
 fn three(ensemble: u8) -> BTreeMap<u8, Server> {
     let size = format!("\"registrar/log/ensemble_size\": {ensemble}.0");
-    let leader = renamed(&server("leader"), &[("\"registrar/log/ensemble_size\": 3.0", &size)]);
+    let leader = renamed(
+        &server("leader"),
+        &[("\"registrar/log/ensemble_size\": 3.0", &size)],
+    );
     BTreeMap::from([(1, leader), (2, server("standby")), (3, server("standby"))])
 }
 
 async fn judge(servers: BTreeMap<u8, Server>, down: &[u8], slaves: u8) -> Verdict {
-    let world = Arc::new(World::new(servers.into_iter().map(|(n, s)| (format!("{NET}{n}"), s))));
+    let world = Arc::new(World::new(
+        servers.into_iter().map(|(n, s)| (format!("{NET}{n}"), s)),
+    ));
     let (masters, sessions) = members(&world, "m", NET, 3, down);
     let (slaves, _) = members(&world, "slave", "127.0.0.5", slaves, &[]);
-    let context = Context { slaves, ..Context::default() };
+    let context = Context {
+        slaves,
+        ..Context::default()
+    };
     let verdict = ask("mesos", &masters, Proof::Read, &context).await;
     for session in sessions.iter().filter(|_| verdict.healthy) {
-        assert!(session.cost().streams <= 2, "two connections for all questions");
+        assert!(
+            session.cost().streams <= 2,
+            "two connections for all questions"
+        );
     }
     verdict
 }
 
 fn says(verdict: &Verdict, part: &str) {
-    assert!(verdict.faults.iter().any(|f| f.contains(part)), "{part:?} is not in {:#?}", verdict.faults);
+    assert!(
+        verdict.faults.iter().any(|f| f.contains(part)),
+        "{part:?} is not in {:#?}",
+        verdict.faults
+    );
 }
 
 #[tokio::test]
@@ -41,7 +56,13 @@ async fn one_leader_with_its_registry() {
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.leader.as_ref().unwrap().as_str(), "m1");
     assert_eq!(verdict.membership, "3 of 3, 3 in the log");
-    assert!(verdict.roles.values().map(String::as_str).eq(["leader", "standby", "standby"]));
+    assert!(
+        verdict
+            .roles
+            .values()
+            .map(String::as_str)
+            .eq(["leader", "standby", "standby"])
+    );
     assert!(verdict.versions.values().all(|v| v == "1.11.0"));
 }
 
@@ -49,11 +70,17 @@ async fn one_leader_with_its_registry() {
 async fn a_leader_that_looks_healthy_without_its_registry() {
     let mut servers = three(3);
     let leader = server("leader-without-registry");
-    assert_eq!((leader["GET /health"].status, leader["GET /slaves"].status), (200, 200));
+    assert_eq!(
+        (leader["GET /health"].status, leader["GET /slaves"].status),
+        (200, 200)
+    );
     servers.insert(1, leader);
     let verdict = judge(servers, &[], 0).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m1: it is elected and has not recovered the registry");
+    says(
+        &verdict,
+        "m1: it is elected and has not recovered the registry",
+    );
     says(&verdict, "m1: it leads without a registry");
     says(&verdict, "m1: its log has 2 replicas, expected are 3");
 }
@@ -64,7 +91,10 @@ async fn one_of_three_leads_on_with_everything_green() {
     servers.retain(|n, _| *n == 1);
     for down in [&[][..], &[2, 3][..]] {
         let verdict = judge(servers.clone(), down, 0).await;
-        assert!(!verdict.healthy && verdict.synced.len() < verdict.quorum, "{verdict:#?}");
+        assert!(
+            !verdict.healthy && verdict.synced.len() < verdict.quorum,
+            "{verdict:#?}"
+        );
     }
     // With all three there again and a log of one, the leader is still not to be believed.
     let verdict = judge(three(1), &[], 0).await;
@@ -84,7 +114,11 @@ async fn a_standby_known_to_be_down() {
 
 #[tokio::test]
 async fn nobody_or_two_are_elected() {
-    let none = BTreeMap::from([(1, server("no-leader")), (2, server("no-leader")), (3, server("no-leader"))]);
+    let none = BTreeMap::from([
+        (1, server("no-leader")),
+        (2, server("no-leader")),
+        (3, server("no-leader")),
+    ]);
     let verdict = judge(none, &[], 0).await;
     assert!(!verdict.healthy && verdict.leader.is_none());
     says(&verdict, "no master is elected");
@@ -99,10 +133,16 @@ async fn nobody_or_two_are_elected() {
 #[tokio::test]
 async fn a_standby_that_follows_another() {
     let mut servers = three(3);
-    servers.insert(3, renamed(&server("standby"), &[("//127.0.0.11:", "//127.0.0.12:")]));
+    servers.insert(
+        3,
+        renamed(&server("standby"), &[("//127.0.0.11:", "//127.0.0.12:")]),
+    );
     let verdict = judge(servers, &[], 0).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m3: it follows 127.0.0.12:5050, others say that m1 leads");
+    says(
+        &verdict,
+        "m3: it follows 127.0.0.12:5050, others say that m1 leads",
+    );
 }
 
 #[tokio::test]
@@ -116,7 +156,10 @@ async fn every_slave_registered_and_active() {
     assert!(!verdict.healthy);
     says(&verdict, "slave2: its slave is not registered");
     assert_eq!(verdict.synced.len(), 3, "a slave costs no master its vote");
-    servers.insert(1, renamed(&servers[&1], &[("\"active\":true", "\"active\":false")]));
+    servers.insert(
+        1,
+        renamed(&servers[&1], &[("\"active\":true", "\"active\":false")]),
+    );
     let verdict = judge(servers, &[], 1).await;
     assert!(!verdict.healthy);
     says(&verdict, "slave1: its slave is registered and not active");

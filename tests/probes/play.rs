@@ -23,7 +23,9 @@ pub type Server = BTreeMap<String, Reply>;
 
 /// Reads a recording: its servers by number.
 pub fn recorded(name: &str) -> BTreeMap<u8, Server> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/recorded")
+        .join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut servers: BTreeMap<u8, Server> = BTreeMap::new();
     for part in format!("\n{text}").split("\n=== ").skip(1) {
@@ -31,10 +33,29 @@ pub fn recorded(name: &str) -> BTreeMap<u8, Server> {
         let (server, question) = title.split_once(' ').unwrap();
         let (head, body) = rest.split_once("\n\n").unwrap();
         let mut lines = head.lines();
-        let status = lines.next().unwrap().strip_prefix("status ").unwrap().parse().unwrap();
-        let headers = lines.map(|l| l.split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()).collect();
-        let reply = Reply { status, headers, body: body.trim_end().to_owned() };
-        servers.entry(server.parse().unwrap()).or_default().insert(question.to_owned(), reply);
+        let status = lines
+            .next()
+            .unwrap()
+            .strip_prefix("status ")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let headers = lines
+            .map(|l| {
+                l.split_once(": ")
+                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                    .unwrap()
+            })
+            .collect();
+        let reply = Reply {
+            status,
+            headers,
+            body: body.trim_end().to_owned(),
+        };
+        servers
+            .entry(server.parse().unwrap())
+            .or_default()
+            .insert(question.to_owned(), reply);
     }
     assert!(!servers.is_empty(), "{name} holds no answer");
     servers
@@ -42,12 +63,26 @@ pub fn recorded(name: &str) -> BTreeMap<u8, Server> {
 
 /// A server with every text replaced.
 pub fn renamed(server: &Server, from: &[(&str, &str)]) -> Server {
-    let change = |text: &str| from.iter().fold(text.to_owned(), |t, (a, b)| t.replace(a, b));
+    let change = |text: &str| {
+        from.iter()
+            .fold(text.to_owned(), |t, (a, b)| t.replace(a, b))
+    };
     server
         .iter()
         .map(|(question, r)| {
-            let headers = r.headers.iter().map(|(n, v)| (n.clone(), change(v))).collect();
-            (question.clone(), Reply { status: r.status, headers, body: change(&r.body) })
+            let headers = r
+                .headers
+                .iter()
+                .map(|(n, v)| (n.clone(), change(v)))
+                .collect();
+            (
+                question.clone(),
+                Reply {
+                    status: r.status,
+                    headers,
+                    body: change(&r.body),
+                },
+            )
         })
         .collect()
 }
@@ -76,17 +111,32 @@ impl Session for Play {
     }
 
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        let reply = self.world.servers[&self.address].get(&exec.command).unwrap_or_else(|| panic!("{} is not played", exec.command));
+        let reply = self.world.servers[&self.address]
+            .get(&exec.command)
+            .unwrap_or_else(|| panic!("{} is not played", exec.command));
         let status = u32::from(reply.status);
-        Ok(ExecOutput { status, stdout: reply.body.clone().into(), stderr: reply.body.clone().into() })
+        Ok(ExecOutput {
+            status,
+            stdout: reply.body.clone().into(),
+            stderr: reply.body.clone().into(),
+        })
     }
 
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        let Target::Tcp { address, port } = target else { panic!("only TCP is expected") };
-        assert!(address == self.address || address == "127.0.0.1", "{address} asked through {}", self.host);
+        let Target::Tcp { address, port } = target else {
+            panic!("only TCP is expected")
+        };
+        assert!(
+            address == self.address || address == "127.0.0.1",
+            "{address} asked through {}",
+            self.host
+        );
         if !self.world.servers.contains_key(&self.address) {
-            return Err(TransportError::Refused { what: format!("{address}:{port}"), why: "connection refused".into() });
+            return Err(TransportError::Refused {
+                what: format!("{address}:{port}"),
+                why: "connection refused".into(),
+            });
         }
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(serve(Arc::clone(&self.world), self.address.clone(), theirs));
@@ -98,7 +148,10 @@ impl Session for Play {
     }
 
     fn cost(&self) -> Cost {
-        Cost { streams: self.streams.load(Ordering::Relaxed), ..Cost::default() }
+        Cost {
+            streams: self.streams.load(Ordering::Relaxed),
+            ..Cost::default()
+        }
     }
 
     async fn close(&self) {}
@@ -109,25 +162,52 @@ async fn serve(world: Arc<World>, address: String, mut stream: DuplexStream) {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let Ok(byte) = stream.read_u8().await else { return };
+            let Ok(byte) = stream.read_u8().await else {
+                return;
+            };
             head.push(byte);
             if head.len() == 4
-                && let Some(reply) = std::str::from_utf8(&head).ok().and_then(|word| server.get(word))
+                && let Some(reply) = std::str::from_utf8(&head)
+                    .ok()
+                    .and_then(|word| server.get(word))
             {
                 let _ = stream.write_all(reply.body.as_bytes()).await;
                 return;
             }
         }
         let head = String::from_utf8(head).unwrap();
-        let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(|n| n.parse().unwrap())).unwrap_or(0);
+        let length = head
+            .lines()
+            .find_map(|l| {
+                l.to_lowercase()
+                    .strip_prefix("content-length: ")
+                    .map(|n| n.parse().unwrap())
+            })
+            .unwrap_or(0);
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
-        let host = head.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default();
+        let host = head
+            .lines()
+            .find_map(|l| l.strip_prefix("host: "))
+            .unwrap_or_default();
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
         // A question without a recorded answer is one that was not answered: the connection ends.
-        let Some(reply) = answer(&world, &address, method, path, host, &String::from_utf8(body).unwrap()) else { return };
-        let mut text = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+        let Some(reply) = answer(
+            &world,
+            &address,
+            method,
+            path,
+            host,
+            &String::from_utf8(body).unwrap(),
+        ) else {
+            return;
+        };
+        let mut text = format!(
+            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
+            reply.status,
+            reply.body.len()
+        );
         for (name, value) in &reply.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -139,7 +219,14 @@ async fn serve(world: Arc<World>, address: String, mut stream: DuplexStream) {
     }
 }
 
-fn answer(world: &World, address: &str, method: &str, path: &str, host: &str, body: &str) -> Option<Reply> {
+fn answer(
+    world: &World,
+    address: &str,
+    method: &str,
+    path: &str,
+    host: &str,
+    body: &str,
+) -> Option<Reply> {
     if let Some(key) = path.strip_prefix("/v1/kv/toots/proof-") {
         return Some(key_value(world, method, key, body));
     }
@@ -148,26 +235,47 @@ fn answer(world: &World, address: &str, method: &str, path: &str, host: &str, bo
         let call: serde_json::Value = serde_json::from_str(body).unwrap();
         question = format!("{question} {}", call["type"].as_str().unwrap());
     }
-    world.asked.lock().unwrap().push(format!("{address} {question}"));
+    world
+        .asked
+        .lock()
+        .unwrap()
+        .push(format!("{address} {question}"));
     let server = &world.servers[address];
     let by_host = format!("{question} for {host}");
-    server.get(&by_host).or_else(|| server.get(&question)).cloned()
+    server
+        .get(&by_host)
+        .or_else(|| server.get(&question))
+        .cloned()
 }
 
 fn key_value(world: &World, method: &str, key: &str, body: &str) -> Reply {
     let name = key.split('?').next().unwrap().to_owned();
     let mut kv = world.kv.lock().unwrap();
     let (status, body) = match method {
-        "PUT" => (200, kv.insert(name, body.to_owned()).map_or("true", |_| "false").to_owned()),
+        "PUT" => (
+            200,
+            kv.insert(name, body.to_owned())
+                .map_or("true", |_| "false")
+                .to_owned(),
+        ),
         "DELETE" => (200, kv.remove(&name).map_or("false", |_| "true").to_owned()),
-        _ => kv.get(&name).map_or((404, String::new()), |v| (200, v.clone())),
+        _ => kv
+            .get(&name)
+            .map_or((404, String::new()), |v| (200, v.clone())),
     };
-    Reply { status, headers: vec![("X-Consul-Index".into(), "41".into())], body }
+    Reply {
+        status,
+        headers: vec![("X-Consul-Index".into(), "41".into())],
+        body,
+    }
 }
 
 impl World {
     pub fn new(servers: impl IntoIterator<Item = (String, Server)>) -> Self {
-        Self { servers: servers.into_iter().collect(), ..Self::default() }
+        Self {
+            servers: servers.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     pub fn written(&self) -> usize {
@@ -176,17 +284,32 @@ impl World {
 }
 
 /// Members `<name><number>` at `<net><number>`; those in `down` have no session.
-pub fn members(world: &Arc<World>, name: &str, net: &str, count: u8, down: &[u8]) -> (Vec<Member>, Vec<Arc<Play>>) {
+pub fn members(
+    world: &Arc<World>,
+    name: &str,
+    net: &str,
+    count: u8,
+    down: &[u8],
+) -> (Vec<Member>, Vec<Arc<Play>>) {
     let mut sessions = Vec::new();
     let members = (1..=count)
         .map(|i| {
             let address = format!("{net}{i}");
             let host = HostName::new(format!("{name}{i}")).unwrap();
-            let play =
-                Arc::new(Play { host: host.clone(), address: address.clone(), world: Arc::clone(world), streams: AtomicU32::new(0) });
+            let play = Arc::new(Play {
+                host: host.clone(),
+                address: address.clone(),
+                world: Arc::clone(world),
+                streams: AtomicU32::new(0),
+            });
             sessions.push(Arc::clone(&play));
             let session = (!down.contains(&i)).then_some(play as Arc<dyn Session>);
-            Member { host, address: address.parse().unwrap(), member: Some(i), session }
+            Member {
+                host,
+                address: address.parse().unwrap(),
+                member: Some(i),
+                session,
+            }
         })
         .collect();
     (members, sessions)

@@ -12,7 +12,10 @@ use toots::probe::{Context, FIRST_PAUSE, Member, Ports, Proof, Verdict, ask, wai
 use toots::spec::HostName;
 use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
-const JARS: [&str; 2] = ["/usr/share/java/zookeeper.jar", "/usr/share/java/servlet-api.jar"];
+const JARS: [&str; 2] = [
+    "/usr/share/java/zookeeper.jar",
+    "/usr/share/java/servlet-api.jar",
+];
 
 /// A host that is an address of the loopback network; what it calls 127.0.0.1 is that address.
 struct Loop {
@@ -31,9 +34,18 @@ impl Session for Loop {
     }
 
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-        let Target::Tcp { port, .. } = target else { panic!("only TCP is expected") };
-        let refused = |e: std::io::Error| TransportError::Refused { what: format!("port {port}"), why: e.to_string() };
-        Ok(Box::new(TcpStream::connect((self.address.as_str(), port)).await.map_err(refused)?))
+        let Target::Tcp { port, .. } = target else {
+            panic!("only TCP is expected")
+        };
+        let refused = |e: std::io::Error| TransportError::Refused {
+            what: format!("port {port}"),
+            why: e.to_string(),
+        };
+        Ok(Box::new(
+            TcpStream::connect((self.address.as_str(), port))
+                .await
+                .map_err(refused)?,
+        ))
     }
 
     fn closed(&self) -> bool {
@@ -67,13 +79,22 @@ fn start(dir: &Path, number: u8, port: u16) -> Server {
         port + 1
     );
     for other in 1..=3 {
-        config.push_str(&format!("server.{other}=127.0.0.{other}:{}:{}\n", port + 2, port + 3));
+        config.push_str(&format!(
+            "server.{other}=127.0.0.{other}:{}:{}\n",
+            port + 2,
+            port + 3
+        ));
     }
     let file = data.join("zoo.cfg");
     std::fs::write(&file, config).unwrap();
     let log = std::fs::File::create(data.join("log")).unwrap();
     let child = Command::new("java")
-        .args(["-Xmx128m", "-cp", &JARS.join(":"), "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
+        .args([
+            "-Xmx128m",
+            "-cp",
+            &JARS.join(":"),
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        ])
         .arg(&file)
         .current_dir(&data)
         .stdin(Stdio::null())
@@ -85,7 +106,13 @@ fn start(dir: &Path, number: u8, port: u16) -> Server {
 }
 
 async fn open(members: &[Member], proof: Proof, context: &Context) -> Verdict {
-    let gate = wait(Duration::from_secs(60), FIRST_PAUSE, || ask("zookeeper", members, proof, context), |_| {}).await;
+    let gate = wait(
+        Duration::from_secs(60),
+        FIRST_PAUSE,
+        || ask("zookeeper", members, proof, context),
+        |_| {},
+    )
+    .await;
     gate.unwrap_or_else(|e| panic!("{e}: {:#?}", e.last))
 }
 
@@ -101,25 +128,48 @@ async fn three_servers_are_proven_and_guarded() {
     }
     let dir = tempfile::tempdir().unwrap();
     let port = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    let mut servers: Vec<Option<Server>> = (1..=3).map(|n| Some(start(dir.path(), n, port))).collect();
+    let mut servers: Vec<Option<Server>> =
+        (1..=3).map(|n| Some(start(dir.path(), n, port))).collect();
     let mut members: Vec<Member> = (1..=3u8)
         .map(|n| {
             let host = HostName::new(format!("m{n}")).unwrap();
             let address = format!("127.0.0.{n}");
-            let session = Arc::new(Loop { host: host.clone(), address: address.clone() }) as Arc<dyn Session>;
-            Member { host, address: address.parse().unwrap(), member: Some(n), session: Some(session) }
+            let session = Arc::new(Loop {
+                host: host.clone(),
+                address: address.clone(),
+            }) as Arc<dyn Session>;
+            Member {
+                host,
+                address: address.parse().unwrap(),
+                member: Some(n),
+                session: Some(session),
+            }
         })
         .collect();
     let hosts: Vec<HostName> = members.iter().map(|m| m.host.clone()).collect();
-    let context = Context { ports: Ports { zookeeper: port, zookeeper_admin: port + 1, ..Ports::default() }, ..Context::default() };
+    let context = Context {
+        ports: Ports {
+            zookeeper: port,
+            zookeeper_admin: port + 1,
+            ..Ports::default()
+        },
+        ..Context::default()
+    };
 
     let started = std::time::Instant::now();
     let verdict = open(&members, Proof::Write, &context).await;
     println!("first proof after {:?}", started.elapsed());
-    assert_eq!(verdict.proof, "written through m1, m2 and m3, read back from each other");
+    assert_eq!(
+        verdict.proof,
+        "written through m1, m2 and m3, read back from each other"
+    );
     assert_eq!(verdict.membership, "3 of 3, 2 synced");
     let again = std::time::Instant::now();
-    assert!(ask("zookeeper", &members, Proof::Read, &context).await.healthy);
+    assert!(
+        ask("zookeeper", &members, Proof::Read, &context)
+            .await
+            .healthy
+    );
     println!("read again in {:?}", again.elapsed());
 
     let leader = verdict.leader.clone().unwrap();
@@ -134,11 +184,19 @@ async fn three_servers_are_proven_and_guarded() {
     assert!(!verdict.healthy, "{verdict:#?}");
     members[position].session = None;
     let verdict = open(&members, Proof::Write, &context).await;
-    assert_eq!(verdict.membership, format!("2 of 3, 1 synced; {leader} down"));
+    assert_eq!(
+        verdict.membership,
+        format!("2 of 3, 1 synced; {leader} down")
+    );
     let views = [verdict];
     let other = hosts.iter().find(|h| **h != leader).unwrap();
     let refusal = may_stop(other, &views).unwrap_err().to_string();
-    assert_eq!(refusal, format!("{leader} is down; stopping {other} would leave 1 of 3 members of zookeeper in sync, 2 are needed"));
+    assert_eq!(
+        refusal,
+        format!(
+            "{leader} is down; stopping {other} would leave 1 of 3 members of zookeeper in sync, 2 are needed"
+        )
+    );
     assert!(may_stop(&leader, &views).is_ok());
 
     // One more: what is left says `imok` and proves nothing.
@@ -146,5 +204,8 @@ async fn three_servers_are_proven_and_guarded() {
     servers[second] = None;
     members[second].session = None;
     let verdict = ask("zookeeper", &members, Proof::Write, &context).await;
-    assert!(!verdict.healthy && verdict.synced.len() < verdict.quorum, "{verdict:#?}");
+    assert!(
+        !verdict.healthy && verdict.synced.len() < verdict.quorum,
+        "{verdict:#?}"
+    );
 }

@@ -34,10 +34,17 @@ fn answer(mut stream: UnixStream, engine: &Mutex<Engine>) -> std::io::Result<()>
             return stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         }
         Some((_, path)) if path.contains("/logs") => "\u{1}\0\0\0\0\0\0\u{6}hello\n".to_owned(),
-        _ => format!("{{\"State\":{{\"Running\":{},\"Restarting\":false}}}}", engine.running),
+        _ => format!(
+            "{{\"State\":{{\"Running\":{},\"Restarting\":false}}}}",
+            engine.running
+        ),
     };
     drop(engine);
-    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 struct Program {
@@ -53,7 +60,10 @@ impl Program {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine");
         let listener = UnixListener::bind(&socket).unwrap();
-        let engine = Arc::new(Mutex::new(Engine { running, changes: Vec::new() }));
+        let engine = Arc::new(Mutex::new(Engine {
+            running,
+            changes: Vec::new(),
+        }));
         let state = Arc::clone(&engine);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -61,7 +71,8 @@ impl Program {
                 let _ = answer(stream, &state);
             }
         });
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/supervisord/container.py");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/supervisord/container.py");
         let child = Command::new("python3")
             .args(["-B".as_ref(), script.as_os_str()])
             .args([how, "some"])
@@ -69,7 +80,11 @@ impl Program {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Some(Self { child, engine, _folder: folder })
+        Some(Self {
+            child,
+            engine,
+            _folder: folder,
+        })
     }
 
     fn changes(&self) -> Vec<String> {
@@ -88,7 +103,11 @@ impl Program {
     }
 
     fn terminate(&self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
     }
 
     fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
@@ -116,12 +135,24 @@ fn a_program_of_the_page_starts_and_stops_its_container() {
         println!("skipped: no python3 here");
         return;
     };
-    assert!(program.soon(|program| program.changes() == ["POST /containers/toots-some/start"]), "{:?}", program.changes());
+    assert!(
+        program.soon(|program| program.changes() == ["POST /containers/toots-some/start"]),
+        "{:?}",
+        program.changes()
+    );
     std::thread::sleep(Duration::from_secs(1));
     program.terminate();
-    let status = program.ended(Duration::from_secs(12)).expect("it ends after its container");
+    let status = program
+        .ended(Duration::from_secs(12))
+        .expect("it ends after its container");
     assert!(status.success());
-    assert_eq!(program.changes(), ["POST /containers/toots-some/start", "POST /containers/toots-some/stop"]);
+    assert_eq!(
+        program.changes(),
+        [
+            "POST /containers/toots-some/start",
+            "POST /containers/toots-some/stop"
+        ]
+    );
 }
 
 #[test]
@@ -132,7 +163,10 @@ fn the_page_cannot_stop_a_member_of_a_quorum() {
     };
     std::thread::sleep(Duration::from_secs(1));
     program.terminate();
-    assert!(program.ended(Duration::from_secs(2)).is_none(), "it goes on");
+    assert!(
+        program.ended(Duration::from_secs(2)).is_none(),
+        "it goes on"
+    );
     assert!(program.changes().is_empty(), "{:?}", program.changes());
 }
 
@@ -144,6 +178,11 @@ fn a_container_that_stops_elsewhere_is_not_started_again() {
     };
     std::thread::sleep(Duration::from_secs(1));
     program.engine.lock().unwrap().running = false;
-    assert!(program.ended(Duration::from_secs(12)).expect("it ends").success());
+    assert!(
+        program
+            .ended(Duration::from_secs(12))
+            .expect("it ends")
+            .success()
+    );
     assert!(program.changes().is_empty(), "{:?}", program.changes());
 }

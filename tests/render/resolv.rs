@@ -21,17 +21,32 @@ impl Host {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("sh");
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/dnsmasq/resolv.sh")).args(words);
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/dnsmasq/resolv.sh"))
+            .args(words);
         let at = |name: &str| self.folder.path().join(name);
-        command.env("RESOLV_CONF", self.conf()).env("RESOLV_STATE", at("state")).env("RESOLVED_CONF", at("resolved.conf"));
-        command.env("PATH", format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap()));
+        command
+            .env("RESOLV_CONF", self.conf())
+            .env("RESOLV_STATE", at("state"))
+            .env("RESOLVED_CONF", at("resolved.conf"));
+        command.env(
+            "PATH",
+            format!(
+                "{}:{}",
+                self.folder.path().display(),
+                std::env::var("PATH").unwrap()
+            ),
+        );
         command
     }
 
     /// A program of the host in place of this machine's.
     fn tool(&self, name: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt as _;
-        let (path, new) = (self.folder.path().join(name), self.folder.path().join("new"));
+        let (path, new) = (
+            self.folder.path().join(name),
+            self.folder.path().join("new"),
+        );
         std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(new, path).unwrap();
@@ -39,16 +54,28 @@ impl Host {
 
     /// Whom dnsmasq asks.
     fn servers(&self, wanted: &str) {
-        until(|| std::fs::read_to_string(self.folder.path().join("state/servers")).unwrap_or_default(), |text| text == wanted);
+        until(
+            || {
+                std::fs::read_to_string(self.folder.path().join("state/servers"))
+                    .unwrap_or_default()
+            },
+            |text| text == wanted,
+        );
     }
 
     /// As the unit does: kept while the guard lives, restored when it ends.
     fn keep(&self) -> Kept<'_> {
-        Kept { host: self, child: self.command(&["keep", "10.0.0.21"]).spawn().unwrap() }
+        Kept {
+            host: self,
+            child: self.command(&["keep", "10.0.0.21"]).spawn().unwrap(),
+        }
     }
 
     fn until(&self, what: impl Fn(&str) -> bool) {
-        until(|| std::fs::read_to_string(self.conf()).unwrap_or_default(), what);
+        until(
+            || std::fs::read_to_string(self.conf()).unwrap_or_default(),
+            what,
+        );
     }
 }
 
@@ -81,8 +108,7 @@ fn ours(text: &str) -> bool {
 #[test]
 fn a_file_comes_back_byte_for_byte() {
     let host = Host::new();
-    let former =
-        "# a comment\nsearch example.org\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\noptions timeout:3 rotate\n\n";
+    let former = "# a comment\nsearch example.org\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\noptions timeout:3 rotate\n\n";
     std::fs::write(host.conf(), former).unwrap();
     {
         let _kept = host.keep();
@@ -96,7 +122,10 @@ fn a_file_comes_back_byte_for_byte() {
             "search example.org",
             "options rotate timeout:1 attempts:1",
         ];
-        assert_eq!(lines, wanted, "ours first, the former ones behind it, three in all");
+        assert_eq!(
+            lines, wanted,
+            "ours first, the former ones behind it, three in all"
+        );
         host.servers("nameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\n");
     }
     assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
@@ -116,35 +145,59 @@ fn a_link_comes_back_as_a_link() {
         let _kept = host.keep();
         host.until(ours);
         assert!(!host.conf().is_symlink());
-        assert!(std::fs::read_to_string(host.conf()).unwrap().contains("\nnameserver 127.0.0.53\n"));
+        assert!(
+            std::fs::read_to_string(host.conf())
+                .unwrap()
+                .contains("\nnameserver 127.0.0.53\n")
+        );
         assert_eq!(
             std::fs::read_to_string(&stub).unwrap(),
             "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
             "what it leads to is not written"
         );
     }
-    assert_eq!(std::fs::read_link(host.conf()).unwrap(), Path::new("stub-resolv.conf"));
+    assert_eq!(
+        std::fs::read_link(host.conf()).unwrap(),
+        Path::new("stub-resolv.conf")
+    );
 }
 
 /// Its stub would ask dnsmasq, which would ask the stub.
 #[test]
 fn systemd_resolved_is_not_asked_in_a_circle() {
     let host = Host::new();
-    std::fs::write(host.conf(), "nameserver 127.0.0.53\noptions edns0 trust-ad\n").unwrap();
+    std::fs::write(
+        host.conf(),
+        "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
+    )
+    .unwrap();
     // It counts what it reads in our resolv.conf among its own.
     let network = |server: &str, global: &str| {
-        host.tool("resolvectl", &format!("echo 'Global: {global}'; echo 'Link 2 (eth0): {server}#dns.example.org'"));
-        std::fs::write(host.folder.path().join("resolved.conf"), "nameserver 10.0.0.21\nnameserver 10.0.0.2\nnameserver 10.0.0.2\n")
-            .unwrap();
+        host.tool(
+            "resolvectl",
+            &format!("echo 'Global: {global}'; echo 'Link 2 (eth0): {server}#dns.example.org'"),
+        );
+        std::fs::write(
+            host.folder.path().join("resolved.conf"),
+            "nameserver 10.0.0.21\nnameserver 10.0.0.2\nnameserver 10.0.0.2\n",
+        )
+        .unwrap();
     };
     network("10.0.0.2", "10.0.0.3");
     let _kept = host.keep();
-    host.until(|text| ours(text) && text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.2\noptions"));
+    host.until(|text| {
+        ours(text)
+            && text.contains(
+                "\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.2\noptions",
+            )
+    });
     host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.2\n");
     // The network has another server from now on.
     network("10.0.0.9", "10.0.0.21 10.0.0.3 10.0.0.2");
     host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.9\n");
-    host.until(|text| text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.9\noptions"));
+    host.until(|text| {
+        text.contains("\nnameserver 10.0.0.21\nnameserver 10.0.0.3\nnameserver 10.0.0.9\noptions")
+    });
 }
 
 /// Then it is what it lists for others that says it.
@@ -153,7 +206,8 @@ fn systemd_resolved_without_its_tool() {
     let host = Host::new();
     std::fs::write(host.conf(), "nameserver 127.0.0.53\n").unwrap();
     host.tool("resolvectl", "exit 127");
-    let listed = |text: &str| std::fs::write(host.folder.path().join("resolved.conf"), text).unwrap();
+    let listed =
+        |text: &str| std::fs::write(host.folder.path().join("resolved.conf"), text).unwrap();
     listed("nameserver 10.0.0.2\n");
     let _kept = host.keep();
     host.servers("nameserver 10.0.0.2\n");
@@ -169,11 +223,19 @@ fn what_others_write_is_kept_in_mind() {
         let _kept = host.keep();
         host.until(ours);
         std::fs::write(host.conf(), "nameserver 10.0.0.9\n").unwrap();
-        host.until(|text| ours(text) && text.contains("nameserver 10.0.0.21\nnameserver 10.0.0.9\n"));
+        host.until(|text| {
+            ours(text) && text.contains("nameserver 10.0.0.21\nnameserver 10.0.0.9\n")
+        });
     }
-    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), "nameserver 10.0.0.9\n");
+    assert_eq!(
+        std::fs::read_to_string(host.conf()).unwrap(),
+        "nameserver 10.0.0.9\n"
+    );
     // Written while nobody kept it: not ours to change.
     std::fs::write(host.conf(), "nameserver 10.0.0.8\n").unwrap();
     assert!(host.command(&["restore"]).status().unwrap().success());
-    assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), "nameserver 10.0.0.8\n");
+    assert_eq!(
+        std::fs::read_to_string(host.conf()).unwrap(),
+        "nameserver 10.0.0.8\n"
+    );
 }

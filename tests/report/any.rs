@@ -1,14 +1,21 @@
 //! Events that nobody would send, to be shown harmlessly all the same.
 
 use proptest::prelude::*;
-use toots::event::{Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress};
+use toots::event::{
+    Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+};
 use toots::spec::{HostName, Role};
 
 use crate::events::{cluster, host};
 
 pub fn any_text() -> impl Strategy<Value = String> {
     let hostile = "\x1b[2J\u{9b}\u{202e}日本語\t\r\n👩\u{200d}👩\u{200d}👧";
-    prop_oneof!["[a-z ]{0,40}", any::<String>(), Just(hostile.to_owned()), "[日本é👍 ]{0,80}"]
+    prop_oneof![
+        "[a-z ]{0,40}",
+        any::<String>(),
+        Just(hostile.to_owned()),
+        "[日本é👍 ]{0,80}"
+    ]
 }
 
 fn texts() -> impl Strategy<Value = Vec<String>> {
@@ -16,74 +23,168 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn any_host() -> impl Strategy<Value = HostName> {
-    prop_oneof!["[a-c]", Just("a-host-with-a-very-long-name.in.some.domain.example".to_owned())].prop_map(|n| host(&n))
+    prop_oneof![
+        "[a-c]",
+        Just("a-host-with-a-very-long-name.in.some.domain.example".to_owned())
+    ]
+    .prop_map(|n| host(&n))
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    prop::sample::select(vec![Outcome::Ok, Outcome::Changed, Outcome::Failed, Outcome::Unreachable, Outcome::Skipped])
+    prop::sample::select(vec![
+        Outcome::Ok,
+        Outcome::Changed,
+        Outcome::Failed,
+        Outcome::Unreachable,
+        Outcome::Skipped,
+    ])
 }
 
 pub fn any_row() -> impl Strategy<Value = ServiceRow> {
-    (any_text(), any::<bool>(), prop::option::of(any_text()), any_text(), any_text(), texts())
-        .prop_map(|(service, healthy, leader, members, proof, faults)| ServiceRow { service, healthy, leader, members, proof, faults })
+    (
+        any_text(),
+        any::<bool>(),
+        prop::option::of(any_text()),
+        any_text(),
+        any_text(),
+        texts(),
+    )
+        .prop_map(
+            |(service, healthy, leader, members, proof, faults)| ServiceRow {
+                service,
+                healthy,
+                leader,
+                members,
+                proof,
+                faults,
+            },
+        )
 }
 
 fn any_failure() -> impl Strategy<Value = Failure> {
-    (any_text(), any_text(), texts(), texts(), prop::option::of(any_text()), texts())
-        .prop_map(|(phase, step, cause, log, left, hints)| Failure { phase, step, cause, log, left, hints })
+    (
+        any_text(),
+        any_text(),
+        texts(),
+        texts(),
+        prop::option::of(any_text()),
+        texts(),
+    )
+        .prop_map(|(phase, step, cause, log, left, hints)| Failure {
+            phase,
+            step,
+            cause,
+            log,
+            left,
+            hints,
+        })
 }
 
 fn any_result() -> impl Strategy<Value = Event> {
     let end = (any_outcome(), 0..9usize, prop::option::of(any_text()));
-    let end = end.prop_map(|(outcome, changed, failed_step)| HostResult { outcome, changed, failed_step });
-    (any::<u8>(), any::<u32>(), prop::collection::btree_map(any_host(), end, 0..4))
-        .prop_map(|(exit_code, changed, hosts)| Event::Result(RunResult { exit_code, changed: changed as usize, hosts }))
+    let end = end.prop_map(|(outcome, changed, failed_step)| HostResult {
+        outcome,
+        changed,
+        failed_step,
+    });
+    (
+        any::<u8>(),
+        any::<u32>(),
+        prop::collection::btree_map(any_host(), end, 0..4),
+    )
+        .prop_map(|(exit_code, changed, hosts)| {
+            Event::Result(RunResult {
+                exit_code,
+                changed: changed as usize,
+                hosts,
+            })
+        })
 }
 
 fn any_summary() -> impl Strategy<Value = Event> {
-    let web = (any_text(), any_text(), any_text()).prop_map(|(service, url, reach)| WebAddress { service, url, reach });
-    (prop::collection::vec(any_row(), 0..3), prop::collection::vec(web, 0..3), any::<u64>()).prop_map(|(services, web, elapsed_ms)| {
-        let totals = Totals { hosts: 3, containers: 9, elapsed_ms, longest: Some(("a\x1b".into(), elapsed_ms)) };
-        Event::Summary { cluster: cluster(), services, web, totals }
-    })
+    let web = (any_text(), any_text(), any_text()).prop_map(|(service, url, reach)| WebAddress {
+        service,
+        url,
+        reach,
+    });
+    (
+        prop::collection::vec(any_row(), 0..3),
+        prop::collection::vec(web, 0..3),
+        any::<u64>(),
+    )
+        .prop_map(|(services, web, elapsed_ms)| {
+            let totals = Totals {
+                hosts: 3,
+                containers: 9,
+                elapsed_ms,
+                longest: Some(("a\x1b".into(), elapsed_ms)),
+            };
+            Event::Summary {
+                cluster: cluster(),
+                services,
+                web,
+                totals,
+            }
+        })
 }
 
 fn any_host_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (any_host(), 0..4usize).prop_map(|(host, steps)| Event::HostPlanned { host, steps }),
-        (any_host(), any_text(), any_text()).prop_map(|(host, phase, step)| Event::StepStarted { host, phase, step }),
-        (any_host(), any::<u64>(), prop::option::of(any::<u64>())).prop_map(|(host, bytes, total)| Event::StepProgress {
+        (any_host(), any_text(), any_text()).prop_map(|(host, phase, step)| Event::StepStarted {
             host,
-            bytes,
-            total
+            phase,
+            step
         }),
-        (any_host(), any_text(), any::<bool>(), any::<u64>()).prop_map(|(host, step, changed, elapsed_ms)| Event::StepFinished {
-            host,
-            step,
-            changed,
-            elapsed_ms
+        (any_host(), any::<u64>(), prop::option::of(any::<u64>()))
+            .prop_map(|(host, bytes, total)| Event::StepProgress { host, bytes, total }),
+        (any_host(), any_text(), any::<bool>(), any::<u64>()).prop_map(
+            |(host, step, changed, elapsed_ms)| Event::StepFinished {
+                host,
+                step,
+                changed,
+                elapsed_ms
+            }
+        ),
+        (any_host(), any_outcome(), any_failure()).prop_map(|(host, outcome, failure)| {
+            Event::HostFailed {
+                host,
+                outcome,
+                failure,
+            }
         }),
-        (any_host(), any_outcome(), any_failure()).prop_map(|(host, outcome, failure)| Event::HostFailed { host, outcome, failure }),
-        (prop::option::of(any_host()), any_text()).prop_map(|(host, text)| Event::Warning { host, text }),
+        (prop::option::of(any_host()), any_text())
+            .prop_map(|(host, text)| Event::Warning { host, text }),
     ]
 }
 
 pub fn any_event() -> impl Strategy<Value = Event> {
     let roles = prop::sample::subsequence(Role::ALL.to_vec(), 0..=3);
     prop_oneof![
-        (any_text(), prop::collection::vec((any_host(), roles), 0..4)).prop_map(|(command, hosts)| Event::RunStarted {
-            command,
-            cluster: cluster(),
-            hosts
-        }),
+        (any_text(), prop::collection::vec((any_host(), roles), 0..4)).prop_map(
+            |(command, hosts)| Event::RunStarted {
+                command,
+                cluster: cluster(),
+                hosts
+            }
+        ),
         any_text().prop_map(|phase| Event::PhaseStarted { phase }),
-        (any_text(), any::<u64>()).prop_map(|(phase, elapsed_ms)| Event::PhaseFinished { phase, elapsed_ms }),
-        (any_text(), any_text(), any::<u64>()).prop_map(|(service, missing, elapsed_ms)| Event::GateWaiting {
-            service,
-            missing,
-            elapsed_ms
+        (any_text(), any::<u64>())
+            .prop_map(|(phase, elapsed_ms)| Event::PhaseFinished { phase, elapsed_ms }),
+        (any_text(), any_text(), any::<u64>()).prop_map(|(service, missing, elapsed_ms)| {
+            Event::GateWaiting {
+                service,
+                missing,
+                elapsed_ms,
+            }
         }),
-        (any_text(), any_text(), any::<u64>()).prop_map(|(service, proof, elapsed_ms)| Event::GatePassed { service, proof, elapsed_ms }),
+        (any_text(), any_text(), any::<u64>()).prop_map(|(service, proof, elapsed_ms)| {
+            Event::GatePassed {
+                service,
+                proof,
+                elapsed_ms,
+            }
+        }),
         (any_text(), texts()).prop_map(|(service, faults)| Event::GateFailed { service, faults }),
         any_host_event(),
         any_host_event(),

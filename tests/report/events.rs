@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use toots::event::{Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress};
+use toots::event::{
+    Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+};
 use toots::report::{ComponentView, HostStatusView, ServiceView, StatusReport, ViewState};
 use toots::spec::{ClusterName, HostName, Role};
 
@@ -24,24 +26,49 @@ pub fn text(words: &[&str]) -> Vec<String> {
 
 pub fn started(command: &str, hosts: &[(&str, &[Role])]) -> Event {
     let hosts = hosts.iter().map(|(n, r)| (host(n), r.to_vec())).collect();
-    Event::RunStarted { command: command.into(), cluster: cluster(), hosts }
+    Event::RunStarted {
+        command: command.into(),
+        cluster: cluster(),
+        hosts,
+    }
 }
 
 pub fn five() -> Event {
     use Role::{Edge, Master, Slave};
-    started("cluster up", &[("m1", &[Master]), ("m2", &[Master]), ("m3", &[Master, Slave]), ("s1", &[Slave]), ("e1", &[Edge])])
+    started(
+        "cluster up",
+        &[
+            ("m1", &[Master]),
+            ("m2", &[Master]),
+            ("m3", &[Master, Slave]),
+            ("s1", &[Slave]),
+            ("e1", &[Edge]),
+        ],
+    )
 }
 
 pub fn planned(name: &str, steps: usize) -> Event {
-    Event::HostPlanned { host: host(name), steps }
+    Event::HostPlanned {
+        host: host(name),
+        steps,
+    }
 }
 
 pub fn step(name: &str, phase: &str, step: &str) -> Event {
-    Event::StepStarted { host: host(name), phase: phase.into(), step: step.into() }
+    Event::StepStarted {
+        host: host(name),
+        phase: phase.into(),
+        step: step.into(),
+    }
 }
 
 pub fn done(name: &str, step: &str, changed: bool, elapsed_ms: u64) -> Event {
-    Event::StepFinished { host: host(name), step: step.into(), changed, elapsed_ms }
+    Event::StepFinished {
+        host: host(name),
+        step: step.into(),
+        changed,
+        elapsed_ms,
+    }
 }
 
 pub fn phase(name: &str) -> Event {
@@ -49,11 +76,18 @@ pub fn phase(name: &str) -> Event {
 }
 
 pub fn waiting(service: &str, missing: &str, elapsed_ms: u64) -> Event {
-    Event::GateWaiting { service: service.into(), missing: missing.into(), elapsed_ms }
+    Event::GateWaiting {
+        service: service.into(),
+        missing: missing.into(),
+        elapsed_ms,
+    }
 }
 
 pub fn gate_failed(service: &str, faults: &[&str]) -> Event {
-    Event::GateFailed { service: service.into(), faults: text(faults) }
+    Event::GateFailed {
+        service: service.into(),
+        faults: text(faults),
+    }
 }
 
 pub fn failed(name: &str, outcome: Outcome) -> Event {
@@ -65,7 +99,11 @@ pub fn failed(name: &str, outcome: Outcome) -> Event {
         left: Some("2 of 9 steps done: Docker engine installed, directories made; no container was started".into()),
         hints: text(&["start the registry, then run: toots cluster up --limit s1", "docker login registry.example tells more"]),
     };
-    Event::HostFailed { host: host(name), outcome, failure }
+    Event::HostFailed {
+        host: host(name),
+        outcome,
+        failure,
+    }
 }
 
 pub fn services(ok: bool) -> Vec<ServiceRow> {
@@ -78,23 +116,45 @@ pub fn services(ok: bool) -> Vec<ServiceRow> {
         faults: Vec::new(),
     };
     let mut rows = vec![
-        row("zookeeper", Some("m2"), "3 of 3, 2 synced", "written through m1, read back from m2 and m3"),
-        row("consul", Some("m1"), "3 voters, 5 alive", "consistent write at index 41"),
-        row("mesos", Some("m3"), "3 in the log, 1 slave", "registry recovered"),
+        row(
+            "zookeeper",
+            Some("m2"),
+            "3 of 3, 2 synced",
+            "written through m1, read back from m2 and m3",
+        ),
+        row(
+            "consul",
+            Some("m1"),
+            "3 voters, 5 alive",
+            "consistent write at index 41",
+        ),
+        row(
+            "mesos",
+            Some("m3"),
+            "3 in the log, 1 slave",
+            "registry recovered",
+        ),
         row("marathon", Some("m1"), "3", "active framework"),
         row("haproxy", None, "e1", "canary answered through e1:80"),
     ];
     if !ok {
         rows[1].healthy = false;
         rows[1].leader = None;
-        rows[1].faults =
-            text(&["m1: no cluster leader", "m2: no cluster leader", "m3: does not answer on 10.0.0.13:8500: connection refused"]);
+        rows[1].faults = text(&[
+            "m1: no cluster leader",
+            "m2: no cluster leader",
+            "m3: does not answer on 10.0.0.13:8500: connection refused",
+        ]);
     }
     rows
 }
 
 pub fn web() -> Vec<WebAddress> {
-    let of = |service: &str, url: &str| WebAddress { service: service.into(), url: url.into(), reach: String::new() };
+    let of = |service: &str, url: &str| WebAddress {
+        service: service.into(),
+        url: url.into(),
+        reach: String::new(),
+    };
     vec![
         of("mesos", "http://10.0.0.13:5050"),
         of("marathon", "http://10.0.0.11:8080"),
@@ -104,16 +164,37 @@ pub fn web() -> Vec<WebAddress> {
 }
 
 pub fn summary(ok: bool) -> Event {
-    let totals = Totals { hosts: 5, containers: 24, elapsed_ms: 41_200, longest: Some(("marathon".into(), 14_100)) };
-    Event::Summary { cluster: cluster(), services: services(ok), web: web(), totals }
+    let totals = Totals {
+        hosts: 5,
+        containers: 24,
+        elapsed_ms: 41_200,
+        longest: Some(("marathon".into(), 14_100)),
+    };
+    Event::Summary {
+        cluster: cluster(),
+        services: services(ok),
+        web: web(),
+        totals,
+    }
 }
 
 pub fn result(exit_code: u8, ends: &[(&str, Outcome, usize)]) -> Event {
     let hosts = ends.iter().map(|(n, outcome, changed)| {
         let failed_step = (*outcome == Outcome::Failed).then(|| "pull image".to_owned());
-        (host(n), HostResult { outcome: *outcome, changed: *changed, failed_step })
+        (
+            host(n),
+            HostResult {
+                outcome: *outcome,
+                changed: *changed,
+                failed_step,
+            },
+        )
     });
-    Event::Result(RunResult { exit_code, changed: ends.iter().map(|e| e.2).sum(), hosts: hosts.collect() })
+    Event::Result(RunResult {
+        exit_code,
+        changed: ends.iter().map(|e| e.2).sum(),
+        hosts: hosts.collect(),
+    })
 }
 
 /// A run in which everything that can be shown happens, with its times.
@@ -124,7 +205,13 @@ pub fn run() -> Vec<(u64, Event)> {
         (0, five()),
         (10, phase("connect")),
         (1_000, failed("s1", Unreachable)),
-        (1_100, Event::PhaseFinished { phase: "connect".into(), elapsed_ms: 1_090 }),
+        (
+            1_100,
+            Event::PhaseFinished {
+                phase: "connect".into(),
+                elapsed_ms: 1_090,
+            },
+        ),
         (1_200, phase("images")),
         (1_200, planned("m1", 12)),
         (1_200, planned("m2", 12)),
@@ -132,19 +219,57 @@ pub fn run() -> Vec<(u64, Event)> {
         (1_200, planned("e1", 0)),
         (1_300, step("m1", "images", "pull image zookeeper:3.8")),
         (1_300, step("m2", "images", "pull image zookeeper:3.8")),
-        (2_000, Event::StepProgress { host: host("m1"), bytes: 34_200_000, total: Some(120_000_000) }),
+        (
+            2_000,
+            Event::StepProgress {
+                host: host("m1"),
+                bytes: 34_200_000,
+                total: Some(120_000_000),
+            },
+        ),
         (2_100, done("m2", "pull image zookeeper:3.8", true, 800)),
         (2_200, step("m2", "zookeeper", "create container zookeeper")),
         (2_300, step("m2", "consul", "write 4 files")),
         (2_400, done("m2", "write 4 files", false, 100)),
-        (2_500, Event::Warning { host: Some(host("m3")), text: "the clock is 1.2 s behind the median".into() }),
+        (
+            2_500,
+            Event::Warning {
+                host: Some(host("m3")),
+                text: "the clock is 1.2 s behind the median".into(),
+            },
+        ),
         (2_600, phase("zookeeper")),
-        (2_700, waiting("zookeeper", "m3 does not answer, m1 looks for a leader", 0)),
+        (
+            2_700,
+            waiting("zookeeper", "m3 does not answer, m1 looks for a leader", 0),
+        ),
         (13_000, waiting("zookeeper", "m3 does not answer", 10_300)),
-        (24_000, Event::GatePassed { service: "zookeeper".into(), proof, elapsed_ms: 21_300 }),
-        (40_000, gate_failed("chronos", &["m1: no leader", "m2: 503"])),
+        (
+            24_000,
+            Event::GatePassed {
+                service: "zookeeper".into(),
+                proof,
+                elapsed_ms: 21_300,
+            },
+        ),
+        (
+            40_000,
+            gate_failed("chronos", &["m1: no leader", "m2: 503"]),
+        ),
         (41_200, summary(true)),
-        (41_300, result(5, &[("m1", Changed, 11), ("m2", Changed, 12), ("m3", Changed, 14), ("s1", Unreachable, 0), ("e1", Ok, 0)])),
+        (
+            41_300,
+            result(
+                5,
+                &[
+                    ("m1", Changed, 11),
+                    ("m2", Changed, 12),
+                    ("m3", Changed, 14),
+                    ("s1", Unreachable, 0),
+                    ("e1", Ok, 0),
+                ],
+            ),
+        ),
     ]
 }
 
@@ -160,7 +285,10 @@ pub fn state_at(events: &[(u64, Event)], until: u64) -> ViewState {
 /// Two hundred slaves: some failed, some at work, some done, some waiting.
 pub fn two_hundred() -> ViewState {
     let names: Vec<_> = (1..=200).map(|i| format!("s{i}")).collect();
-    let hosts: Vec<(&str, &[Role])> = names.iter().map(|n| (n.as_str(), &[Role::Slave][..])).collect();
+    let hosts: Vec<(&str, &[Role])> = names
+        .iter()
+        .map(|n| (n.as_str(), &[Role::Slave][..]))
+        .collect();
     let mut state = ViewState::default();
     state.apply(&started("cluster up", &hosts), ms(0));
     state.apply(&phase("images"), ms(500));
@@ -168,7 +296,10 @@ pub fn two_hundred() -> ViewState {
         state.apply(&planned(name, 2), ms(1_000));
         match i % 8 {
             0 => state.apply(&failed(name, Outcome::Failed), ms(2_000)),
-            1..=3 => state.apply(&step(name, "images", "pull image mesos-slave:1.11"), ms(3_000)),
+            1..=3 => state.apply(
+                &step(name, "images", "pull image mesos-slave:1.11"),
+                ms(3_000),
+            ),
             4 | 5 => {
                 for what in ["pull image", "create container mesos-slave"] {
                     state.apply(&done(name, what, true, 10), ms(4_000));
@@ -182,15 +313,20 @@ pub fn two_hundred() -> ViewState {
 
 /// A cluster with an ill component, a host that does not answer and a service that is not proven.
 pub fn status() -> StatusReport {
-    let component = |name: &str, state: &str, health: Option<&str>, role: Option<&str>| ComponentView {
-        component: name.into(),
-        state: state.into(),
-        health: health.map(str::to_owned),
-        role: role.map(str::to_owned),
-        version: Some("3.8.0".into()),
-        image: Some(format!("registry.example/{name}@sha256:0123")),
+    let component =
+        |name: &str, state: &str, health: Option<&str>, role: Option<&str>| ComponentView {
+            component: name.into(),
+            state: state.into(),
+            health: health.map(str::to_owned),
+            role: role.map(str::to_owned),
+            version: Some("3.8.0".into()),
+            image: Some(format!("registry.example/{name}@sha256:0123")),
+        };
+    let of = |name, error: Option<&str>, components| HostStatusView {
+        host: host(name),
+        error: error.map(str::to_owned),
+        components,
     };
-    let of = |name, error: Option<&str>, components| HostStatusView { host: host(name), error: error.map(str::to_owned), components };
     let hosts = vec![
         of(
             "m1",
@@ -200,9 +336,27 @@ pub fn status() -> StatusReport {
                 component("consul", "restarting", Some("unhealthy"), None),
             ],
         ),
-        of("m10", Some("connect to 10.0.0.20:22: no route to host"), vec![]),
-        of("e1", None, vec![component("haproxy", "running", None, None)]),
+        of(
+            "m10",
+            Some("connect to 10.0.0.20:22: no route to host"),
+            vec![],
+        ),
+        of(
+            "e1",
+            None,
+            vec![component("haproxy", "running", None, None)],
+        ),
     ];
-    let services = services(false).into_iter().map(|row| ServiceView { quorum: row.leader.as_ref().map(|_| 2), members: 3, row });
-    StatusReport { cluster: cluster(), healthy: false, services: services.collect(), hosts, web: web() }
+    let services = services(false).into_iter().map(|row| ServiceView {
+        quorum: row.leader.as_ref().map(|_| 2),
+        members: 3,
+        row,
+    });
+    StatusReport {
+        cluster: cluster(),
+        healthy: false,
+        services: services.collect(),
+        hosts,
+        web: web(),
+    }
 }

@@ -11,8 +11,19 @@ use toots::{
 use crate::lab::{connector, settings};
 
 const NAMES: [&str; 6] = ["h1", "H1", "web.example.com", "10.0.0.7", "db-2", "other"];
-const PATTERNS: [&str; 11] =
-    ["h1", "h?", "*", "*.example.com", "!h1 *", "10.0.0.*", "db-* !db-2", "H1", "other web*", "!other", "h1.example.com"];
+const PATTERNS: [&str; 11] = [
+    "h1",
+    "h?",
+    "*",
+    "*.example.com",
+    "!h1 *",
+    "10.0.0.*",
+    "db-* !db-2",
+    "H1",
+    "other web*",
+    "!other",
+    "h1.example.com",
+];
 const LINES: [&str; 44] = [
     "HostName %h.example.com",
     "HostName 10.1.2.3",
@@ -101,7 +112,12 @@ fn generate(rng: &mut StdRng, include: Option<&Path>) -> String {
 
 /// What `ssh -G` says, in the form in which toots explains.
 fn openssh(file: &Path, name: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
-    let out = Command::new("ssh").args(["-T", "-G", "-F"]).arg(file).arg(name).output().unwrap();
+    let out = Command::new("ssh")
+        .args(["-T", "-G", "-F"])
+        .arg(file)
+        .arg(name)
+        .output()
+        .unwrap();
     if !out.status.success() {
         return Err(String::from_utf8_lossy(&out.stderr).into_owned());
     }
@@ -111,7 +127,9 @@ fn openssh(file: &Path, name: &str) -> Result<BTreeMap<String, Vec<String>>, Str
         let key = key.replace("pubkeyacceptedkeytypes", "pubkeyacceptedalgorithms");
         // lists of files have no spaces in what is generated; single files may
         if key.ends_with("knownhostsfile") {
-            all.entry(key).or_default().extend(value.split(' ').map(str::to_owned));
+            all.entry(key)
+                .or_default()
+                .extend(value.split(' ').map(str::to_owned));
         } else {
             all.entry(key).or_default().push(value.to_owned());
         }
@@ -129,24 +147,48 @@ async fn compare(dir: &Path, seed: u64) -> Outcome {
     let (main, included) = (dir.join("main"), dir.join("included"));
     fs::write(&included, generate(&mut rng, None)).unwrap();
     fs::write(&main, generate(&mut rng, Some(&included))).unwrap();
-    let home = nix::unistd::User::from_uid(nix::unistd::Uid::current()).unwrap().unwrap();
-    let mut out = Outcome { differences: Vec::new(), compared: 0 };
+    let home = nix::unistd::User::from_uid(nix::unistd::Uid::current())
+        .unwrap()
+        .unwrap();
+    let mut out = Outcome {
+        differences: Vec::new(),
+        compared: 0,
+    };
     for name in NAMES {
-        let host = HostSettings { dial: name.to_owned(), ..HostSettings::new(HostName::new(name).unwrap()) };
-        let shared = SshSettings { config_files: Some(vec![main.clone()]), home: None, agent_socket: None, ..settings() };
+        let host = HostSettings {
+            dial: name.to_owned(),
+            ..HostSettings::new(HostName::new(name).unwrap())
+        };
+        let shared = SshSettings {
+            config_files: Some(vec![main.clone()]),
+            home: None,
+            agent_socket: None,
+            ..settings()
+        };
         let ours = connector(shared).explain(&host).await;
         let (ours, theirs) = match (ours, openssh(&main, name)) {
             (Ok(ours), Ok(theirs)) => (ours, theirs),
             (Err(_), Err(_)) => continue,
             (ours, theirs) => {
-                out.differences.push(format!("seed {seed} {name}: one refuses: ours {ours:?}, ssh {theirs:?}"));
+                out.differences.push(format!(
+                    "seed {seed} {name}: one refuses: ours {ours:?}, ssh {theirs:?}"
+                ));
                 continue;
             }
         };
         let get = |k: &str| {
-            ours.iter().filter(|e| e.keyword.eq_ignore_ascii_case(k)).map(|e| (e.value.clone(), e.origin.clone())).collect::<Vec<_>>()
+            ours.iter()
+                .filter(|e| e.keyword.eq_ignore_ascii_case(k))
+                .map(|e| (e.value.clone(), e.origin.clone()))
+                .collect::<Vec<_>>()
         };
-        let one = |k: &str| theirs.get(k).and_then(|v| v.first()).cloned().unwrap_or_default();
+        let one = |k: &str| {
+            theirs
+                .get(k)
+                .and_then(|v| v.first())
+                .cloned()
+                .unwrap_or_default()
+        };
         for keyword in COMPARED {
             let mine = get(keyword);
             // our defaults are stated, OpenSSH's are "wait for ever" and "never ask"
@@ -154,23 +196,41 @@ async fn compare(dir: &Path, seed: u64) -> Outcome {
                 continue;
             }
             let expand = |v: &String| {
-                let v = v.replace("%h", &one("hostname")).replace("%n", name).replace("%r", &one("user")).replace("%p", &one("port"));
-                v.strip_prefix('~').map_or(v.clone(), |rest| format!("{}{rest}", home.dir.display()))
+                let v = v
+                    .replace("%h", &one("hostname"))
+                    .replace("%n", name)
+                    .replace("%r", &one("user"))
+                    .replace("%p", &one("port"));
+                v.strip_prefix('~')
+                    .map_or(v.clone(), |rest| format!("{}{rest}", home.dir.display()))
             };
-            let theirs: Vec<String> =
-                theirs.get(keyword).into_iter().flatten().map(expand).filter(|v| !(v == "none" && keyword.ends_with("file"))).collect();
+            let theirs: Vec<String> = theirs
+                .get(keyword)
+                .into_iter()
+                .flatten()
+                .map(expand)
+                .filter(|v| !(v == "none" && keyword.ends_with("file")))
+                .collect();
             let mine: Vec<String> = mine
                 .into_iter()
-                .map(
-                    |(v, _)| {
-                        if keyword.contains("timeout") || keyword.contains("interval") { v.trim_end_matches('s').to_owned() } else { v }
-                    },
-                )
+                .map(|(v, _)| {
+                    if keyword.contains("timeout") || keyword.contains("interval") {
+                        v.trim_end_matches('s').to_owned()
+                    } else {
+                        v
+                    }
+                })
                 .collect();
             out.compared += 1;
-            let theirs = if theirs.is_empty() && mine == ["none"] { mine.clone() } else { theirs };
+            let theirs = if theirs.is_empty() && mine == ["none"] {
+                mine.clone()
+            } else {
+                theirs
+            };
             if mine != theirs {
-                out.differences.push(format!("seed {seed} {name} {keyword}: ours {mine:?}, ssh {theirs:?}"));
+                out.differences.push(format!(
+                    "seed {seed} {name} {keyword}: ours {mine:?}, ssh {theirs:?}"
+                ));
             }
         }
     }

@@ -13,7 +13,10 @@ use std::{
 use russh::{
     Channel, ChannelId, Disconnect, MethodKind, MethodSet,
     keys::{Algorithm, PrivateKey},
-    server::{Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey, run_stream},
+    server::{
+        Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session,
+        VerifiedPublicKey, run_stream,
+    },
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 use toots::{spec::HostName, transport::HostSettings};
@@ -84,7 +87,11 @@ impl Fake {
         let offers: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = offers.clone();
         let mut fake = Self::raw(move |mut stream, number| {
-            let key = if number == 0 { key.clone() } else { second.clone().unwrap_or_else(|| key.clone()) };
+            let key = if number == 0 {
+                key.clone()
+            } else {
+                second.clone().unwrap_or_else(|| key.clone())
+            };
             let config = Config {
                 keys: vec![key],
                 auth_rejection_time: Duration::ZERO,
@@ -93,7 +100,11 @@ impl Fake {
                 inactivity_timeout: None,
                 ..Config::default()
             };
-            let server = Server { behaviour: behaviour.clone(), offers: seen.clone(), asked: 0 };
+            let server = Server {
+                behaviour: behaviour.clone(),
+                offers: seen.clone(),
+                asked: 0,
+            };
             async move {
                 let _ = stream.set_nodelay(true);
                 let _ = stream.flush().await;
@@ -126,7 +137,13 @@ impl Fake {
         });
         crate::lab::keygen(&dir.path().join("id"), "ed25519", "");
         std::fs::write(dir.path().join("known_hosts"), "").unwrap();
-        Self { address, dir, connections, offers: Arc::default(), task }
+        Self {
+            address,
+            dir,
+            connections,
+            offers: Arc::default(),
+            task,
+        }
     }
 
     pub fn known(&self) -> PathBuf {
@@ -170,7 +187,9 @@ impl Server {
         match self.behaviour.reject {
             None => Auth::Accept,
             Some(partial_success) => Auth::Reject {
-                proceed_with_methods: Some(MethodSet::from([MethodKind::Password, MethodKind::KeyboardInteractive].as_slice())),
+                proceed_with_methods: Some(MethodSet::from(
+                    [MethodKind::Password, MethodKind::KeyboardInteractive].as_slice(),
+                )),
                 partial_success,
             },
         }
@@ -180,34 +199,69 @@ impl Server {
 impl Handler for Server {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, user: &str, _offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        _offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         self.offers.lock().unwrap().push(user.to_owned());
         if self.behaviour.leaves {
             return Err(russh::Error::Disconnect);
         }
-        Ok(if self.behaviour.reject == Some(false) { self.answer() } else { Auth::Accept })
+        Ok(if self.behaviour.reject == Some(false) {
+            self.answer()
+        } else {
+            Auth::Accept
+        })
     }
 
-    async fn auth_publickey(&mut self, _user: &str, _key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey(
+        &mut self,
+        _user: &str,
+        _key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
         Ok(self.answer())
     }
 
-    async fn auth_keyboard_interactive<'a>(&'a mut self, _user: &str, _: &str, _: Option<Response<'a>>) -> Result<Auth, russh::Error> {
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _user: &str,
+        _: &str,
+        _: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
         let rounds = self.behaviour.questions.unwrap_or(0);
         if self.asked >= rounds {
-            return Ok(if rounds > 0 { Auth::Accept } else { self.answer() });
+            return Ok(if rounds > 0 {
+                Auth::Accept
+            } else {
+                self.answer()
+            });
         }
         self.asked += 1;
         let prompts = vec![("code\x1b[2J: ".into(), false)];
-        Ok(Auth::Partial { name: "n\x1b".into(), instructions: "i\r".into(), prompts: prompts.into() })
+        Ok(Auth::Partial {
+            name: "n\x1b".into(),
+            instructions: "i\r".into(),
+            prompts: prompts.into(),
+        })
     }
 
-    async fn channel_open_session(&mut self, _: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         reply.accept().await;
         Ok(())
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let handle = session.handle();
         match self.behaviour.script.clone() {
             Script::Silent => session.channel_success(channel)?,
@@ -224,7 +278,9 @@ impl Handler for Server {
             }
             Script::Endless => {
                 session.channel_success(channel)?;
-                tokio::spawn(async move { while handle.data(channel, vec![0; 32 * 1024]).await.is_ok() {} });
+                tokio::spawn(async move {
+                    while handle.data(channel, vec![0; 32 * 1024]).await.is_ok() {}
+                });
             }
             Script::Drip => {
                 session.channel_success(channel)?;

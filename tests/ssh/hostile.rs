@@ -20,25 +20,43 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn hurried() -> Connector {
-    connector(SshSettings { connect_timeout: Some(LIMIT), ..settings() })
+    connector(SshSettings {
+        connect_timeout: Some(LIMIT),
+        ..settings()
+    })
 }
 
 fn short(line: &str) -> Exec {
-    Exec { deadline: LIMIT, ..command(line) }
+    Exec {
+        deadline: LIMIT,
+        ..command(line)
+    }
 }
 
 /// Fails to connect in time, with an error that is fit to be shown.
 async fn fails(connector: &Connector, host: &HostSettings) -> TransportError {
     let start = Instant::now();
-    let error = connector.connect(host).await.err().expect("a session with a broken host");
-    assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{:?}: {error}", start.elapsed());
+    let error = connector
+        .connect(host)
+        .await
+        .err()
+        .expect("a session with a broken host");
+    assert!(
+        start.elapsed() < LIMIT + Duration::from_secs(2),
+        "{:?}: {error}",
+        start.elapsed()
+    );
     harmless(&error);
     error
 }
 
 fn harmless(error: &TransportError) {
     let text = error.to_string();
-    let bad = |c: char| c.is_control() || ('\u{80}'..='\u{9f}').contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c);
+    let bad = |c: char| {
+        c.is_control()
+            || ('\u{80}'..='\u{9f}').contains(&c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+    };
     assert!(!text.chars().any(bad), "{text:?}");
     assert!(text.len() < 8192, "{} bytes", text.len());
 }
@@ -59,12 +77,42 @@ async fn hosts_that_do_not_speak_ssh() {
     let ext_info = [0, 0, 0, 12, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(4096);
     let cases: [(&str, Vec<u8>, bool, &str); 7] = [
         ("silence", Vec::new(), false, "no answer"),
-        ("partial banner", b"SSH-2.0-Open".to_vec(), false, "no answer"),
-        ("endless banner", vec![b'S'; 4096], true, "not an SSH server"),
-        ("endless lines", b"hello\x1b]52;c;x\x07\r\n".repeat(100), true, "not an SSH server"),
-        ("web server", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), false, "no answer"),
-        ("messages before the key exchange", [b"SSH-2.0-x\r\n".to_vec(), ext_info].concat(), false, ""),
-        ("banner, then garbage", [b"SSH-2.0-x\r\n".to_vec(), vec![0xff; 65536]].concat(), false, ""),
+        (
+            "partial banner",
+            b"SSH-2.0-Open".to_vec(),
+            false,
+            "no answer",
+        ),
+        (
+            "endless banner",
+            vec![b'S'; 4096],
+            true,
+            "not an SSH server",
+        ),
+        (
+            "endless lines",
+            b"hello\x1b]52;c;x\x07\r\n".repeat(100),
+            true,
+            "not an SSH server",
+        ),
+        (
+            "web server",
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(),
+            false,
+            "no answer",
+        ),
+        (
+            "messages before the key exchange",
+            [b"SSH-2.0-x\r\n".to_vec(), ext_info].concat(),
+            false,
+            "",
+        ),
+        (
+            "banner, then garbage",
+            [b"SSH-2.0-x\r\n".to_vec(), vec![0xff; 65536]].concat(),
+            false,
+            "",
+        ),
     ];
     for (name, bytes, endless, part) in cases {
         let fake = Fake::raw(move |stream, _| say(stream, bytes.clone(), endless)).await;
@@ -79,13 +127,21 @@ async fn single_messages_out_of_place() {
     if !ready() {
         return;
     }
-    if !std::process::Command::new("/usr/bin/python3").args(["-c", "import paramiko"]).output().is_ok_and(|o| o.status.success()) {
+    if !std::process::Command::new("/usr/bin/python3")
+        .args(["-c", "import paramiko"])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
         println!("skipped: python3-paramiko is not installed");
         return;
     }
     let cases: [(&str, Right); 2] = [
-        ("forged", |e| matches!(e, TransportError::Command(_) | TransportError::Lost(_))),
-        ("flood", |e| matches!(e, TransportError::Deadline { .. } | TransportError::Lost(_))),
+        ("forged", |e| {
+            matches!(e, TransportError::Command(_) | TransportError::Lost(_))
+        }),
+        ("flood", |e| {
+            matches!(e, TransportError::Deadline { .. } | TransportError::Lost(_))
+        }),
     ];
     for (mode, right) in cases {
         let dir = tempfile::tempdir().unwrap();
@@ -100,9 +156,16 @@ async fn single_messages_out_of_place() {
             .spawn()
             .unwrap();
         let mut port = String::new();
-        tokio::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).await.unwrap();
+        tokio::io::BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut port)
+            .await
+            .unwrap();
         let port: u16 = port.trim().parse().unwrap();
-        std::fs::write(dir.path().join("known_hosts"), format!("[127.0.0.1]:{port} {key}\n")).unwrap();
+        std::fs::write(
+            dir.path().join("known_hosts"),
+            format!("[127.0.0.1]:{port} {key}\n"),
+        )
+        .unwrap();
         let host = HostSettings {
             dial: "127.0.0.1".to_owned(),
             port: Some(port),
@@ -114,7 +177,11 @@ async fn single_messages_out_of_place() {
         let session = hurried().connect(&host).await.unwrap();
         let start = Instant::now();
         let error = session.exec(short("anything")).await.unwrap_err();
-        assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{mode}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < LIMIT + Duration::from_secs(2),
+            "{mode}: {:?}",
+            start.elapsed()
+        );
         harmless(&error);
         assert!(right(&error), "{mode}: {error:?}");
         println!("{mode}: {error}");
@@ -138,8 +205,16 @@ async fn fifty_silent_hosts_cost_no_more_than_one() {
         async move { connector.connect(&host).await.err() }
     }));
     let (errors, session) = tokio::join!(silent, connector.connect(&honest));
-    assert!(errors.iter().all(|e| matches!(e, Some(TransportError::Deadline { .. }))));
-    assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(
+        errors
+            .iter()
+            .all(|e| matches!(e, Some(TransportError::Deadline { .. })))
+    );
+    assert!(
+        start.elapsed() < LIMIT + Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
     session.unwrap();
 }
 
@@ -148,11 +223,29 @@ async fn a_key_that_changes_between_connections_is_refused() {
     if !ready() {
         return;
     }
-    let fake = Fake::start(Behaviour { new_key_each_time: true, ..Behaviour::default() }).await;
+    let fake = Fake::start(Behaviour {
+        new_key_each_time: true,
+        ..Behaviour::default()
+    })
+    .await;
     hurried().connect(&fake.host()).await.unwrap();
-    let error = fails(&hurried(), &HostSettings { accept_new_host_keys: true, ..fake.host() }).await;
-    assert!(matches!(&error, TransportError::Untrusted { why, .. } if why.contains("changed")), "{error}");
-    assert_eq!(fake.connections.load(Ordering::SeqCst), 2, "a matter of trust is not tried again");
+    let error = fails(
+        &hurried(),
+        &HostSettings {
+            accept_new_host_keys: true,
+            ..fake.host()
+        },
+    )
+    .await;
+    assert!(
+        matches!(&error, TransportError::Untrusted { why, .. } if why.contains("changed")),
+        "{error}"
+    );
+    assert_eq!(
+        fake.connections.load(Ordering::SeqCst),
+        2,
+        "a matter of trust is not tried again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,15 +254,33 @@ async fn logins_that_fail_or_succeed_by_half() {
         return;
     }
     for partial in [false, true] {
-        let fake = Fake::start(Behaviour { reject: Some(partial), ..Behaviour::default() }).await;
+        let fake = Fake::start(Behaviour {
+            reject: Some(partial),
+            ..Behaviour::default()
+        })
+        .await;
         let error = fails(&hurried(), &fake.host()).await;
-        assert!(matches!(error, TransportError::Authentication { .. }), "{error}");
+        assert!(
+            matches!(error, TransportError::Authentication { .. }),
+            "{error}"
+        );
         assert_eq!(fake.offers.lock().unwrap().len(), 1);
-        assert_eq!(fake.connections.load(Ordering::SeqCst), 1, "a refused login is not tried again");
+        assert_eq!(
+            fake.connections.load(Ordering::SeqCst),
+            1,
+            "a refused login is not tried again"
+        );
     }
-    let fake = Fake::start(Behaviour { leaves: true, ..Behaviour::default() }).await;
+    let fake = Fake::start(Behaviour {
+        leaves: true,
+        ..Behaviour::default()
+    })
+    .await;
     let error = fails(&hurried(), &fake.host()).await;
-    assert!(matches!(error, TransportError::Authentication { .. }), "{error}");
+    assert!(
+        matches!(error, TransportError::Authentication { .. }),
+        "{error}"
+    );
 }
 
 /// Whether an error is the one that should come.
@@ -182,12 +293,30 @@ async fn commands_on_hosts_that_misbehave() {
     }
     let output = |statuses| Script::Output(b"out".to_vec(), b"err".to_vec(), statuses);
     let cases: [(&str, Script, Right); 7] = [
-        ("no reply", Script::Silent, |e| matches!(e, TransportError::Deadline { .. })),
-        ("refused", Script::Refuse, |e| matches!(e, TransportError::Command(_))),
-        ("endless output", Script::Endless, |e| matches!(e, TransportError::Command(why) if why.contains("longer than"))),
-        ("drip", Script::Drip, |e| matches!(e, TransportError::Deadline { .. })),
-        ("no status", output(0), |e| matches!(e, TransportError::Command(why) if why.contains("without an exit status"))),
-        ("two statuses", output(2), |e| matches!(e, TransportError::Command(why) if why.contains("two exit statuses"))),
+        ("no reply", Script::Silent, |e| {
+            matches!(e, TransportError::Deadline { .. })
+        }),
+        ("refused", Script::Refuse, |e| {
+            matches!(e, TransportError::Command(_))
+        }),
+        (
+            "endless output",
+            Script::Endless,
+            |e| matches!(e, TransportError::Command(why) if why.contains("longer than")),
+        ),
+        ("drip", Script::Drip, |e| {
+            matches!(e, TransportError::Deadline { .. })
+        }),
+        (
+            "no status",
+            output(0),
+            |e| matches!(e, TransportError::Command(why) if why.contains("without an exit status")),
+        ),
+        (
+            "two statuses",
+            output(2),
+            |e| matches!(e, TransportError::Command(why) if why.contains("two exit statuses")),
+        ),
         (
             "cut off",
             Script::Farewell("good\x1b[2Jbye".to_owned()),
@@ -195,18 +324,38 @@ async fn commands_on_hosts_that_misbehave() {
         ),
     ];
     for (name, script, right) in cases {
-        let fake = Fake::start(Behaviour { script, ..Behaviour::default() }).await;
+        let fake = Fake::start(Behaviour {
+            script,
+            ..Behaviour::default()
+        })
+        .await;
         let session = hurried().connect(&fake.host()).await.unwrap();
         let start = Instant::now();
         let error = session.exec(short("anything")).await.unwrap_err();
-        assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{name}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < LIMIT + Duration::from_secs(2),
+            "{name}: {:?}",
+            start.elapsed()
+        );
         harmless(&error);
         assert!(right(&error), "{name}: {error:?}");
-        let stream = session.open(Target::Command { command: "anything".to_owned(), privileged: false }).await;
-        if let (Ok(mut stream), "no status" | "two statuses" | "refused" | "cut off") = (stream, name) {
+        let stream = session
+            .open(Target::Command {
+                command: "anything".to_owned(),
+                privileged: false,
+            })
+            .await;
+        if let (Ok(mut stream), "no status" | "two statuses" | "refused" | "cut off") =
+            (stream, name)
+        {
             let mut got = Vec::new();
-            let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut got)).await.unwrap();
-            assert!(ended.is_err(), "{name}: a stream that did not end well looks as if it did");
+            let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut got))
+                .await
+                .unwrap();
+            assert!(
+                ended.is_err(),
+                "{name}: a stream that did not end well looks as if it did"
+            );
         }
     }
 }
@@ -217,12 +366,24 @@ async fn hosts_that_take_nothing_in() {
         return;
     }
     for window in [(0, 32768), (1 << 20, 0), (10, 1)] {
-        let fake = Fake::start(Behaviour { script: Script::Silent, window, ..Behaviour::default() }).await;
+        let fake = Fake::start(Behaviour {
+            script: Script::Silent,
+            window,
+            ..Behaviour::default()
+        })
+        .await;
         let session = hurried().connect(&fake.host()).await.unwrap();
         let start = Instant::now();
-        let exec = Exec { stdin: Bytes::from(vec![7; 1 << 20]), ..short("anything") };
+        let exec = Exec {
+            stdin: Bytes::from(vec![7; 1 << 20]),
+            ..short("anything")
+        };
         let error = session.exec(exec).await.unwrap_err();
-        assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{window:?}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < LIMIT + Duration::from_secs(2),
+            "{window:?}: {:?}",
+            start.elapsed()
+        );
         harmless(&error);
     }
 }
@@ -233,19 +394,49 @@ async fn output_comes_raw_and_messages_harmless() {
         return;
     }
     let all: Vec<u8> = (0..=255).collect();
-    let nasty = "\x1b[2J\x1b]52;c;eA==\x07\x1bP$q\x1b\\\u{9b}2J\u{202e}\r\n".as_bytes().to_vec();
-    let fake = Fake::start(Behaviour { script: Script::Output(all.clone(), nasty.clone(), 1), ..Behaviour::default() }).await;
+    let nasty = "\x1b[2J\x1b]52;c;eA==\x07\x1bP$q\x1b\\\u{9b}2J\u{202e}\r\n"
+        .as_bytes()
+        .to_vec();
+    let fake = Fake::start(Behaviour {
+        script: Script::Output(all.clone(), nasty.clone(), 1),
+        ..Behaviour::default()
+    })
+    .await;
     let session = hurried().connect(&fake.host()).await.unwrap();
     let out = session.exec(short("anything")).await.unwrap();
-    assert_eq!((out.stdout, out.stderr), (all.clone(), nasty.clone()), "bytes are data here");
-    let facts = [b"uid 1000\nsudo no ".to_vec(), all, b"\ndoas no ".to_vec(), nasty].concat();
-    let fake = Fake::start(Behaviour { script: Script::Output(facts, Vec::new(), 1), ..Behaviour::default() }).await;
+    assert_eq!(
+        (out.stdout, out.stderr),
+        (all.clone(), nasty.clone()),
+        "bytes are data here"
+    );
+    let facts = [
+        b"uid 1000\nsudo no ".to_vec(),
+        all,
+        b"\ndoas no ".to_vec(),
+        nasty,
+    ]
+    .concat();
+    let fake = Fake::start(Behaviour {
+        script: Script::Output(facts, Vec::new(), 1),
+        ..Behaviour::default()
+    })
+    .await;
     let session = hurried().connect(&fake.host()).await.unwrap();
     let error = session.settle_privilege().await.unwrap_err();
     assert!(matches!(error, TransportError::Privilege { .. }), "{error}");
     harmless(&error);
-    for lie in [&b"uid 0; touch /pwned\n"[..], b"uid -0\n", b"", b"uid\n", &[b'u'; 60_000]] {
-        let fake = Fake::start(Behaviour { script: Script::Output(lie.to_vec(), lie.to_vec(), 1), ..Behaviour::default() }).await;
+    for lie in [
+        &b"uid 0; touch /pwned\n"[..],
+        b"uid -0\n",
+        b"",
+        b"uid\n",
+        &[b'u'; 60_000],
+    ] {
+        let fake = Fake::start(Behaviour {
+            script: Script::Output(lie.to_vec(), lie.to_vec(), 1),
+            ..Behaviour::default()
+        })
+        .await;
         let session = hurried().connect(&fake.host()).await.unwrap();
         let error = session.settle_privilege().await.unwrap_err();
         harmless(&error);
@@ -257,18 +448,35 @@ async fn questions_are_answered_when_that_is_allowed_and_not_for_ever() {
     if !ready() {
         return;
     }
-    let asking = |rounds| Behaviour { reject: Some(false), questions: Some(rounds), ..Behaviour::default() };
+    let asking = |rounds| Behaviour {
+        reject: Some(false),
+        questions: Some(rounds),
+        ..Behaviour::default()
+    };
     let fake = Fake::start(asking(2)).await;
     let ask = crate::login::Answer::new("123456");
     let connector = Connector::new(settings(), ask.clone());
     let error = connector.connect(&fake.host()).await.err().unwrap();
-    assert!(error.hints().iter().any(|h| h.contains("keyboard_interactive")), "{:?}", error.hints());
+    assert!(
+        error
+            .hints()
+            .iter()
+            .any(|h| h.contains("keyboard_interactive")),
+        "{:?}",
+        error.hints()
+    );
     assert_eq!(ask.asked(), 0, "nobody is asked unless that is allowed");
-    let allowed = HostSettings { keyboard_interactive: true, ..fake.host() };
+    let allowed = HostSettings {
+        keyboard_interactive: true,
+        ..fake.host()
+    };
     connector.connect(&allowed).await.unwrap();
     assert_eq!(ask.asked(), 2);
     let fake = Fake::start(asking(usize::MAX)).await;
-    let allowed = HostSettings { keyboard_interactive: true, ..fake.host() };
+    let allowed = HostSettings {
+        keyboard_interactive: true,
+        ..fake.host()
+    };
     let error = connector.connect(&allowed).await.err().unwrap();
     harmless(&error);
     assert!(error.to_string().contains("again and again"), "{error}");
@@ -301,11 +509,22 @@ async fn no_agent_is_asked_before_the_host_is_trusted() {
     let known = std::fs::read_to_string(fake.known()).unwrap();
     let socket = fake.at("agent");
     let seen = listening_agent(&socket);
-    let shared = SshSettings { agent_socket: Some(socket), connect_timeout: Some(LIMIT), ..settings() };
-    let other = known.split(' ').next().unwrap().to_owned() + " " + &crate::lab::public(&fake.at("id")) + "\n";
+    let shared = SshSettings {
+        agent_socket: Some(socket),
+        connect_timeout: Some(LIMIT),
+        ..settings()
+    };
+    let other = known.split(' ').next().unwrap().to_owned()
+        + " "
+        + &crate::lab::public(&fake.at("id"))
+        + "\n";
     for text in ["", &other, &format!("{known}@revoked {known}")] {
         std::fs::write(fake.known(), text).unwrap();
-        let error = connector(shared.clone()).connect(&fake.host()).await.err().unwrap();
+        let error = connector(shared.clone())
+            .connect(&fake.host())
+            .await
+            .err()
+            .unwrap();
         assert!(matches!(error, TransportError::Untrusted { .. }), "{error}");
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -325,9 +544,20 @@ async fn an_agent_that_hangs_is_left() {
     let fake = Fake::start(Behaviour::default()).await;
     let socket = fake.at("agent");
     let _listener = UnixListener::bind(&socket).unwrap();
-    let shared = SshSettings { agent_socket: Some(socket), connect_timeout: Some(LIMIT), ..settings() };
+    let shared = SshSettings {
+        agent_socket: Some(socket),
+        connect_timeout: Some(LIMIT),
+        ..settings()
+    };
     let start = Instant::now();
     let result = connector(shared).connect(&fake.host()).await;
-    assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "{:?}", start.elapsed());
-    assert!(matches!(result.err(), Some(TransportError::Deadline { .. }) | None));
+    assert!(
+        start.elapsed() < LIMIT + Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(matches!(
+        result.err(),
+        Some(TransportError::Deadline { .. }) | None
+    ));
 }

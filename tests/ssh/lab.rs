@@ -18,14 +18,18 @@ use toots::{
 
 /// Whether the means are there; says so when they are not.
 pub fn ready() -> bool {
-    let missing: Vec<_> =
-        ["/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/ssh-keygen"].into_iter().filter(|p| !Path::new(p).exists()).collect();
+    let missing: Vec<_> = ["/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/ssh-keygen"]
+        .into_iter()
+        .filter(|p| !Path::new(p).exists())
+        .collect();
     if !missing.is_empty() {
         println!("skipped: {} not installed", missing.join(", "));
         return false;
     }
     if !nix::unistd::Uid::effective().is_root() {
-        println!("skipped: sshd is started as root here, for its separate processes and other users");
+        println!(
+            "skipped: sshd is started as root here, for its separate processes and other users"
+        );
         return false;
     }
     let _ = fs::create_dir_all("/run/sshd");
@@ -34,15 +38,38 @@ pub fn ready() -> bool {
 
 /// Runs a program to its end.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let out = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
-    assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    let out = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8(out.stdout).unwrap()
 }
 
 /// A key pair at a path.
 pub fn keygen(path: &Path, kind: &str, passphrase: &str) -> String {
     let bits = if kind == "rsa" { "2048" } else { "256" };
-    run("ssh-keygen", &["-q", "-t", kind, "-b", bits, "-N", passphrase, "-C", "test", "-f", path.to_str().unwrap()]);
+    run(
+        "ssh-keygen",
+        &[
+            "-q",
+            "-t",
+            kind,
+            "-b",
+            bits,
+            "-N",
+            passphrase,
+            "-C",
+            "test",
+            "-f",
+            path.to_str().unwrap(),
+        ],
+    );
     public(path)
 }
 
@@ -53,7 +80,11 @@ pub fn public(path: &Path) -> String {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A running sshd.
@@ -74,7 +105,9 @@ impl Sshd {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| dir.path().join(name);
-        kinds.iter().for_each(|kind| drop(keygen(&at(kind), kind, "")));
+        kinds
+            .iter()
+            .for_each(|kind| drop(keygen(&at(kind), kind, "")));
         let mut config = more(dir.path());
         for kind in kinds {
             config.push_str(&format!("\nHostKey {}", at(kind).display()));
@@ -105,7 +138,11 @@ impl Sshd {
     fn wait(&self) {
         let start = Instant::now();
         while !self.log().contains("Server listening") {
-            assert!(start.elapsed() < Duration::from_secs(20), "sshd did not start: {}", self.log());
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "sshd did not start: {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -149,10 +186,19 @@ impl Sshd {
 
     /// What OpenSSH's own client says: its exit status, and what it wrote to standard error.
     pub fn openssh(&self, name: &str, known: &Path, options: &[&str]) -> (Option<i32>, String) {
-        let mut all = vec![format!("UserKnownHostsFile={}", known.display()), format!("IdentityFile={}", self.at("id").display())];
+        let mut all = vec![
+            format!("UserKnownHostsFile={}", known.display()),
+            format!("IdentityFile={}", self.at("id").display()),
+        ];
         all.extend(
-            ["GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "ConnectTimeout=10"]
-                .map(str::to_owned),
+            [
+                "GlobalKnownHostsFile=/dev/null",
+                "IdentitiesOnly=yes",
+                "IdentityAgent=none",
+                "BatchMode=yes",
+                "ConnectTimeout=10",
+            ]
+            .map(str::to_owned),
         );
         all.extend(options.iter().map(|o| (*o).to_owned()));
         let mut command = Command::new("ssh");
@@ -165,8 +211,23 @@ impl Sshd {
                 None => command.args(["-o", option]),
             };
         }
-        let out = command.args(["-T", "-l", "root", "-p", &self.port.to_string(), name, "true"]).stdin(Stdio::null()).output().unwrap();
-        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+        let out = command
+            .args([
+                "-T",
+                "-l",
+                "root",
+                "-p",
+                &self.port.to_string(),
+                name,
+                "true",
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
     }
 
     pub async fn connect(&self) -> Result<Arc<dyn Session>, TransportError> {
@@ -181,7 +242,10 @@ impl Drop for Sshd {
         if std::thread::panicking() {
             let log = self.log();
             let last: Vec<_> = log.lines().rev().take(12).collect();
-            println!("--- sshd said last:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            println!(
+                "--- sshd said last:\n{}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }
@@ -202,7 +266,13 @@ pub fn connector(settings: SshSettings) -> Connector {
 
 /// A command with generous limits.
 pub fn command(line: &str) -> Exec {
-    Exec { command: line.to_owned(), stdin: Bytes::new(), privileged: false, deadline: Duration::from_secs(20), max_output: 1 << 20 }
+    Exec {
+        command: line.to_owned(),
+        stdin: Bytes::new(),
+        privileged: false,
+        deadline: Duration::from_secs(20),
+        max_output: 1 << 20,
+    }
 }
 
 /// Standard output of a command that must succeed.

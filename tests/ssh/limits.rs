@@ -38,7 +38,13 @@ async fn few_sessions_are_enough() {
     }
     let sshd = server("MaxSessions 2");
     let session = sshd.connect().await.unwrap();
-    let held = session.open(Target::Command { command: "cat".to_owned(), privileged: false }).await.unwrap();
+    let held = session
+        .open(Target::Command {
+            command: "cat".to_owned(),
+            privileged: false,
+        })
+        .await
+        .unwrap();
     twelve_at_once(&session).await;
     drop(held);
     twelve_at_once(&session).await;
@@ -50,13 +56,19 @@ async fn few_handshakes_at_once_are_enough() {
         return;
     }
     let sshd = server("MaxStartups 3:100:3\nLogLevel VERBOSE");
-    let connector = connector(SshSettings { connect_timeout: Some(Duration::from_secs(60)), ..settings() });
+    let connector = connector(SshSettings {
+        connect_timeout: Some(Duration::from_secs(60)),
+        ..settings()
+    });
     let host = sshd.host();
     let sessions = futures::future::join_all((0..30).map(|_| connector.connect(&host))).await;
     for session in sessions {
         assert_eq!(stdout(&*session.unwrap(), "echo in").await, "in\n");
     }
-    assert!(sshd.log().contains("MaxStartups"), "the limit was never met");
+    assert!(
+        sshd.log().contains("MaxStartups"),
+        "the limit was never met"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,10 +77,16 @@ async fn a_port_that_refuses_is_told_soon() {
         return;
     }
     let sshd = server("");
-    let host = HostSettings { port: Some(crate::lab::free_port()), ..sshd.host() };
+    let host = HostSettings {
+        port: Some(crate::lab::free_port()),
+        ..sshd.host()
+    };
     let start = Instant::now();
     let error = connector(settings()).connect(&host).await.err().unwrap();
-    assert!(matches!(&error, TransportError::Unreachable { why, .. } if why.contains("refused")), "{error}");
+    assert!(
+        matches!(&error, TransportError::Unreachable { why, .. } if why.contains("refused")),
+        "{error}"
+    );
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
@@ -86,26 +104,51 @@ async fn jump_hosts_are_proven_and_shared() {
     fs::copy(target.at("authorized_keys"), second.at("authorized_keys")).unwrap();
     let line = |s: &Sshd| format!("[127.0.0.1]:{} {}\n", s.port, s.key("ed25519"));
     target.known(&(line(&first) + &line(&second) + &line(&target)));
-    let hops = format!("root@127.0.0.1:{},root@127.0.0.1:{}", first.port, second.port);
-    let host = HostSettings { proxy_jump: Some(hops), ..target.host() };
+    let hops = format!(
+        "root@127.0.0.1:{},root@127.0.0.1:{}",
+        first.port, second.port
+    );
+    let host = HostSettings {
+        proxy_jump: Some(hops),
+        ..target.host()
+    };
     let shared = connector(settings());
     let sessions = futures::future::join_all((0..12).map(|_| shared.connect(&host))).await;
     for session in sessions {
         let session = session.unwrap();
-        assert!(stdout(&*session, "echo $SSH_CONNECTION").await.ends_with(&format!(" {}\n", target.port)));
+        assert!(
+            stdout(&*session, "echo $SSH_CONNECTION")
+                .await
+                .ends_with(&format!(" {}\n", target.port))
+        );
     }
-    assert_eq!((accepted(&first), accepted(&second), accepted(&target)), (1, 1, 12));
+    assert_eq!(
+        (accepted(&first), accepted(&second), accepted(&target)),
+        (1, 1, 12)
+    );
 
     // each hop must be proven, and the error names the one that is not
     for unknown in [&first, &second, &target] {
-        let all = [&first, &second, &target].into_iter().filter(|s| s.port != unknown.port).map(line).collect::<String>();
+        let all = [&first, &second, &target]
+            .into_iter()
+            .filter(|s| s.port != unknown.port)
+            .map(line)
+            .collect::<String>();
         target.known(&all);
         let before = (accepted(&first), accepted(&second), accepted(&target));
         let error = connector(settings()).connect(&host).await.err().unwrap();
         assert!(matches!(error, TransportError::Untrusted { .. }), "{error}");
-        assert!(error.to_string().contains(&format!("[127.0.0.1]:{}", unknown.port)), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("[127.0.0.1]:{}", unknown.port)),
+            "{error}"
+        );
         let after = (accepted(&first), accepted(&second), accepted(&target));
-        assert_eq!(after.2, before.2, "nobody logs in behind a hop that is not proven");
+        assert_eq!(
+            after.2, before.2,
+            "nobody logs in behind a hop that is not proven"
+        );
         if unknown.port == first.port {
             assert_eq!(after, before);
         }
@@ -121,17 +164,41 @@ async fn a_dead_jump_host_costs_its_deadline_once() {
     // accepts and says nothing
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let host = HostSettings { proxy_jump: Some(format!("root@127.0.0.1:{port}")), ..target.host() };
-    let connector = connector(SshSettings { connect_timeout: Some(Duration::from_secs(2)), ..settings() });
+    let host = HostSettings {
+        proxy_jump: Some(format!("root@127.0.0.1:{port}")),
+        ..target.host()
+    };
+    let connector = connector(SshSettings {
+        connect_timeout: Some(Duration::from_secs(2)),
+        ..settings()
+    });
     let start = Instant::now();
     let all = futures::future::join_all((0..50).map(|_| connector.connect(&host))).await;
-    assert!(all.iter().all(|r| matches!(r, Err(e) if e.to_string().contains("jump host root@127.0.0.1"))));
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(
+        all.iter()
+            .all(|r| matches!(r, Err(e) if e.to_string().contains("jump host root@127.0.0.1")))
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
     let ring = target.at("config");
     fs::write(&ring, "Host a\n ProxyJump b\nHost b\n ProxyJump a\n").unwrap();
-    let shared = SshSettings { config_files: Some(vec![ring]), ..settings() };
-    let host = HostSettings { dial: "a".to_owned(), port: None, ..target.host() };
-    let error = crate::lab::connector(shared).connect(&host).await.err().unwrap();
+    let shared = SshSettings {
+        config_files: Some(vec![ring]),
+        ..settings()
+    };
+    let host = HostSettings {
+        dial: "a".to_owned(),
+        port: None,
+        ..target.host()
+    };
+    let error = crate::lab::connector(shared)
+        .connect(&host)
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("ring"), "{error}");
 }
 
@@ -144,13 +211,21 @@ async fn a_jump_host_that_was_lost_is_connected_anew() {
     fs::copy(target.at("authorized_keys"), jump.at("authorized_keys")).unwrap();
     let line = |s: &Sshd| format!("[127.0.0.1]:{} {}\n", s.port, s.key("ed25519"));
     target.known(&(line(&jump) + &line(&target)));
-    let host = HostSettings { proxy_jump: Some(format!("root@127.0.0.1:{}", jump.port)), ..target.host() };
+    let host = HostSettings {
+        proxy_jump: Some(format!("root@127.0.0.1:{}", jump.port)),
+        ..target.host()
+    };
     let connector = connector(settings());
     let session = connector.connect(&host).await.unwrap();
     // the jump host's process for this connection is the peer of the target's
     let peer = stdout(&*session, "echo $SSH_CONNECTION | cut -d' ' -f2").await;
     let line = run("ss", &["-tnp", "sport", "=", &format!(":{}", peer.trim())]);
-    let pid = line.split("pid=").nth(1).and_then(|p| p.split(',').next()).unwrap().to_owned();
+    let pid = line
+        .split("pid=")
+        .nth(1)
+        .and_then(|p| p.split(',').next())
+        .unwrap()
+        .to_owned();
     run("kill", &["-9", &pid]);
     let lost = session.exec(command("true")).await.unwrap_err();
     assert!(matches!(lost, TransportError::Lost(_)), "{lost}");
@@ -173,15 +248,33 @@ async fn a_proxy_command_carries_the_connection() {
     );
     fs::write(
         &config,
-        format!("Host alias\n HostName 127.0.0.1\n HostKeyAlias [127.0.0.1]:%p\n ProxyCommand {inner}\n")
-            .replace("%p\n", &format!("{}\n", sshd.port)),
+        format!(
+            "Host alias\n HostName 127.0.0.1\n HostKeyAlias [127.0.0.1]:%p\n ProxyCommand {inner}\n"
+        )
+        .replace("%p\n", &format!("{}\n", sshd.port)),
     )
     .unwrap();
-    let shared = SshSettings { config_files: Some(vec![config.clone()]), ..settings() };
-    let host = HostSettings { dial: "alias".to_owned(), ..sshd.host() };
+    let shared = SshSettings {
+        config_files: Some(vec![config.clone()]),
+        ..settings()
+    };
+    let host = HostSettings {
+        dial: "alias".to_owned(),
+        ..sshd.host()
+    };
     let session = connector(shared.clone()).connect(&host).await.unwrap();
     assert_eq!(stdout(&*session, "echo through").await, "through\n");
     fs::write(&config, "ProxyCommand false\n").unwrap();
-    let error = connector(SshSettings { connect_timeout: Some(Duration::from_secs(2)), ..shared }).connect(&host).await.err().unwrap();
-    assert!(matches!(error, TransportError::Unreachable { .. }), "{error}");
+    let error = connector(SshSettings {
+        connect_timeout: Some(Duration::from_secs(2)),
+        ..shared
+    })
+    .connect(&host)
+    .await
+    .err()
+    .unwrap();
+    assert!(
+        matches!(error, TransportError::Unreachable { .. }),
+        "{error}"
+    );
 }

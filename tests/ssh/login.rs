@@ -62,11 +62,22 @@ async fn a_slow_answer_outlives_the_deadline_and_the_hosts_patience() {
     keygen(&sshd.at("secret"), "ed25519", "open sesame");
     allow(&sshd, "secret");
     let ask = Arc::new(Slow(AtomicU32::new(0)));
-    let shared = SshSettings { connect_timeout: Some(Duration::from_secs(3)), ..settings() };
-    let session = Connector::new(shared, ask.clone()).connect(&with_keys(&sshd, &["secret"])).await.unwrap();
+    let shared = SshSettings {
+        connect_timeout: Some(Duration::from_secs(3)),
+        ..settings()
+    };
+    let session = Connector::new(shared, ask.clone())
+        .connect(&with_keys(&sshd, &["secret"]))
+        .await
+        .unwrap();
     assert_eq!(stdout(&*session, "echo in").await, "in\n");
     assert_eq!(ask.0.load(Ordering::SeqCst), 1);
-    assert_eq!(sshd.log().matches("Connection from").count(), 2, "{}", sshd.log());
+    assert_eq!(
+        sshd.log().matches("Connection from").count(),
+        2,
+        "{}",
+        sshd.log()
+    );
 }
 
 /// An ssh-agent of our own.
@@ -78,20 +89,37 @@ struct AgentProcess {
 impl AgentProcess {
     fn start(sshd: &Sshd, keys: &[&str]) -> Self {
         let socket = sshd.at("agent");
-        let child = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let child = Command::new("ssh-agent")
+            .args(["-D", "-a"])
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         while !socket.exists() {
             std::thread::sleep(Duration::from_millis(5));
         }
         let agent = Self { child, socket };
         for key in keys {
-            let out = Command::new("ssh-add").arg("-q").arg(sshd.at(key)).env("SSH_AUTH_SOCK", &agent.socket).output().unwrap();
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            let out = Command::new("ssh-add")
+                .arg("-q")
+                .arg(sshd.at(key))
+                .env("SSH_AUTH_SOCK", &agent.socket)
+                .output()
+                .unwrap();
+            assert!(
+                out.status.success(),
+                "{}",
+                String::from_utf8_lossy(&out.stderr)
+            );
         }
         agent
     }
 
     fn settings(&self) -> SshSettings {
-        SshSettings { agent_socket: Some(self.socket.clone()), ..settings() }
+        SshSettings {
+            agent_socket: Some(self.socket.clone()),
+            ..settings()
+        }
     }
 }
 
@@ -115,7 +143,10 @@ fn allow(sshd: &Sshd, name: &str) {
 }
 
 fn with_keys(sshd: &Sshd, names: &[&str]) -> HostSettings {
-    HostSettings { identity_files: names.iter().map(|n| sshd.at(n)).collect(), ..sshd.host() }
+    HostSettings {
+        identity_files: names.iter().map(|n| sshd.at(n)).collect(),
+        ..sshd.host()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,16 +158,41 @@ async fn every_kind_of_key_file_opens_the_host() {
     for (name, kind) in [("k-ed", "ed25519"), ("k-ec", "ecdsa"), ("k-rsa", "rsa")] {
         keygen(&sshd.at(name), kind, "");
         allow(&sshd, name);
-        let session = connector(settings()).connect(&with_keys(&sshd, &[name])).await.unwrap();
+        let session = connector(settings())
+            .connect(&with_keys(&sshd, &[name]))
+            .await
+            .unwrap();
         assert_eq!(stdout(&*session, "echo in").await, "in\n", "{kind}");
     }
-    for (name, kind, format) in [("p-rsa", "rsa", "PEM"), ("p-ec", "ecdsa", "PEM"), ("p8-rsa", "rsa", "PKCS8"), ("p8-ec", "ecdsa", "PKCS8")]
-    {
+    for (name, kind, format) in [
+        ("p-rsa", "rsa", "PEM"),
+        ("p-ec", "ecdsa", "PEM"),
+        ("p8-rsa", "rsa", "PKCS8"),
+        ("p8-ec", "ecdsa", "PKCS8"),
+    ] {
         let path = sshd.at(name);
         let bits = if kind == "rsa" { "2048" } else { "256" };
-        run("ssh-keygen", &["-q", "-t", kind, "-b", bits, "-m", format, "-N", "", "-f", path.to_str().unwrap()]);
+        run(
+            "ssh-keygen",
+            &[
+                "-q",
+                "-t",
+                kind,
+                "-b",
+                bits,
+                "-m",
+                format,
+                "-N",
+                "",
+                "-f",
+                path.to_str().unwrap(),
+            ],
+        );
         allow(&sshd, name);
-        connector(settings()).connect(&with_keys(&sshd, &[name])).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        connector(settings())
+            .connect(&with_keys(&sshd, &[name]))
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 
@@ -151,16 +207,37 @@ async fn rsa_is_used_with_sha2_only() {
     allow(&sshd, "k-rsa");
     let config = sshd.at("config");
     fs::write(&config, "PubkeyAcceptedAlgorithms rsa-sha2-256\n").unwrap();
-    let shared = SshSettings { config_files: Some(vec![config]), ..settings() };
-    connector(shared.clone()).connect(&with_keys(&sshd, &["k-rsa"])).await.unwrap();
-    let error = connector(shared).connect(&sshd.host()).await.err().unwrap().to_string();
-    assert!(error.contains("PubkeyAcceptedAlgorithms does not allow it"), "{error}");
+    let shared = SshSettings {
+        config_files: Some(vec![config]),
+        ..settings()
+    };
+    connector(shared.clone())
+        .connect(&with_keys(&sshd, &["k-rsa"]))
+        .await
+        .unwrap();
+    let error = connector(shared)
+        .connect(&sshd.host())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("PubkeyAcceptedAlgorithms does not allow it"),
+        "{error}"
+    );
     let old = server("PubkeyAcceptedAlgorithms ssh-rsa");
     keygen(&old.at("k-rsa"), "rsa", "");
     allow(&old, "k-rsa");
-    connector(settings()).connect(&with_keys(&old, &["k-rsa"])).await.err().unwrap();
+    connector(settings())
+        .connect(&with_keys(&old, &["k-rsa"]))
+        .await
+        .err()
+        .unwrap();
     let log = old.log();
-    assert!(log.contains("signature algorithm rsa-sha2-512 not in") && !log.contains("ssh-rsa not in"), "{log}");
+    assert!(
+        log.contains("signature algorithm rsa-sha2-512 not in") && !log.contains("ssh-rsa not in"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,23 +251,50 @@ async fn a_passphrase_is_asked_once_for_many_hosts_and_only_when_the_key_is_want
     fs::copy(one.at("authorized_keys"), two.at("authorized_keys")).unwrap();
     let ask = Answer::new("open sesame");
     let connector = Connector::new(settings(), ask.clone());
-    let hosts = [with_keys(&one, &["secret"]), HostSettings { identity_files: vec![one.at("secret")], ..two.host() }];
-    let sessions = futures::future::join_all(hosts.iter().cycle().take(6).map(|h| connector.connect(h))).await;
+    let hosts = [
+        with_keys(&one, &["secret"]),
+        HostSettings {
+            identity_files: vec![one.at("secret")],
+            ..two.host()
+        },
+    ];
+    let sessions =
+        futures::future::join_all(hosts.iter().cycle().take(6).map(|h| connector.connect(h))).await;
     assert!(sessions.iter().all(Result::is_ok));
     assert_eq!(ask.asked(), 1);
 
     let wrong = Answer::new("wrong");
-    let error = Connector::new(settings(), wrong.clone()).connect(&hosts[0]).await.err().unwrap();
-    assert!(error.to_string().contains("passphrase was wrong"), "{error}");
+    let error = Connector::new(settings(), wrong.clone())
+        .connect(&hosts[0])
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().contains("passphrase was wrong"),
+        "{error}"
+    );
     assert_eq!(wrong.asked(), 3);
 
     let unwanted = server("");
     keygen(&unwanted.at("other"), "ed25519", "unneeded");
     let ask = Answer::new("unneeded");
-    let error = Connector::new(settings(), ask.clone()).connect(&with_keys(&unwanted, &["other"])).await.err().unwrap();
+    let error = Connector::new(settings(), ask.clone())
+        .connect(&with_keys(&unwanted, &["other"]))
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, TransportError::Authentication { .. }));
-    assert_eq!(ask.asked(), 0, "the host did not want the key, so it need not be opened");
-    let nobody = crate::lab::connector(settings()).connect(&hosts[0]).await.err().unwrap().to_string();
+    assert_eq!(
+        ask.asked(),
+        0,
+        "the host did not want the key, so it need not be opened"
+    );
+    let nobody = crate::lab::connector(settings())
+        .connect(&hosts[0])
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(nobody.contains("nobody can be asked"), "{nobody}");
 }
 
@@ -201,27 +305,64 @@ async fn an_agent_signs_and_the_configured_key_goes_first() {
     }
     let sshd = server("MaxAuthTries 2\nLogLevel VERBOSE");
     let names: Vec<String> = (0..8).map(|n| format!("a{n}")).collect();
-    names.iter().for_each(|n| drop(keygen(&sshd.at(n), if n == "a7" { "rsa" } else { "ed25519" }, "")));
+    names.iter().for_each(|n| {
+        drop(keygen(
+            &sshd.at(n),
+            if n == "a7" { "rsa" } else { "ed25519" },
+            "",
+        ))
+    });
     allow(&sshd, "a7");
     let agent = AgentProcess::start(&sshd, &names.iter().map(String::as_str).collect::<Vec<_>>());
     // named by its public half alone, the private one only in the agent
     fs::remove_file(sshd.at("a7")).unwrap();
-    let host = HostSettings { identity_files: vec![sshd.at("a7.pub")], ..sshd.host() };
+    let host = HostSettings {
+        identity_files: vec![sshd.at("a7.pub")],
+        ..sshd.host()
+    };
     connector(agent.settings()).connect(&host).await.unwrap();
     assert!(!sshd.log().contains("Failed publickey"), "{}", sshd.log());
-    let by_private_name = HostSettings { identity_files: vec![sshd.at("a7")], ..sshd.host() };
-    connector(agent.settings()).connect(&by_private_name).await.unwrap();
+    let by_private_name = HostSettings {
+        identity_files: vec![sshd.at("a7")],
+        ..sshd.host()
+    };
+    connector(agent.settings())
+        .connect(&by_private_name)
+        .await
+        .unwrap();
     assert!(!sshd.log().contains("Failed publickey"), "{}", sshd.log());
     // without a choice the server loses patience, and says so
-    let any = HostSettings { identity_files: Vec::new(), ..sshd.host() };
-    let error = connector(agent.settings()).connect(&any).await.err().unwrap();
+    let any = HostSettings {
+        identity_files: Vec::new(),
+        ..sshd.host()
+    };
+    let error = connector(agent.settings())
+        .connect(&any)
+        .await
+        .err()
+        .unwrap();
     let text = error.to_string();
-    assert!(text.contains("Too many authentication failures") && text.contains("SHA256:"), "{text}");
-    assert!(error.hints().iter().any(|h| h.contains("identity_file")), "{:?}", error.hints());
+    assert!(
+        text.contains("Too many authentication failures") && text.contains("SHA256:"),
+        "{text}"
+    );
+    assert!(
+        error.hints().iter().any(|h| h.contains("identity_file")),
+        "{:?}",
+        error.hints()
+    );
     let only = sshd.at("config");
     fs::write(&only, "IdentitiesOnly yes\n").unwrap();
-    let shared = SshSettings { config_files: Some(vec![only]), ..agent.settings() };
-    let error = connector(shared).connect(&any).await.err().unwrap().to_string();
+    let shared = SshSettings {
+        config_files: Some(vec![only]),
+        ..agent.settings()
+    };
+    let error = connector(shared)
+        .connect(&any)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("tried nothing"), "{error}");
 }
 
@@ -238,20 +379,61 @@ async fn certificates_of_users_open_the_host() {
     let path = |n: &str| sshd.at(n).display().to_string();
     for (name, kind) in [("c-ed", "ed25519"), ("c-rsa", "rsa"), ("c-ec", "ecdsa")] {
         keygen(&sshd.at(name), kind, "");
-        run("ssh-keygen", &["-q", "-s", &path("ca"), "-I", "me", "-n", "root", &path(&format!("{name}.pub"))]);
-        connector(settings()).connect(&with_keys(&sshd, &[name])).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        run(
+            "ssh-keygen",
+            &[
+                "-q",
+                "-s",
+                &path("ca"),
+                "-I",
+                "me",
+                "-n",
+                "root",
+                &path(&format!("{name}.pub")),
+            ],
+        );
+        connector(settings())
+            .connect(&with_keys(&sshd, &[name]))
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
     }
     // by CertificateFile, and with the private key in an agent
     keygen(&sshd.at("far"), "ed25519", "");
-    run("ssh-keygen", &["-q", "-s", &path("ca"), "-I", "me", "-n", "root", &path("far.pub")]);
+    run(
+        "ssh-keygen",
+        &[
+            "-q",
+            "-s",
+            &path("ca"),
+            "-I",
+            "me",
+            "-n",
+            "root",
+            &path("far.pub"),
+        ],
+    );
     fs::rename(sshd.at("far-cert.pub"), sshd.at("elsewhere.pub")).unwrap();
-    connector(settings()).connect(&with_keys(&sshd, &["far"])).await.err().unwrap();
+    connector(settings())
+        .connect(&with_keys(&sshd, &["far"]))
+        .await
+        .err()
+        .unwrap();
     let config = sshd.at("config");
-    fs::write(&config, format!("CertificateFile {}\n", path("elsewhere.pub"))).unwrap();
+    fs::write(
+        &config,
+        format!("CertificateFile {}\n", path("elsewhere.pub")),
+    )
+    .unwrap();
     let agent = AgentProcess::start(&sshd, &["far"]);
     fs::remove_file(sshd.at("far")).unwrap();
-    let shared = SshSettings { config_files: Some(vec![config]), ..agent.settings() };
-    connector(shared).connect(&with_keys(&sshd, &["far.pub"])).await.unwrap();
+    let shared = SshSettings {
+        config_files: Some(vec![config]),
+        ..agent.settings()
+    };
+    connector(shared)
+        .connect(&with_keys(&sshd, &["far.pub"]))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,12 +448,30 @@ async fn a_failure_names_methods_and_keys_and_tries_each_once() {
     let host = with_keys(&sshd, &["stranger", "absent", "open", "stranger"]);
     let error = connector(settings()).connect(&host).await.err().unwrap();
     let text = error.to_string();
-    let print = run("ssh-keygen", &["-lf", sshd.at("stranger.pub").to_str().unwrap()]);
-    assert!(text.contains(print.split(' ').nth(1).unwrap()) && text.contains("publickey"), "{text}");
-    assert!(text.contains("absent") && text.contains("others may read it"), "{text}");
-    assert!(error.hints().iter().any(|h| h.contains("ssh-copy-id")), "{:?}", error.hints());
+    let print = run(
+        "ssh-keygen",
+        &["-lf", sshd.at("stranger.pub").to_str().unwrap()],
+    );
+    assert!(
+        text.contains(print.split(' ').nth(1).unwrap()) && text.contains("publickey"),
+        "{text}"
+    );
+    assert!(
+        text.contains("absent") && text.contains("others may read it"),
+        "{text}"
+    );
+    assert!(
+        error.hints().iter().any(|h| h.contains("ssh-copy-id")),
+        "{:?}",
+        error.hints()
+    );
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(sshd.log().matches("Failed publickey").count(), 1, "{}", sshd.log());
+    assert_eq!(
+        sshd.log().matches("Failed publickey").count(),
+        1,
+        "{}",
+        sshd.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,23 +479,42 @@ async fn passwords_are_sent_only_when_asked_for() {
     if !ready() {
         return;
     }
-    let Some(user) = crate::users::Account::new("tootspw", "Geheim-7%&'\"$x") else { return };
+    let Some(user) = crate::users::Account::new("tootspw", "Geheim-7%&'\"$x") else {
+        return;
+    };
     let sshd = server("PasswordAuthentication yes\nPubkeyAuthentication no");
     let ask = Answer::new("Geheim-7%&'\"$x");
     let connector = Connector::new(settings(), ask.clone());
-    let host = HostSettings { user: Some(user.name.to_owned()), ..sshd.host() };
+    let host = HostSettings {
+        user: Some(user.name.to_owned()),
+        ..sshd.host()
+    };
     let error = connector.connect(&host).await.err().unwrap();
-    assert!(matches!(error, TransportError::Authentication { .. }), "{error}");
-    assert!(error.hints().iter().any(|h| h.contains("password = true")), "{:?}", error.hints());
+    assert!(
+        matches!(error, TransportError::Authentication { .. }),
+        "{error}"
+    );
+    assert!(
+        error.hints().iter().any(|h| h.contains("password = true")),
+        "{:?}",
+        error.hints()
+    );
     assert_eq!(ask.asked(), 0);
-    let host = HostSettings { password: true, ..host };
+    let host = HostSettings {
+        password: true,
+        ..host
+    };
     for _ in 0..2 {
         let session = connector.connect(&host).await.unwrap();
         assert_eq!(stdout(&*session, "id -un").await, "tootspw\n");
     }
     assert_eq!(ask.asked(), 1);
     let wrong = Answer::new("wrong");
-    let error = Connector::new(settings(), wrong.clone()).connect(&host).await.err().unwrap();
+    let error = Connector::new(settings(), wrong.clone())
+        .connect(&host)
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("tried password"), "{error}");
     assert_eq!(wrong.asked(), 1);
 }

@@ -49,17 +49,27 @@ fn sudo() -> bool {
 /// A server, and a host whose login is a plain account with the server's key.
 fn plain(sshd: &Sshd, user: &Account, privilege: PrivilegeMode) -> HostSettings {
     sshd.known_right("ed25519");
-    HostSettings { user: Some(user.name.to_owned()), privilege, ..sshd.host() }
+    HostSettings {
+        user: Some(user.name.to_owned()),
+        privilege,
+        ..sshd.host()
+    }
 }
 
 fn privileged(line: &str, stdin: &str) -> Exec {
-    Exec { privileged: true, stdin: Bytes::from(stdin.to_owned()), ..command(line) }
+    Exec {
+        privileged: true,
+        stdin: Bytes::from(stdin.to_owned()),
+        ..command(line)
+    }
 }
 
 async fn whoami(connector: &Connector, host: &HostSettings) -> Result<String, TransportError> {
     let session = connector.connect(host).await.unwrap();
     session.settle_privilege().await?;
-    let out = session.exec(privileged("id -un; cat", "input\nsecond")).await?;
+    let out = session
+        .exec(privileged("id -un; cat", "input\nsecond"))
+        .await?;
     Ok(String::from_utf8(out.stdout).unwrap())
 }
 
@@ -70,9 +80,21 @@ async fn root_needs_nothing() {
     }
     let sshd = Sshd::start(&["ed25519"], "");
     sshd.known_right("ed25519");
-    for mode in [PrivilegeMode::Auto, PrivilegeMode::Root, PrivilegeMode::Sudo] {
-        let host = HostSettings { privilege: mode, ..sshd.host() };
-        assert_eq!(whoami(&crate::lab::connector(settings()), &host).await.unwrap(), "root\ninput\nsecond");
+    for mode in [
+        PrivilegeMode::Auto,
+        PrivilegeMode::Root,
+        PrivilegeMode::Sudo,
+    ] {
+        let host = HostSettings {
+            privilege: mode,
+            ..sshd.host()
+        };
+        assert_eq!(
+            whoami(&crate::lab::connector(settings()), &host)
+                .await
+                .unwrap(),
+            "root\ninput\nsecond"
+        );
     }
 }
 
@@ -81,20 +103,52 @@ async fn sudo_without_password_and_what_is_missing_for_it() {
     if !ready() || !sudo() {
         return;
     }
-    let Some(user) = Account::new("tootsnp", "x") else { return };
+    let Some(user) = Account::new("tootsnp", "x") else {
+        return;
+    };
     let sshd = Sshd::start(&["ed25519"], "");
     let connector = crate::lab::connector(settings());
-    let refused = whoami(&connector, &plain(&sshd, &user, PrivilegeMode::Auto)).await.unwrap_err();
-    assert!(matches!(refused, TransportError::Privilege { .. }), "{refused}");
-    assert!(refused.to_string().contains("password is required"), "{refused}");
-    assert!(refused.hints()[0].contains("tootsnp ALL=(root) NOPASSWD: ALL"), "{:?}", refused.hints());
-    for mode in [PrivilegeMode::Root, PrivilegeMode::None, PrivilegeMode::Doas] {
-        assert!(matches!(whoami(&connector, &plain(&sshd, &user, mode)).await, Err(TransportError::Privilege { .. })), "{mode:?}");
+    let refused = whoami(&connector, &plain(&sshd, &user, PrivilegeMode::Auto))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, TransportError::Privilege { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("password is required"),
+        "{refused}"
+    );
+    assert!(
+        refused.hints()[0].contains("tootsnp ALL=(root) NOPASSWD: ALL"),
+        "{:?}",
+        refused.hints()
+    );
+    for mode in [
+        PrivilegeMode::Root,
+        PrivilegeMode::None,
+        PrivilegeMode::Doas,
+    ] {
+        assert!(
+            matches!(
+                whoami(&connector, &plain(&sshd, &user, mode)).await,
+                Err(TransportError::Privilege { .. })
+            ),
+            "{mode:?}"
+        );
     }
     let rule = Rule::new("tootsnp", "tootsnp ALL=(root) NOPASSWD: ALL");
-    for mode in [PrivilegeMode::Auto, PrivilegeMode::Sudo, PrivilegeMode::SudoPassword] {
+    for mode in [
+        PrivilegeMode::Auto,
+        PrivilegeMode::Sudo,
+        PrivilegeMode::SudoPassword,
+    ] {
         let host = plain(&sshd, &user, mode);
-        assert_eq!(whoami(&connector, &host).await.unwrap(), "root\ninput\nsecond", "{mode:?}");
+        assert_eq!(
+            whoami(&connector, &host).await.unwrap(),
+            "root\ninput\nsecond",
+            "{mode:?}"
+        );
     }
     drop(rule);
 }
@@ -104,8 +158,13 @@ async fn sudo_with_a_password_shows_it_to_nobody() {
     if !ready() || !sudo() {
         return;
     }
-    let Some(user) = Account::new("tootssp", PASSWORD) else { return };
-    let _rule = Rule::new("tootssp", "Defaults:tootssp passwd_tries=3\ntootssp ALL=(ALL) ALL");
+    let Some(user) = Account::new("tootssp", PASSWORD) else {
+        return;
+    };
+    let _rule = Rule::new(
+        "tootssp",
+        "Defaults:tootssp passwd_tries=3\ntootssp ALL=(ALL) ALL",
+    );
     let sshd = Sshd::start(&["ed25519"], "LogLevel DEBUG3");
     let ask = Answer::new(PASSWORD);
     let connector = Connector::new(settings(), ask.clone());
@@ -124,12 +183,24 @@ async fn sudo_with_a_password_shows_it_to_nobody() {
     let session = connector.connect(&host).await.unwrap();
     session.settle_privilege().await.unwrap();
     for _ in 0..3 {
-        let out = session.exec(privileged("id -un; cat; env; sleep 0.2", "input\nsecond")).await.unwrap();
+        let out = session
+            .exec(privileged("id -un; cat; env; sleep 0.2", "input\nsecond"))
+            .await
+            .unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(text.starts_with("root\ninput\nsecond"), "{text}");
-        assert!(!text.contains("Sentinel") && !String::from_utf8_lossy(&out.stderr).contains("Sentinel"));
+        assert!(
+            !text.contains("Sentinel")
+                && !String::from_utf8_lossy(&out.stderr).contains("Sentinel")
+        );
     }
-    let mut stream = session.open(Target::Command { command: "id -un; cat".to_owned(), privileged: true }).await.unwrap();
+    let mut stream = session
+        .open(Target::Command {
+            command: "id -un; cat".to_owned(),
+            privileged: true,
+        })
+        .await
+        .unwrap();
     stream.write_all(b"streamed").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut text = String::new();
@@ -142,15 +213,31 @@ async fn sudo_with_a_password_shows_it_to_nobody() {
     assert!(!format!("{host:?}").contains("Sentinel"));
 
     let wrong = Answer::new("Sentinel wrong");
-    let session = Connector::new(settings(), wrong.clone()).connect(&host).await.unwrap();
-    let error = tokio::time::timeout(Duration::from_secs(20), session.settle_privilege()).await.unwrap().unwrap_err();
+    let session = Connector::new(settings(), wrong.clone())
+        .connect(&host)
+        .await
+        .unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(20), session.settle_privilege())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error, TransportError::Privilege { .. }), "{error}");
     assert!(!format!("{error:?}").contains("Sentinel"), "{error:?}");
-    assert!(error.to_string().contains("refused the password"), "{error}");
+    assert!(
+        error.to_string().contains("refused the password"),
+        "{error}"
+    );
     assert_eq!(wrong.asked(), 1);
     let before = session.cost().execs;
-    assert!(matches!(session.exec(privileged("id", "")).await, Err(TransportError::Privilege { .. })));
-    assert_eq!(session.cost().execs, before, "a refusal is not asked for again");
+    assert!(matches!(
+        session.exec(privileged("id", "")).await,
+        Err(TransportError::Privilege { .. })
+    ));
+    assert_eq!(
+        session.cost().execs,
+        before,
+        "a refusal is not asked for again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,15 +254,29 @@ async fn doas_is_as_good() {
         println!("skipped: this machine has a doas.conf of its own");
         return;
     }
-    let Some(user) = Account::new("tootsda", "x") else { return };
+    let Some(user) = Account::new("tootsda", "x") else {
+        return;
+    };
     let sshd = Sshd::start(&["ed25519"], "");
     let connector = crate::lab::connector(settings());
-    let refused = whoami(&connector, &plain(&sshd, &user, PrivilegeMode::Doas)).await.unwrap_err();
-    assert!(refused.hints()[0].contains("permit nopass tootsda"), "{:?}", refused.hints());
+    let refused = whoami(&connector, &plain(&sshd, &user, PrivilegeMode::Doas))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.hints()[0].contains("permit nopass tootsda"),
+        "{:?}",
+        refused.hints()
+    );
     fs::write(conf, "permit nopass tootsda as root\n").unwrap();
     let rule = Rule(conf.to_owned());
     for mode in [PrivilegeMode::Auto, PrivilegeMode::Doas] {
-        assert_eq!(whoami(&connector, &plain(&sshd, &user, mode)).await.unwrap(), "root\ninput\nsecond", "{mode:?}");
+        assert_eq!(
+            whoami(&connector, &plain(&sshd, &user, mode))
+                .await
+                .unwrap(),
+            "root\ninput\nsecond",
+            "{mode:?}"
+        );
     }
     drop(rule);
 }
@@ -187,7 +288,11 @@ fn processes_with(text: &str) -> Vec<String> {
         for file in ["cmdline", "environ"] {
             let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
             if String::from_utf8_lossy(&bytes).contains(text) {
-                found.push(format!("{}: {}", entry.path().join(file).display(), String::from_utf8_lossy(&bytes)));
+                found.push(format!(
+                    "{}: {}",
+                    entry.path().join(file).display(),
+                    String::from_utf8_lossy(&bytes)
+                ));
             }
         }
     }

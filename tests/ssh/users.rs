@@ -13,7 +13,9 @@ pub struct Account {
 impl Account {
     /// Makes it; says so when that cannot be done here.
     pub fn new(name: &'static str, password: &str) -> Option<Self> {
-        let made = Command::new("useradd").args(["-m", "-s", "/bin/sh", name]).output();
+        let made = Command::new("useradd")
+            .args(["-m", "-s", "/bin/sh", name])
+            .output();
         match made {
             Ok(out) if out.status.success() || out.status.code() == Some(9) => {}
             other => {
@@ -22,8 +24,16 @@ impl Account {
             }
         }
         let account = Self { name };
-        let mut child = Command::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(format!("{name}:{password}\n").as_bytes()).unwrap();
+        let mut child = Command::new("chpasswd")
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{name}:{password}\n").as_bytes())
+            .unwrap();
         assert!(child.wait().unwrap().success());
         Some(account)
     }
@@ -31,6 +41,8 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").args(["-r", "-f", self.name]).output();
+        let _ = Command::new("userdel")
+            .args(["-r", "-f", self.name])
+            .output();
     }
 }

@@ -15,7 +15,12 @@ const MAX_TRAILING: u64 = 250;
 #[must_use]
 pub fn judge(members: &[Member], reading: &Reading, context: &Context) -> Verdict {
     let mut tally = Tally::new("consul", members);
-    let furthest = reading.servers.iter().flatten().filter_map(|a| a.agent.as_ref().ok()?.applied).max();
+    let furthest = reading
+        .servers
+        .iter()
+        .flatten()
+        .filter_map(|a| a.agent.as_ref().ok()?.applied)
+        .max();
     for (member, answers) in members.iter().zip(&reading.servers) {
         if let Some(answers) = answers {
             judge_server(&mut tally, members, member, answers, context, furthest);
@@ -29,26 +34,64 @@ pub fn judge(members: &[Member], reading: &Reading, context: &Context) -> Verdic
     }
     tally.leader(leader);
     let alive = alive(reading).len();
-    let voters = reading.servers.iter().flatten().find_map(|a| a.raft.as_ref().ok()).map_or(0, |r| r.iter().filter(|s| s.voter).count());
-    tally.finish(|_| format!("{voters} voters, {alive} alive"), "consistent read from each server")
+    let voters = reading
+        .servers
+        .iter()
+        .flatten()
+        .find_map(|a| a.raft.as_ref().ok())
+        .map_or(0, |r| r.iter().filter(|s| s.voter).count());
+    tally.finish(
+        |_| format!("{voters} voters, {alive} alive"),
+        "consistent read from each server",
+    )
 }
 
 /// Nodes that every answering server sees alive.
 fn alive(reading: &Reading) -> BTreeSet<&str> {
-    let mut views = reading.servers.iter().flatten().filter_map(|a| a.members.as_ref().ok());
-    let of = |view: &'_ Vec<super::SerfMember>| view.iter().filter(|m| m.status == 1).map(|m| m.name.clone()).collect::<BTreeSet<_>>();
-    let Some(first) = views.next() else { return BTreeSet::new() };
+    let mut views = reading
+        .servers
+        .iter()
+        .flatten()
+        .filter_map(|a| a.members.as_ref().ok());
+    let of = |view: &'_ Vec<super::SerfMember>| {
+        view.iter()
+            .filter(|m| m.status == 1)
+            .map(|m| m.name.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    let Some(first) = views.next() else {
+        return BTreeSet::new();
+    };
     let rest: Vec<BTreeSet<String>> = views.map(of).collect();
-    first.iter().filter(|m| m.status == 1).map(|m| m.name.as_str()).filter(|name| rest.iter().all(|r| r.contains(*name))).collect()
+    first
+        .iter()
+        .filter(|m| m.status == 1)
+        .map(|m| m.name.as_str())
+        .filter(|name| rest.iter().all(|r| r.contains(*name)))
+        .collect()
 }
 
 /// Everything that one server's answers say about it.
-fn judge_server(tally: &mut Tally, members: &[Member], member: &Member, answers: &Answers, context: &Context, furthest: Option<u64>) {
+fn judge_server(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    answers: &Answers,
+    context: &Context,
+    furthest: Option<u64>,
+) {
     let host = &member.host;
     match &answers.agent {
         Ok(agent) => {
             tally.version(host, &agent.version);
-            tally.role(host, &agent.raft_state.as_deref().unwrap_or("server").to_lowercase());
+            tally.role(
+                host,
+                &agent
+                    .raft_state
+                    .as_deref()
+                    .unwrap_or("server")
+                    .to_lowercase(),
+            );
             identity(tally, member, agent, context.consul_node(host));
             if !agent.server {
                 tally.fault(host, "it is a client and not a server");
@@ -56,7 +99,10 @@ fn judge_server(tally: &mut Tally, members: &[Member], member: &Member, answers:
             if let (Some(applied), Some(furthest)) = (agent.applied, furthest)
                 && furthest.saturating_sub(applied) > MAX_TRAILING
             {
-                tally.fault(host, format!("it has applied index {applied}, others {furthest}"));
+                tally.fault(
+                    host,
+                    format!("it has applied index {applied}, others {furthest}"),
+                );
             }
         }
         Err(error) => tally.fault(host, error.to_string()),
@@ -79,34 +125,81 @@ fn judge_server(tally: &mut Tally, members: &[Member], member: &Member, answers:
 
 fn identity(tally: &mut Tally, member: &Member, agent: &Agent, node: &str) {
     if agent.name != node {
-        tally.fault(&member.host, format!("its node is named {}, expected is {node}", show(agent.name.as_bytes())));
+        tally.fault(
+            &member.host,
+            format!(
+                "its node is named {}, expected is {node}",
+                show(agent.name.as_bytes())
+            ),
+        );
     }
     if let Some(address) = &agent.address
         && !is_member(member, address)
     {
-        tally.fault(&member.host, format!("it gives {} as its address, expected is {}", show(address.as_bytes()), member.address));
+        tally.fault(
+            &member.host,
+            format!(
+                "it gives {} as its address, expected is {}",
+                show(address.as_bytes()),
+                member.address
+            ),
+        );
     }
 }
 
 /// The voters must be the configured servers by name and address, and nobody else. One that is down may already have been pruned.
-fn judge_voters(tally: &mut Tally, members: &[Member], member: &Member, servers: &[RaftServer], context: &Context) {
+fn judge_voters(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    servers: &[RaftServer],
+    context: &Context,
+) {
     let of = |m: &Member, s: &RaftServer| {
-        s.voter && s.node == context.consul_node(&m.host) && split_authority(&s.address).is_some_and(|(host, _)| is_member(m, host))
+        s.voter
+            && s.node == context.consul_node(&m.host)
+            && split_authority(&s.address).is_some_and(|(host, _)| is_member(m, host))
     };
-    let complete = members.iter().filter(|m| m.session.is_some()).all(|m| servers.iter().any(|s| of(m, s)));
+    let complete = members
+        .iter()
+        .filter(|m| m.session.is_some())
+        .all(|m| servers.iter().any(|s| of(m, s)));
     let known = servers.iter().all(|s| members.iter().any(|m| of(m, s)));
     if !complete || !known || servers.len() > members.len() {
         let said: Vec<String> = servers
             .iter()
-            .map(|s| format!("{}={}{}", show(s.node.as_bytes()), show(s.address.as_bytes()), if s.voter { "" } else { " (no voter)" }))
+            .map(|s| {
+                format!(
+                    "{}={}{}",
+                    show(s.node.as_bytes()),
+                    show(s.address.as_bytes()),
+                    if s.voter { "" } else { " (no voter)" }
+                )
+            })
             .collect();
-        let said = if said.is_empty() { "nobody".to_owned() } else { said.join(" ") };
-        let expected: Vec<String> = members.iter().map(|m| format!("{}={}", context.consul_node(&m.host), m.address)).collect();
-        tally.fault(&member.host, format!("its voters are {said}, expected are {}", expected.join(" ")));
+        let said = if said.is_empty() {
+            "nobody".to_owned()
+        } else {
+            said.join(" ")
+        };
+        let expected: Vec<String> = members
+            .iter()
+            .map(|m| format!("{}={}", context.consul_node(&m.host), m.address))
+            .collect();
+        tally.fault(
+            &member.host,
+            format!("its voters are {said}, expected are {}", expected.join(" ")),
+        );
     }
 }
 
-fn judge_health(tally: &mut Tally, members: &[Member], member: &Member, health: &Health, context: &Context) {
+fn judge_health(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    health: &Health,
+    context: &Context,
+) {
     let host = &member.host;
     let all_up = members.iter().all(|m| m.session.is_some());
     let tolerance = i64::try_from((members.len().saturating_sub(1)) / 2).unwrap_or(i64::MAX);
@@ -114,7 +207,13 @@ fn judge_health(tally: &mut Tally, members: &[Member], member: &Member, health: 
         tally.fault(host, format!("autopilot: {} not healthy", health.status));
     }
     if all_up && health.failure_tolerance != tolerance {
-        tally.fault(host, format!("autopilot: failure tolerance {}, expected is {tolerance}", health.failure_tolerance));
+        tally.fault(
+            host,
+            format!(
+                "autopilot: failure tolerance {}, expected is {tolerance}",
+                health.failure_tolerance
+            ),
+        );
     }
     for expected in members.iter().filter(|m| m.session.is_some()) {
         let node = context.consul_node(&expected.host);
@@ -122,9 +221,19 @@ fn judge_health(tally: &mut Tally, members: &[Member], member: &Member, health: 
             Some(server) if server.healthy && server.voter && server.serf_status == "alive" => {}
             Some(server) => {
                 let voter = if server.voter { "a voter" } else { "no voter" };
-                let healthy = if server.healthy { "healthy" } else { "not healthy" };
+                let healthy = if server.healthy {
+                    "healthy"
+                } else {
+                    "not healthy"
+                };
                 // What one server says of another is that other's fault.
-                tally.fault(&expected.host, format!("autopilot: {healthy}, {voter}, {}", show(server.serf_status.as_bytes())));
+                tally.fault(
+                    &expected.host,
+                    format!(
+                        "autopilot: {healthy}, {voter}, {}",
+                        show(server.serf_status.as_bytes())
+                    ),
+                );
             }
             None => tally.fault(&expected.host, "autopilot does not know it"),
         }
@@ -136,7 +245,9 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
     let mut named: Vec<(&Member, &str)> = Vec::new();
     for (member, answers) in members.iter().zip(&reading.servers) {
         match answers.as_ref().map(|a| &a.leader) {
-            Some(Ok(leader)) if leader.is_empty() => tally.fault(&member.host, "it knows no leader"),
+            Some(Ok(leader)) if leader.is_empty() => {
+                tally.fault(&member.host, "it knows no leader")
+            }
             Some(Ok(leader)) => named.push((member, leader)),
             Some(Err(error)) => tally.fault(&member.host, error.to_string()),
             None => {}
@@ -148,19 +259,33 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
     };
     if named.iter().any(|(_, leader)| *leader != first) {
         for (member, leader) in &named {
-            tally.fault(&member.host, format!("it names {} as leader, others name another", show(leader.as_bytes())));
+            tally.fault(
+                &member.host,
+                format!(
+                    "it names {} as leader, others name another",
+                    show(leader.as_bytes())
+                ),
+            );
         }
         return None;
     }
-    let leader = members.iter().find(|m| split_authority(first).is_some_and(|(host, _)| is_member(m, host)));
+    let leader = members
+        .iter()
+        .find(|m| split_authority(first).is_some_and(|(host, _)| is_member(m, host)));
     match leader {
         Some(leader) if leader.session.is_some() => Some(leader.host.clone()),
         Some(leader) => {
-            tally.general(format!("the servers name {} as leader, which is down", leader.host));
+            tally.general(format!(
+                "the servers name {} as leader, which is down",
+                leader.host
+            ));
             None
         }
         None => {
-            tally.general(format!("the servers name {} as leader, which is not configured", show(first.as_bytes())));
+            tally.general(format!(
+                "the servers name {} as leader, which is not configured",
+                show(first.as_bytes())
+            ));
             None
         }
     }
@@ -168,12 +293,18 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
 
 /// Every server must see the same raft configuration, the leader included.
 fn same_view(tally: &mut Tally, members: &[Member], reading: &Reading) {
-    let views: Vec<(&Member, &Vec<RaftServer>)> =
-        members.iter().zip(&reading.servers).filter_map(|(m, a)| Some((m, a.as_ref()?.raft.as_ref().ok()?))).collect();
+    let views: Vec<(&Member, &Vec<RaftServer>)> = members
+        .iter()
+        .zip(&reading.servers)
+        .filter_map(|(m, a)| Some((m, a.as_ref()?.raft.as_ref().ok()?)))
+        .collect();
     if let Some((first, view)) = views.first() {
         for (member, other) in &views[1..] {
             if other != view {
-                tally.fault(&member.host, format!("its raft configuration differs from that of {}", first.host));
+                tally.fault(
+                    &member.host,
+                    format!("its raft configuration differs from that of {}", first.host),
+                );
             }
         }
     }
@@ -181,37 +312,85 @@ fn same_view(tally: &mut Tally, members: &[Member], reading: &Reading) {
 
 /// Raft's ids must be those that the servers have now: a wiped or cloned server has another.
 fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &Context) {
-    let agents: Vec<(&Member, &Agent)> =
-        members.iter().zip(&reading.servers).filter_map(|(m, a)| Some((m, a.as_ref()?.agent.as_ref().ok()?))).collect();
+    let agents: Vec<(&Member, &Agent)> = members
+        .iter()
+        .zip(&reading.servers)
+        .filter_map(|(m, a)| Some((m, a.as_ref()?.agent.as_ref().ok()?)))
+        .collect();
     for (member, agent) in &agents {
         let node = context.consul_node(&member.host);
         for answers in reading.servers.iter().flatten() {
             let raft: &Answer<Vec<RaftServer>> = &answers.raft;
-            let ids = raft.iter().flatten().filter(|s| s.node == node).map(|s| &s.id);
-            let ids = ids.chain(answers.health.iter().flat_map(|h| &h.servers).filter(|s| s.name == node).map(|s| &s.id));
+            let ids = raft
+                .iter()
+                .flatten()
+                .filter(|s| s.node == node)
+                .map(|s| &s.id);
+            let ids = ids.chain(
+                answers
+                    .health
+                    .iter()
+                    .flat_map(|h| &h.servers)
+                    .filter(|s| s.name == node)
+                    .map(|s| &s.id),
+            );
             for id in ids {
                 if *id != agent.id {
-                    tally.fault(&member.host, format!("its id is {}, the voter's is {}", show(agent.id.as_bytes()), show(id.as_bytes())));
+                    tally.fault(
+                        &member.host,
+                        format!(
+                            "its id is {}, the voter's is {}",
+                            show(agent.id.as_bytes()),
+                            show(id.as_bytes())
+                        ),
+                    );
                 }
             }
         }
-        if agents.iter().any(|(other, a)| other.host != member.host && a.id == agent.id) {
-            tally.fault(&member.host, format!("another server has the same id {}", show(agent.id.as_bytes())));
+        if agents
+            .iter()
+            .any(|(other, a)| other.host != member.host && a.id == agent.id)
+        {
+            tally.fault(
+                &member.host,
+                format!(
+                    "another server has the same id {}",
+                    show(agent.id.as_bytes())
+                ),
+            );
         }
     }
 }
 
 /// A client must say who it is, know servers, and be alive in every server's eyes: either side alone is late.
-fn judge_client(tally: &mut Tally, members: &[Member], reading: &Reading, context: &Context, client: &Member) {
+fn judge_client(
+    tally: &mut Tally,
+    members: &[Member],
+    reading: &Reading,
+    context: &Context,
+    client: &Member,
+) {
     let host = &client.host;
     let node = context.consul_node(host);
-    let position = context.consul_clients.iter().position(|c| c.host == client.host);
-    match position.and_then(|p| reading.clients.get(p)).and_then(Option::as_ref) {
+    let position = context
+        .consul_clients
+        .iter()
+        .position(|c| c.host == client.host);
+    match position
+        .and_then(|p| reading.clients.get(p))
+        .and_then(Option::as_ref)
+    {
         Some(Ok(agent)) => {
             tally.version(host, &agent.version);
             tally.role(host, "client");
             if agent.name != node {
-                tally.note(host, format!("its node is named {}, expected is {node}", show(agent.name.as_bytes())));
+                tally.note(
+                    host,
+                    format!(
+                        "its node is named {}, expected is {node}",
+                        show(agent.name.as_bytes())
+                    ),
+                );
             }
             if agent.known_servers == Some(0) {
                 tally.note(host, "it knows no servers");
@@ -225,13 +404,18 @@ fn judge_client(tally: &mut Tally, members: &[Member], reading: &Reading, contex
         }
     }
     for (member, answers) in members.iter().zip(&reading.servers) {
-        let Some(Ok(seen)) = answers.as_ref().map(|a| &a.members) else { continue };
+        let Some(Ok(seen)) = answers.as_ref().map(|a| &a.members) else {
+            continue;
+        };
         let said = seen.iter().find(|m| m.name == node);
         let right = said.is_some_and(|m| m.status == 1 && is_member(client, &m.addr));
         if !right {
             let said = match said {
                 Some(m) if m.status == 1 => format!("at {}", show(m.addr.as_bytes())),
-                Some(m) => ["unknown", "alive", "leaving", "left", "failed"].get(usize::from(m.status)).unwrap_or(&"unknown").to_string(),
+                Some(m) => ["unknown", "alive", "leaving", "left", "failed"]
+                    .get(usize::from(m.status))
+                    .unwrap_or(&"unknown")
+                    .to_string(),
                 None => "nobody of that name".to_owned(),
             };
             tally.note(host, format!("{} sees it as {said}", member.host));

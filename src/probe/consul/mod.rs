@@ -19,7 +19,8 @@ use crate::transport::Session;
 
 pub use judge::judge;
 pub use parse::{
-    Agent, Health, HealthServer, Instance, RaftServer, SerfMember, parse_agent, parse_health, parse_instances, parse_members, parse_raft,
+    Agent, Health, HealthServer, Instance, RaftServer, SerfMember, parse_agent, parse_health,
+    parse_instances, parse_members, parse_raft,
 };
 
 /// What one server answered.
@@ -63,7 +64,12 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
 }
 
 fn http(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Http {
-    Http::new(Arc::clone(session), member.address.to_string(), context.ports.consul, context.deadline)
+    Http::new(
+        Arc::clone(session),
+        member.address.to_string(),
+        context.ports.consul,
+        context.deadline,
+    )
 }
 
 async fn agent(http: &mut Http) -> Answer<Agent> {
@@ -75,7 +81,10 @@ async fn agent(http: &mut Http) -> Answer<Agent> {
 async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
     let about_itself = async {
         let mut http = http(session, member, context);
-        (agent(&mut http).await, http.get_json("/v1/status/leader").await)
+        (
+            agent(&mut http).await,
+            http.get_json("/v1/status/leader").await,
+        )
     };
     let about_the_servers = async {
         let mut http = http(session, member, context);
@@ -88,7 +97,11 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
             const PATH: &str = "/v1/operator/autopilot/health";
             let reply = http.get(PATH).await?;
             // 429 is the answer of an unhealthy cluster, with the same body.
-            if reply.status == 200 || reply.status == 429 { parse_health(reply.status, &reply.body) } else { Err(reply.unwanted(PATH)) }
+            if reply.status == 200 || reply.status == 429 {
+                parse_health(reply.status, &reply.body)
+            } else {
+                Err(reply.unwanted(PATH))
+            }
         }
         .await;
         (raft, health)
@@ -99,7 +112,11 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
             const PATH: &str = "/v1/kv/toots/proof?consistent";
             let reply = http.get(PATH).await?;
             // 404 without a word is the answer of a leader that has made sure of its followers and holds no such key.
-            if reply.status == 200 || (reply.status == 404 && reply.body.is_empty()) { Ok(()) } else { Err(reply.unwanted(PATH)) }
+            if reply.status == 200 || (reply.status == 404 && reply.body.is_empty()) {
+                Ok(())
+            } else {
+                Err(reply.unwanted(PATH))
+            }
         }
         .await;
         let members = async {
@@ -109,8 +126,16 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
         .await;
         (consistent, members)
     };
-    let ((agent, leader), (raft, health), (consistent, members)) = tokio::join!(about_itself, about_the_servers, about_the_cluster);
-    Answers { agent, leader, raft, health, consistent, members }
+    let ((agent, leader), (raft, health), (consistent, members)) =
+        tokio::join!(about_itself, about_the_servers, about_the_cluster);
+    Answers {
+        agent,
+        leader,
+        raft,
+        health,
+        consistent,
+        members,
+    }
 }
 
 /// Reads, judges, after a change once more `settle` later, and writes when that is asked for.

@@ -112,7 +112,8 @@ pub struct Instance {
 }
 
 fn json<T: DeserializeOwned>(question: &str, bytes: &[u8]) -> Answer<T> {
-    serde_json::from_slice(bytes).map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
+    serde_json::from_slice(bytes)
+        .map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
 }
 
 /// Reads `/v1/agent/self`.
@@ -145,7 +146,14 @@ pub fn parse_agent(bytes: &[u8]) -> Answer<Agent> {
         stats: serde_json::Value,
     }
     let reply: Reply = json("agent/self", bytes)?;
-    let stat = |group: &str, key: &str| reply.stats.get(group)?.get(key)?.as_str().map(str::to_owned);
+    let stat = |group: &str, key: &str| {
+        reply
+            .stats
+            .get(group)?
+            .get(key)?
+            .as_str()
+            .map(str::to_owned)
+    };
     Ok(Agent {
         known_servers: stat("consul", "known_servers").and_then(|n| n.parse().ok()),
         applied: stat("raft", "applied_index").and_then(|n| n.parse().ok()),
@@ -231,10 +239,20 @@ pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
         .map(|e| Instance {
             id: e.service.id,
             node: e.node.node,
-            address: if e.service.address.is_empty() { e.node.address } else { e.service.address },
+            address: if e.service.address.is_empty() {
+                e.node.address
+            } else {
+                e.service.address
+            },
             port: e.service.port,
             // Registrator keeps the spaces around commas.
-            tags: e.service.tags.unwrap_or_default().iter().map(|t| t.trim().to_owned()).collect(),
+            tags: e
+                .service
+                .tags
+                .unwrap_or_default()
+                .iter()
+                .map(|t| t.trim().to_owned())
+                .collect(),
             passing: e.checks.iter().all(|c| c.status == "passing"),
         })
         .collect())

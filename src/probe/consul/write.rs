@@ -15,7 +15,15 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
         .iter()
         .filter_map(|m| {
             let session = Arc::clone(m.session.as_ref()?);
-            Some((m, Http::new(session, m.address.to_string(), context.ports.consul, context.deadline)))
+            Some((
+                m,
+                Http::new(
+                    session,
+                    m.address.to_string(),
+                    context.ports.consul,
+                    context.deadline,
+                ),
+            ))
         })
         .collect();
     let token = format!("{:032x}", rand::random::<u128>());
@@ -23,18 +31,47 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     let count = ways.len();
     let mut failed = Vec::new();
 
-    let written = join_all(ways.iter_mut().enumerate().map(|(i, (_, http))| put(http, key(i), &token))).await;
-    collect(&mut failed, &ways, written.into_iter(), "write a key through it");
+    let written = join_all(
+        ways.iter_mut()
+            .enumerate()
+            .map(|(i, (_, http))| put(http, key(i), &token)),
+    )
+    .await;
+    collect(
+        &mut failed,
+        &ways,
+        written.into_iter(),
+        "write a key through it",
+    );
     let mut index = 0;
     if failed.is_empty() {
-        let read = join_all(ways.iter_mut().enumerate().map(|(i, (_, http))| get(http, key((i + 1) % count), &token))).await;
-        index = read.iter().filter_map(|r| r.as_ref().ok()).copied().max().unwrap_or(0);
-        collect(&mut failed, &ways, read.into_iter().map(|r| r.map(|_| ())), "read back what another wrote");
+        let read = join_all(
+            ways.iter_mut()
+                .enumerate()
+                .map(|(i, (_, http))| get(http, key((i + 1) % count), &token)),
+        )
+        .await;
+        index = read
+            .iter()
+            .filter_map(|r| r.as_ref().ok())
+            .copied()
+            .max()
+            .unwrap_or(0);
+        collect(
+            &mut failed,
+            &ways,
+            read.into_iter().map(|r| r.map(|_| ())),
+            "read back what another wrote",
+        );
     }
-    let deleted = join_all(ways.iter_mut().enumerate().map(|(i, (_, http))| async move {
-        let path = key(i);
-        http.delete(&path).await?.ok(&path).map(|_| ())
-    }))
+    let deleted = join_all(
+        ways.iter_mut()
+            .enumerate()
+            .map(|(i, (_, http))| async move {
+                let path = key(i);
+                http.delete(&path).await?.ok(&path).map(|_| ())
+            }),
+    )
     .await;
     collect(&mut failed, &ways, deleted.into_iter(), "delete the key");
 
@@ -49,7 +86,12 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     verdict
 }
 
-fn collect(failed: &mut Vec<String>, ways: &[(&Member, Http)], results: impl Iterator<Item = Answer<()>>, what: &str) {
+fn collect(
+    failed: &mut Vec<String>,
+    ways: &[(&Member, Http)],
+    results: impl Iterator<Item = Answer<()>>,
+    what: &str,
+) {
     for ((member, _), result) in ways.iter().zip(results) {
         if let Err(error) = result {
             failed.push(format!("{}: {what}: {error}", member.host));
@@ -59,7 +101,11 @@ fn collect(failed: &mut Vec<String>, ways: &[(&Member, Http)], results: impl Ite
 
 async fn put(http: &mut Http, path: String, token: &str) -> Answer<()> {
     let reply = http.put(&path, token.to_owned()).await?.ok(&path)?;
-    if reply.body.trim_ascii() == b"true" { Ok(()) } else { Err(ProbeError::malformed(&path, "not written", &reply.body)) }
+    if reply.body.trim_ascii() == b"true" {
+        Ok(())
+    } else {
+        Err(ProbeError::malformed(&path, "not written", &reply.body))
+    }
 }
 
 /// Reads the key and returns the index at which it was written.
@@ -67,7 +113,14 @@ async fn get(http: &mut Http, key: String, token: &str) -> Answer<u64> {
     let path = format!("{key}?consistent&raw");
     let reply = http.get(&path).await?.ok(&path)?;
     if reply.body != token.as_bytes() {
-        return Err(ProbeError::malformed(&path, "another value than was written", &reply.body));
+        return Err(ProbeError::malformed(
+            &path,
+            "another value than was written",
+            &reply.body,
+        ));
     }
-    Ok(reply.header("x-consul-index").and_then(|i| i.parse().ok()).unwrap_or(0))
+    Ok(reply
+        .header("x-consul-index")
+        .and_then(|i| i.parse().ok())
+        .unwrap_or(0))
 }

@@ -26,7 +26,10 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
         }
     }
     tally.leader(leader);
-    tally.finish(|synced| format!("{} synced", synced.saturating_sub(1)), "every member votes, asked by reading alone")
+    tally.finish(
+        |synced| format!("{} synced", synced.saturating_sub(1)),
+        "every member votes, asked by reading alone",
+    )
 }
 
 /// Everything that one member's answers say about itself.
@@ -37,14 +40,31 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
             tally.version(host, &monitor.version);
             tally.role(host, &monitor.state);
             if !matches!(monitor.state.as_str(), "leader" | "follower") {
-                tally.fault(host, format!("it is {} and not a member of a quorum", show(monitor.state.as_bytes())));
+                tally.fault(
+                    host,
+                    format!(
+                        "it is {} and not a member of a quorum",
+                        show(monitor.state.as_bytes())
+                    ),
+                );
             }
             if monitor.quorum_size != Some(members.len()) {
-                let size = monitor.quorum_size.map_or_else(|| "no".to_owned(), |s| s.to_string());
-                tally.fault(host, format!("it counts {size} members, {} are configured", members.len()));
+                let size = monitor
+                    .quorum_size
+                    .map_or_else(|| "no".to_owned(), |s| s.to_string());
+                tally.fault(
+                    host,
+                    format!("it counts {size} members, {} are configured", members.len()),
+                );
             }
             if monitor.digest_mismatches > 0 {
-                tally.fault(host, format!("{} digest mismatches: its data differ from the leader's", monitor.digest_mismatches));
+                tally.fault(
+                    host,
+                    format!(
+                        "{} digest mismatches: its data differ from the leader's",
+                        monitor.digest_mismatches
+                    ),
+                );
             }
         }
         Err(error) => tally.fault(host, error.to_string()),
@@ -52,9 +72,16 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
     match &answers.zab {
         Ok(zab) => {
             if !zab.voting || zab.zabstate != "broadcast" {
-                let state = if zab.zabstate.is_empty() { "no state".to_owned() } else { show(zab.zabstate.as_bytes()) };
+                let state = if zab.zabstate.is_empty() {
+                    "no state".to_owned()
+                } else {
+                    show(zab.zabstate.as_bytes())
+                };
                 let voting = if zab.voting { "voting" } else { "not voting" };
-                tally.fault(host, format!("{voting}, {state} instead of voting in broadcast"));
+                tally.fault(
+                    host,
+                    format!("{voting}, {state} instead of voting in broadcast"),
+                );
             }
             check_number(tally, member, zab.myid, "zabstate");
         }
@@ -80,35 +107,71 @@ fn check_number(tally: &mut Tally, member: &Member, said: Option<u32>, question:
     if let (Some(expected), Some(said)) = (member.member.map(u32::from), said)
         && expected != said
     {
-        tally.fault(&member.host, format!("its number is {said} in {question}, {expected} is recorded for it"));
+        tally.fault(
+            &member.host,
+            format!("its number is {said} in {question}, {expected} is recorded for it"),
+        );
     }
 }
 
 /// The list must name the configured members, each under its recorded number, and nobody else.
-fn check_list(tally: &mut Tally, members: &[Member], member: &Member, list: &BTreeMap<u32, String>, says: &str) {
+fn check_list(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    list: &BTreeMap<u32, String>,
+    says: &str,
+) {
     let right = list.len() == members.len()
         && members.iter().all(|m| match m.member {
-            Some(number) => list.get(&u32::from(number)).is_some_and(|host| is_member(m, host)),
+            Some(number) => list
+                .get(&u32::from(number))
+                .is_some_and(|host| is_member(m, host)),
             None => list.values().any(|host| is_member(m, host)),
         });
     if !right {
-        let text: Vec<String> = list.iter().map(|(id, host)| format!("{id}={}", show(host.as_bytes()))).collect();
-        let text = if text.is_empty() { "nobody".to_owned() } else { text.join(" ") };
-        tally.fault(&member.host, format!("it {says} {text}, configured are {}", configured(members)));
+        let text: Vec<String> = list
+            .iter()
+            .map(|(id, host)| format!("{id}={}", show(host.as_bytes())))
+            .collect();
+        let text = if text.is_empty() {
+            "nobody".to_owned()
+        } else {
+            text.join(" ")
+        };
+        tally.fault(
+            &member.host,
+            format!("it {says} {text}, configured are {}", configured(members)),
+        );
     }
 }
 
 fn configured(members: &[Member]) -> String {
-    let text: Vec<String> =
-        members.iter().map(|m| m.member.map_or_else(|| m.address.to_string(), |number| format!("{number}={}", m.address))).collect();
+    let text: Vec<String> = members
+        .iter()
+        .map(|m| {
+            m.member.map_or_else(
+                || m.address.to_string(),
+                |number| format!("{number}={}", m.address),
+            )
+        })
+        .collect();
     text.join(" ")
 }
 
 /// The one member that says it leads. Several leaders are a split, and none of them is the leader.
-fn agree_on_leader(tally: &mut Tally, members: &[Member], answers: &[Option<Answers>]) -> Option<HostName> {
+fn agree_on_leader(
+    tally: &mut Tally,
+    members: &[Member],
+    answers: &[Option<Answers>],
+) -> Option<HostName> {
     let leads = |a: &Answers| a.monitor.as_ref().is_ok_and(|m| m.state == "leader");
-    let leaders: Vec<&Member> =
-        members.iter().zip(answers).filter(|(_, a)| a.as_ref().is_some_and(leads)).map(|(member, _)| member).collect();
+    let leaders: Vec<&Member> = members
+        .iter()
+        .zip(answers)
+        .filter(|(_, a)| a.as_ref().is_some_and(leads))
+        .map(|(member, _)| member)
+        .collect();
     match leaders.as_slice() {
         [one] => Some(one.host.clone()),
         [] => {
@@ -124,14 +187,36 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], answers: &[Option<Answ
     }
 }
 
-fn follows(tally: &mut Tally, members: &[Member], member: &Member, answers: &Answers, leader: &HostName) {
+fn follows(
+    tally: &mut Tally,
+    members: &[Member],
+    member: &Member,
+    answers: &Answers,
+    leader: &HostName,
+) {
     let Ok(said) = &answers.leader else { return };
     if said.is_leader != (&member.host == leader) {
-        tally.fault(&member.host, format!("it follows member {}, others follow {leader}", said.leader_id));
+        tally.fault(
+            &member.host,
+            format!(
+                "it follows member {}, others follow {leader}",
+                said.leader_id
+            ),
+        );
         return;
     }
-    let expected = members.iter().find(|m| &m.host == leader).and_then(|m| m.member).map(u32::from);
+    let expected = members
+        .iter()
+        .find(|m| &m.host == leader)
+        .and_then(|m| m.member)
+        .map(u32::from);
     if expected.is_some_and(|number| number != said.leader_id) {
-        tally.fault(&member.host, format!("it follows member {}, others follow {leader}", said.leader_id));
+        tally.fault(
+            &member.host,
+            format!(
+                "it follows member {}, others follow {leader}",
+                said.leader_id
+            ),
+        );
     }
 }

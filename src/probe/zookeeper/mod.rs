@@ -19,7 +19,10 @@ use super::{Context, Member, Proof, Verdict, tcp};
 use crate::transport::Session;
 
 pub use judge::judge;
-pub use parse::{Conf, Leader, Monitor, View, ZabState, parse_conf, parse_leader, parse_monitor, parse_view, parse_zabstate};
+pub use parse::{
+    Conf, Leader, Monitor, View, ZabState, parse_conf, parse_leader, parse_monitor, parse_view,
+    parse_zabstate,
+};
 
 /// What one member answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +51,38 @@ pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>>
 async fn ask_member(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
     let address = member.address.to_string();
     let port = context.ports.zookeeper;
-    let word = |word: &'static str| tcp::line(session, &address, port, word, None, context.deadline);
+    let word =
+        |word: &'static str| tcp::line(session, &address, port, word, None, context.deadline);
     let admin = async {
-        let mut http = Http::new(Arc::clone(session), "127.0.0.1", context.ports.zookeeper_admin, context.deadline);
-        let zab = command(&mut http, "zabstate").await.and_then(|b| parse_zabstate(&b));
+        let mut http = Http::new(
+            Arc::clone(session),
+            "127.0.0.1",
+            context.ports.zookeeper_admin,
+            context.deadline,
+        );
+        let zab = command(&mut http, "zabstate")
+            .await
+            .and_then(|b| parse_zabstate(&b));
         if let Err(error @ (ProbeError::Unreachable { .. } | ProbeError::Silent { .. })) = &zab {
             // The same question of a port that does not answer would only add its limit twice more.
             return (zab.clone(), Err(error.clone()), Err(error.clone()));
         }
-        let view = command(&mut http, "voting_view").await.and_then(|b| parse_view(&b));
-        let leader = command(&mut http, "leader").await.and_then(|b| parse_leader(&b));
+        let view = command(&mut http, "voting_view")
+            .await
+            .and_then(|b| parse_view(&b));
+        let leader = command(&mut http, "leader")
+            .await
+            .and_then(|b| parse_leader(&b));
         (zab, view, leader)
     };
     let (monitor, conf, (zab, view, leader)) = tokio::join!(word("mntr"), word("conf"), admin);
-    Answers { monitor: monitor.and_then(|b| parse_monitor(&b)), conf: conf.and_then(|b| parse_conf(&b)), zab, view, leader }
+    Answers {
+        monitor: monitor.and_then(|b| parse_monitor(&b)),
+        conf: conf.and_then(|b| parse_conf(&b)),
+        zab,
+        view,
+        leader,
+    }
 }
 
 async fn command(http: &mut Http, name: &str) -> Answer<Vec<u8>> {

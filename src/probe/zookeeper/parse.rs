@@ -57,7 +57,8 @@ pub struct Leader {
 pub type View = BTreeMap<u32, String>;
 
 fn utf8<'a>(question: &str, bytes: &'a [u8]) -> Answer<&'a str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| ProbeError::malformed(question, "not a text", bytes))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| ProbeError::malformed(question, "not a text", bytes))?;
     for refusal in ["not currently serving requests", "not in the whitelist"] {
         if text.contains(refusal) {
             return Err(ProbeError::malformed(question, "it does not serve", bytes));
@@ -72,13 +73,24 @@ fn utf8<'a>(question: &str, bytes: &'a [u8]) -> Answer<&'a str> {
 /// When the member does not serve, the word is not allowed, or the state is missing.
 pub fn parse_monitor(bytes: &[u8]) -> Answer<Monitor> {
     let mut monitor = Monitor::default();
-    for (key, value) in utf8("mntr", bytes)?.lines().filter_map(|l| l.split_once('\t')) {
+    for (key, value) in utf8("mntr", bytes)?
+        .lines()
+        .filter_map(|l| l.split_once('\t'))
+    {
         let value = value.trim();
         match key {
-            "zk_version" => monitor.version = value.split(['-', ',', ' ']).next().unwrap_or_default().to_owned(),
+            "zk_version" => {
+                monitor.version = value
+                    .split(['-', ',', ' '])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            }
             "zk_server_state" => monitor.state = value.to_owned(),
             "zk_quorum_size" => monitor.quorum_size = value.parse().ok(),
-            "zk_digest_mismatches_count" => monitor.digest_mismatches = value.parse().unwrap_or(u64::MAX),
+            "zk_digest_mismatches_count" => {
+                monitor.digest_mismatches = value.parse().unwrap_or(u64::MAX)
+            }
             _ => {}
         }
     }
@@ -91,7 +103,10 @@ pub fn parse_monitor(bytes: &[u8]) -> Answer<Monitor> {
 /// The host in `host:2888:3888:participant;client`; of several addresses the first.
 fn host_of(line: &str) -> String {
     let first = line.split('|').next().unwrap_or_default();
-    match first.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    match first
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((host, _)) => host.to_owned(),
         None => first.split(':').next().unwrap_or_default().to_owned(),
     }
@@ -104,7 +119,10 @@ fn host_of(line: &str) -> String {
 pub fn parse_conf(bytes: &[u8]) -> Answer<Conf> {
     let mut servers = BTreeMap::new();
     let mut id = None;
-    for (key, value) in utf8("conf", bytes)?.lines().filter_map(|l| l.split_once('=')) {
+    for (key, value) in utf8("conf", bytes)?
+        .lines()
+        .filter_map(|l| l.split_once('='))
+    {
         if key == "serverId" {
             id = value.trim().parse().ok();
         } else if let Some(number) = key.strip_prefix("server.").and_then(|n| n.parse().ok()) {
@@ -116,13 +134,18 @@ pub fn parse_conf(bytes: &[u8]) -> Answer<Conf> {
 }
 
 fn json<'a, T: Deserialize<'a>>(question: &str, bytes: &'a [u8]) -> Answer<T> {
-    serde_json::from_slice(bytes).map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
+    serde_json::from_slice(bytes)
+        .map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
 }
 
 /// The AdminServer answers 200 whatever is wrong; what is wrong is in `error`.
 fn refused(question: &str, error: Option<&str>) -> Answer<()> {
     match error {
-        Some(error) => Err(ProbeError::malformed(question, "it does not serve", error.as_bytes())),
+        Some(error) => Err(ProbeError::malformed(
+            question,
+            "it does not serve",
+            error.as_bytes(),
+        )),
         None => Ok(()),
     }
 }
@@ -165,11 +188,23 @@ pub fn parse_view(bytes: &[u8]) -> Answer<View> {
     struct Reply {
         current_config: BTreeMap<u32, Voter>,
     }
-    refused("voting_view", json::<ErrorOf>("voting_view", bytes)?.error.as_deref())?;
+    refused(
+        "voting_view",
+        json::<ErrorOf>("voting_view", bytes)?.error.as_deref(),
+    )?;
     let reply: Reply = json("voting_view", bytes)?;
     Ok(reply
         .current_config
         .into_iter()
-        .map(|(id, voter)| (id, voter.server_addresses.first().map(|a| host_of(a)).unwrap_or_default()))
+        .map(|(id, voter)| {
+            (
+                id,
+                voter
+                    .server_addresses
+                    .first()
+                    .map(|a| host_of(a))
+                    .unwrap_or_default(),
+            )
+        })
         .collect())
 }

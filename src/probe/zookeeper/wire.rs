@@ -17,10 +17,20 @@ const MAX_FRAME: usize = 1024 * 1024;
 
 /// A request.
 pub(super) enum Op<'a> {
-    Create { path: &'a str, data: &'a [u8], ephemeral: bool },
-    Delete { path: &'a str },
-    Get { path: &'a str },
-    Sync { path: &'a str },
+    Create {
+        path: &'a str,
+        data: &'a [u8],
+        ephemeral: bool,
+    },
+    Delete {
+        path: &'a str,
+    },
+    Get {
+        path: &'a str,
+    },
+    Sync {
+        path: &'a str,
+    },
     Close,
 }
 
@@ -59,7 +69,11 @@ fn encode(xid: i32, op: &Op<'_>) -> Vec<u8> {
     out.extend_from_slice(&xid.to_be_bytes());
     out.extend_from_slice(&kind.to_be_bytes());
     match op {
-        Op::Create { path, data, ephemeral } => {
+        Op::Create {
+            path,
+            data,
+            ephemeral,
+        } => {
             buffer(&mut out, path.as_bytes());
             buffer(&mut out, data);
             // One access entry: everyone may do everything (read, write, create, delete, admin).
@@ -89,7 +103,11 @@ impl Client {
         let mut body = Vec::new();
         body.extend_from_slice(&0i32.to_be_bytes());
         body.extend_from_slice(&0i64.to_be_bytes());
-        body.extend_from_slice(&i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).to_be_bytes());
+        body.extend_from_slice(
+            &i32::try_from(timeout.as_millis())
+                .unwrap_or(i32::MAX)
+                .to_be_bytes(),
+        );
         body.extend_from_slice(&0i64.to_be_bytes());
         buffer(&mut body, &[0; 16]);
         body.push(0);
@@ -97,12 +115,23 @@ impl Client {
         client.send(&framed(&body)).await?;
         let reply = client.frame().await?;
         // protocol version, granted timeout, session id, password, and since 3.4 whether the server can only read
-        let timeout = reply.get(4..8).and_then(|b| b.try_into().ok()).map(i32::from_be_bytes);
+        let timeout = reply
+            .get(4..8)
+            .and_then(|b| b.try_into().ok())
+            .map(i32::from_be_bytes);
         if timeout.is_none_or(|t| t <= 0) {
-            return Err(ProbeError::malformed("connect", "no session was granted", &reply));
+            return Err(ProbeError::malformed(
+                "connect",
+                "no session was granted",
+                &reply,
+            ));
         }
         if reply.get(36) == Some(&1) {
-            return Err(ProbeError::malformed("connect", "the server can only read", b""));
+            return Err(ProbeError::malformed(
+                "connect",
+                "the server can only read",
+                b"",
+            ));
         }
         Ok(client)
     }
@@ -126,7 +155,12 @@ impl Client {
     async fn reply(&mut self, wanted: i32) -> Answer<Reply> {
         loop {
             let frame = self.frame().await?;
-            let int = |at: usize| frame.get(at..at + 4).and_then(|b| b.try_into().ok()).map(i32::from_be_bytes);
+            let int = |at: usize| {
+                frame
+                    .get(at..at + 4)
+                    .and_then(|b| b.try_into().ok())
+                    .map(i32::from_be_bytes)
+            };
             let (Some(xid), Some(error)) = (int(0), int(12)) else {
                 return Err(ProbeError::malformed("reply", "too short", &frame));
             };
@@ -135,9 +169,16 @@ impl Client {
                 continue;
             }
             if xid != wanted {
-                return Err(ProbeError::malformed("reply", format!("number {xid} instead of {wanted}"), b""));
+                return Err(ProbeError::malformed(
+                    "reply",
+                    format!("number {xid} instead of {wanted}"),
+                    b"",
+                ));
             }
-            return Ok(Reply { error, body: frame.get(16..).unwrap_or_default().to_vec() });
+            return Ok(Reply {
+                error,
+                body: frame.get(16..).unwrap_or_default().to_vec(),
+            });
         }
     }
 
@@ -156,7 +197,10 @@ impl Client {
             return Err(ProbeError::malformed("reply", "impossible length", b""));
         };
         let mut frame = vec![0; length];
-        self.stream.read_exact(&mut frame).await.map_err(|e| lost(&e))?;
+        self.stream
+            .read_exact(&mut frame)
+            .await
+            .map_err(|e| lost(&e))?;
         Ok(frame)
     }
 }
@@ -170,7 +214,10 @@ impl Reply {
 }
 
 fn lost(error: &std::io::Error) -> ProbeError {
-    ProbeError::Unreachable { question: "client session".into(), why: show(error.to_string().as_bytes()) }
+    ProbeError::Unreachable {
+        question: "client session".into(),
+        why: show(error.to_string().as_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -179,9 +226,22 @@ mod tests {
 
     #[test]
     fn packets_have_the_documented_form() {
-        assert_eq!(encode(7, &Op::Sync { path: "/a" }), [0, 0, 0, 14, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 2, b'/', b'a']);
-        assert_eq!(encode(1, &Op::Close), [0, 0, 0, 8, 0, 0, 0, 1, 255, 255, 255, 245]);
-        let create = encode(2, &Op::Create { path: "/a", data: b"x", ephemeral: true });
+        assert_eq!(
+            encode(7, &Op::Sync { path: "/a" }),
+            [0, 0, 0, 14, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 2, b'/', b'a']
+        );
+        assert_eq!(
+            encode(1, &Op::Close),
+            [0, 0, 0, 8, 0, 0, 0, 1, 255, 255, 255, 245]
+        );
+        let create = encode(
+            2,
+            &Op::Create {
+                path: "/a",
+                data: b"x",
+                ephemeral: true,
+            },
+        );
         assert_eq!(create[..4], 50u32.to_be_bytes());
         assert_eq!(create.len(), 54);
         assert_eq!(create.last(), Some(&1));
@@ -191,7 +251,10 @@ mod tests {
     async fn a_server_that_lies_about_lengths_costs_no_memory() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         theirs.write_all(&[0x7f, 0xff, 0xff, 0xff]).await.unwrap();
-        let error = Client::connect(Box::new(ours), Duration::from_secs(1)).await.err().unwrap();
+        let error = Client::connect(Box::new(ours), Duration::from_secs(1))
+            .await
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("impossible length"), "{error}");
     }
 
@@ -201,7 +264,13 @@ mod tests {
         let mut answer = vec![0; 37];
         answer[36] = 0;
         theirs.write_all(&framed(&answer)).await.unwrap();
-        let error = Client::connect(Box::new(ours), Duration::from_secs(1)).await.err().unwrap();
-        assert!(error.to_string().contains("no session was granted"), "{error}");
+        let error = Client::connect(Box::new(ours), Duration::from_secs(1))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            error.to_string().contains("no session was granted"),
+            "{error}"
+        );
     }
 }

@@ -22,12 +22,19 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     let members: Vec<&Member> = members.iter().filter(|m| m.session.is_some()).collect();
     let hosts: Vec<HostName> = members.iter().map(|m| m.host.clone()).collect();
     let token = format!("{:032x}", rand::random::<u128>());
-    let nodes: Vec<String> = (0..members.len()).map(|i| format!("{PARENT}/proof-{token}-{i}")).collect();
+    let nodes: Vec<String> = (0..members.len())
+        .map(|i| format!("{PARENT}/proof-{token}-{i}"))
+        .collect();
     // A write waits for the quorum, so it may take longer than a question that one member answers alone.
     let limit = context.deadline * 2;
 
-    let written =
-        join_all(members.iter().zip(&nodes).map(|(member, node)| within(limit, "write", create(member, node, &token, context)))).await;
+    let written = join_all(
+        members
+            .iter()
+            .zip(&nodes)
+            .map(|(member, node)| within(limit, "write", create(member, node, &token, context))),
+    )
+    .await;
     let mut clients = Vec::new();
     let mut failed = Vec::new();
     for (host, result) in hosts.iter().zip(written) {
@@ -38,8 +45,10 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     }
     if failed.is_empty() {
         let read =
-            join_all(clients.iter_mut().enumerate().map(|(me, client)| within(limit, "read", read_others(client, &nodes, me, &token))))
-                .await;
+            join_all(clients.iter_mut().enumerate().map(|(me, client)| {
+                within(limit, "read", read_others(client, &nodes, me, &token))
+            }))
+            .await;
         for (host, result) in hosts.iter().zip(read) {
             if let Err(error) = result {
                 failed.push(format!("{host}: read back what others wrote: {error}"));
@@ -47,16 +56,18 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
         }
     }
     // What cannot be deleted goes with its session.
-    join_all(
-        clients
-            .iter_mut()
-            .zip(&nodes)
-            .map(|(client, node)| within(limit, "delete", async move { client.call(&[Op::Delete { path: node }, Op::Close]).await })),
-    )
+    join_all(clients.iter_mut().zip(&nodes).map(|(client, node)| {
+        within(limit, "delete", async move {
+            client.call(&[Op::Delete { path: node }, Op::Close]).await
+        })
+    }))
     .await;
 
     if failed.is_empty() {
-        verdict.proof = format!("written through {}, read back from each other", list(&hosts));
+        verdict.proof = format!(
+            "written through {}, read back from each other",
+            list(&hosts)
+        );
     } else {
         verdict.healthy = false;
         verdict.proof = "none".into();
@@ -65,27 +76,52 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     verdict
 }
 
-async fn within<T>(limit: Duration, question: &str, work: impl Future<Output = Answer<T>>) -> Answer<T> {
+async fn within<T>(
+    limit: Duration,
+    question: &str,
+    work: impl Future<Output = Answer<T>>,
+) -> Answer<T> {
     match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer,
-        Err(_) => Err(ProbeError::Silent { question: question.into(), limit }),
+        Err(_) => Err(ProbeError::Silent {
+            question: question.into(),
+            limit,
+        }),
     }
 }
 
 async fn create(member: &Member, node: &str, token: &str, context: &Context) -> Answer<Client> {
     let session = member.session.as_ref().ok_or(ProbeError::Down)?;
-    let target = Target::Tcp { address: member.address.to_string(), port: context.ports.zookeeper };
-    let stream = session.open(target).await.map_err(|e| ProbeError::transport("connect", &e))?;
+    let target = Target::Tcp {
+        address: member.address.to_string(),
+        port: context.ports.zookeeper,
+    };
+    let stream = session
+        .open(target)
+        .await
+        .map_err(|e| ProbeError::transport("connect", &e))?;
     let mut client = Client::connect(stream, Duration::from_secs(10)).await?;
     let replies = client
         .call(&[
-            Op::Create { path: PARENT, data: b"", ephemeral: false },
-            Op::Create { path: node, data: token.as_bytes(), ephemeral: true },
+            Op::Create {
+                path: PARENT,
+                data: b"",
+                ephemeral: false,
+            },
+            Op::Create {
+                path: node,
+                data: token.as_bytes(),
+                ephemeral: true,
+            },
         ])
         .await?;
     for (index, reply) in replies.iter().enumerate() {
         if reply.error != 0 && !(index == 0 && reply.error == NODE_EXISTS) {
-            return Err(ProbeError::malformed("create", format!("error {}", reply.error), b""));
+            return Err(ProbeError::malformed(
+                "create",
+                format!("error {}", reply.error),
+                b"",
+            ));
         }
     }
     Ok(client)
@@ -101,10 +137,25 @@ async fn read_others(client: &mut Client, nodes: &[String], me: usize, token: &s
     for pair in client.call(&ops).await?.chunks(2) {
         let [sync, get] = pair else { continue };
         if sync.error != 0 || get.error != 0 {
-            return Err(ProbeError::malformed("getData", format!("error {}", if sync.error != 0 { sync.error } else { get.error }), b""));
+            return Err(ProbeError::malformed(
+                "getData",
+                format!(
+                    "error {}",
+                    if sync.error != 0 {
+                        sync.error
+                    } else {
+                        get.error
+                    }
+                ),
+                b"",
+            ));
         }
         if get.data() != Some(token.as_bytes()) {
-            return Err(ProbeError::malformed("getData", "other data than were written", get.data().unwrap_or_default()));
+            return Err(ProbeError::malformed(
+                "getData",
+                "other data than were written",
+                get.data().unwrap_or_default(),
+            ));
         }
     }
     Ok(())

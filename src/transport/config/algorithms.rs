@@ -20,7 +20,12 @@ pub(in crate::transport) enum AlgorithmList {
 
 impl AlgorithmList {
     pub(in crate::transport) fn parse(text: Option<&str>) -> Self {
-        let names = |t: &str| t.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
+        let names = |t: &str| {
+            t.split(',')
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
         match text {
             None => Self::Default,
             Some(t) => match t.split_at_checked(1) {
@@ -38,9 +43,20 @@ impl AlgorithmList {
     }
 
     /// The list in effect: names from `known` only, for a name that is not built in cannot be offered.
-    pub(in crate::transport) fn choose<T: Clone>(&self, defaults: &[T], known: &[T], name: impl Fn(&T) -> String) -> Vec<T> {
+    pub(in crate::transport) fn choose<T: Clone>(
+        &self,
+        defaults: &[T],
+        known: &[T],
+        name: impl Fn(&T) -> String,
+    ) -> Vec<T> {
         let named = |names: &[String]| -> Vec<T> {
-            let matching = |n: &String| known.iter().filter(|k| list_cased(n, &name(k))).cloned().collect::<Vec<_>>();
+            let matching = |n: &String| {
+                known
+                    .iter()
+                    .filter(|k| list_cased(n, &name(k)))
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
             names.iter().flat_map(matching).collect()
         };
         let (mut out, rest) = match self {
@@ -48,7 +64,14 @@ impl AlgorithmList {
             Self::Only(names) => (named(names), Vec::new()),
             Self::Append(names) => (defaults.to_vec(), named(names)),
             Self::First(names) => (named(names), defaults.to_vec()),
-            Self::Without(patterns) => (defaults.iter().filter(|d| !list_cased(patterns, &name(d))).cloned().collect(), Vec::new()),
+            Self::Without(patterns) => (
+                defaults
+                    .iter()
+                    .filter(|d| !list_cased(patterns, &name(d)))
+                    .cloned()
+                    .collect(),
+                Vec::new(),
+            ),
         };
         for more in rest {
             if !out.iter().any(|o| name(o) == name(&more)) {
@@ -74,7 +97,11 @@ mod tests {
 
     #[test]
     fn signs_change_the_defaults() {
-        let choose = |t: &str| AlgorithmList::parse(Some(t)).choose(&["a", "b"], &["a", "b", "c"], |n| (*n).to_owned()).join(",");
+        let choose = |t: &str| {
+            AlgorithmList::parse(Some(t))
+                .choose(&["a", "b"], &["a", "b", "c"], |n| (*n).to_owned())
+                .join(",")
+        };
         assert_eq!(choose("c,a,x"), "c,a");
         assert_eq!(choose("+c"), "a,b,c");
         assert_eq!(choose("^b"), "b,a");

@@ -29,7 +29,10 @@ pub(super) struct Matched {
 
 pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Result<Matched, String> {
     let mut rest = text;
-    let mut out = Matched { holds: reachable, wants_final: false };
+    let mut out = Matched {
+        holds: reachable,
+        wants_final: false,
+    };
     let mut conditions = 0;
     while let Some((word, more)) = lex::delimited(rest) {
         rest = more;
@@ -42,7 +45,9 @@ pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Resul
         let yes = match word.as_str() {
             "all" => {
                 if conditions > 2 || !(rest.is_empty() || rest.starts_with('#')) {
-                    return Err("\"all\" must stand alone or after \"final\" or \"canonical\"".to_owned());
+                    return Err(
+                        "\"all\" must stand alone or after \"final\" or \"canonical\"".to_owned(),
+                    );
                 }
                 true
             }
@@ -51,7 +56,8 @@ pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Resul
                 subject.final_pass
             }
             "host" | "originalhost" | "user" | "localuser" | "exec" => {
-                let (argument, more) = lex::delimited(rest).ok_or_else(|| format!("{word:?} lacks its argument"))?;
+                let (argument, more) =
+                    lex::delimited(rest).ok_or_else(|| format!("{word:?} lacks its argument"))?;
                 rest = more;
                 one(&word, argument, subject, out.holds)?
             }
@@ -65,7 +71,12 @@ pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Resul
     Ok(out)
 }
 
-fn one(word: &str, argument: &str, subject: &Subject<'_>, holds_so_far: bool) -> Result<bool, String> {
+fn one(
+    word: &str,
+    argument: &str,
+    subject: &Subject<'_>,
+    holds_so_far: bool,
+) -> Result<bool, String> {
     let tokens = subject.tokens;
     Ok(match word {
         "host" => list(argument, &tokens.host),
@@ -78,10 +89,18 @@ fn one(word: &str, argument: &str, subject: &Subject<'_>, holds_so_far: bool) ->
 }
 
 fn exec(command: &str) -> Result<bool, String> {
-    let shell = std::env::var("SHELL").ok().filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+    let shell = std::env::var("SHELL")
+        .ok()
+        .filter(|s| !s.is_empty())
+        .unwrap_or_else(|| "/bin/sh".to_owned());
     let fail = |e: std::io::Error| format!("the command of \"exec\" cannot be run ({e})");
-    let mut child =
-        Command::new(shell).args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(fail)?;
+    let mut child = Command::new(shell)
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(fail)?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().map_err(fail)? {
@@ -90,7 +109,9 @@ fn exec(command: &str) -> Result<bool, String> {
         if start.elapsed() > EXEC {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("the command of \"exec\" did not end within {EXEC:?}"));
+            return Err(format!(
+                "the command of \"exec\" did not end within {EXEC:?}"
+            ));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -108,7 +129,16 @@ mod tests {
             local_user: "me".to_owned(),
             ..Tokens::default()
         };
-        holds(text, &Subject { tokens: &tokens, final_pass: false, exec: true }, true).map(|m| m.holds)
+        holds(
+            text,
+            &Subject {
+                tokens: &tokens,
+                final_pass: false,
+                exec: true,
+            },
+            true,
+        )
+        .map(|m| m.holds)
     }
 
     #[test]

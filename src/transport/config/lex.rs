@@ -8,7 +8,9 @@ fn blank(c: char) -> bool {
 
 /// The keyword in lower case and the rest of a line; `None` for empty lines and comments.
 pub(super) fn keyword(line: &str) -> Option<(String, &str)> {
-    let line = line.trim_end_matches(|c| blank(c) || c == '\u{c}').trim_start_matches(blank);
+    let line = line
+        .trim_end_matches(|c| blank(c) || c == '\u{c}')
+        .trim_start_matches(blank);
     let (word, rest) = delimited(line)?;
     if word.is_empty() || word.starts_with('#') {
         return None;
@@ -31,7 +33,11 @@ pub(super) fn delimited(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_at(end);
     let equals = rest.starts_with('=');
     // a quote begins the next word without a separator
-    let rest = if rest.starts_with('"') { rest } else { rest.get(1..).unwrap_or_default() };
+    let rest = if rest.starts_with('"') {
+        rest
+    } else {
+        rest.get(1..).unwrap_or_default()
+    };
     Some((word, after(rest, equals)))
 }
 
@@ -91,11 +97,27 @@ mod tests {
 
     #[test]
     fn keywords_are_found_in_every_spelling() {
-        for line in ["HostName x", "  hostname\tx ", "HOSTNAME=x", "HostName = x", "HostName= x\r"] {
-            assert_eq!(keyword(line), Some(("hostname".to_owned(), "x")), "{line:?}");
+        for line in [
+            "HostName x",
+            "  hostname\tx ",
+            "HOSTNAME=x",
+            "HostName = x",
+            "HostName= x\r",
+        ] {
+            assert_eq!(
+                keyword(line),
+                Some(("hostname".to_owned(), "x")),
+                "{line:?}"
+            );
         }
-        assert_eq!(keyword("\"HostName\" x"), Some(("hostname".to_owned(), "x")));
-        assert_eq!(keyword("ProxyCommand=nc \"a b\""), Some(("proxycommand".to_owned(), "nc \"a b\"")));
+        assert_eq!(
+            keyword("\"HostName\" x"),
+            Some(("hostname".to_owned(), "x"))
+        );
+        assert_eq!(
+            keyword("ProxyCommand=nc \"a b\""),
+            Some(("proxycommand".to_owned(), "nc \"a b\""))
+        );
         for line in ["", "  ", "# Host x", "  #x", "\r"] {
             assert_eq!(keyword(line), None, "{line:?}");
         }

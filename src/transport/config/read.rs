@@ -31,10 +31,23 @@ pub(in crate::transport) struct Files {
 }
 
 /// Reads all files for one name. `values` holds what the inventory has set; `given` is the name as it was written there.
-pub(in crate::transport) fn read(files: &Files, given: &str, mut tokens: Tokens, values: &mut Values) -> Result<String, TransportError> {
+pub(in crate::transport) fn read(
+    files: &Files,
+    given: &str,
+    mut tokens: Tokens,
+    values: &mut Values,
+) -> Result<String, TransportError> {
     given.clone_into(&mut tokens.original);
     given.clone_into(&mut tokens.host);
-    let mut reader = Reader { tokens, values, host: given.to_owned(), final_pass: false, wants_final: false, included: 0, exec: true };
+    let mut reader = Reader {
+        tokens,
+        values,
+        host: given.to_owned(),
+        final_pass: false,
+        wants_final: false,
+        included: 0,
+        exec: true,
+    };
     reader.pass(files)?;
     let mut host = reader.hostname()?;
     if host.parse::<std::net::IpAddr>().is_err() {
@@ -75,7 +88,15 @@ impl Reader<'_> {
             if !files.required && !path.exists() {
                 continue;
             }
-            self.file(path, Mode { user: *user, depth: 0, reachable: true }, *user && !files.required)?;
+            self.file(
+                path,
+                Mode {
+                    user: *user,
+                    depth: 0,
+                    reachable: true,
+                },
+                *user && !files.required,
+            )?;
         }
         Ok(())
     }
@@ -100,8 +121,12 @@ impl Reader<'_> {
     fn text(&mut self, text: &str, path: &Path, mode: Mode) -> Result<(), TransportError> {
         let mut active = mode.reachable;
         for (index, line) in text.lines().enumerate() {
-            let fail = |why: &str| TransportError::Settings(format!("{}:{}: {why}", path.display(), index + 1));
-            let Some((keyword, rest)) = lex::keyword(line) else { continue };
+            let fail = |why: &str| {
+                TransportError::Settings(format!("{}:{}: {why}", path.display(), index + 1))
+            };
+            let Some((keyword, rest)) = lex::keyword(line) else {
+                continue;
+            };
             match keyword.as_str() {
                 "host" => {
                     let patterns = lex::arguments(rest).map_err(fail)?;
@@ -109,25 +134,45 @@ impl Reader<'_> {
                 }
                 "match" => {
                     self.refresh();
-                    let subject = Subject { tokens: &self.tokens, final_pass: self.final_pass, exec: self.exec };
-                    let matched = criteria::holds(rest, &subject, mode.reachable).map_err(|why| fail(&why))?;
+                    let subject = Subject {
+                        tokens: &self.tokens,
+                        final_pass: self.final_pass,
+                        exec: self.exec,
+                    };
+                    let matched = criteria::holds(rest, &subject, mode.reachable)
+                        .map_err(|why| fail(&why))?;
                     self.wants_final |= matched.wants_final;
                     active = matched.holds;
                 }
                 "include" => {
-                    let mode = Mode { depth: mode.depth + 1, reachable: active, ..mode };
+                    let mode = Mode {
+                        depth: mode.depth + 1,
+                        reachable: active,
+                        ..mode
+                    };
                     if mode.depth > MAX_DEPTH {
                         return Err(fail("files are included too deeply"));
                     }
                     for pattern in lex::arguments(rest).map_err(fail)? {
-                        self.include(&pattern, mode).map_err(|e| if let TransportError::Settings(why) = &e { fail(why) } else { e })?;
+                        self.include(&pattern, mode).map_err(|e| {
+                            if let TransportError::Settings(why) = &e {
+                                fail(why)
+                            } else {
+                                e
+                            }
+                        })?;
                     }
                 }
                 _ if active => {
                     if let Some((keyword, takes)) = values::known(&keyword) {
                         let values = arguments(takes, rest).map_err(fail)?;
                         check(keyword, &values).map_err(|why| fail(&why))?;
-                        self.values.take(keyword, takes, values, &Origin::File(path.to_owned(), index + 1));
+                        self.values.take(
+                            keyword,
+                            takes,
+                            values,
+                            &Origin::File(path.to_owned(), index + 1),
+                        );
                     }
                 }
                 _ => {}
@@ -144,7 +189,10 @@ impl Reader<'_> {
         if let Some(port) = self.values.one("port").and_then(|p| p.parse().ok()) {
             self.tokens.port = port;
         }
-        let alias = self.values.one("hostkeyalias").unwrap_or(&self.tokens.original);
+        let alias = self
+            .values
+            .one("hostkeyalias")
+            .unwrap_or(&self.tokens.original);
         self.tokens.key_alias = alias.to_owned();
         self.tokens.host = self.hostname().unwrap_or_else(|_| self.host.clone());
     }
@@ -152,15 +200,21 @@ impl Reader<'_> {
     fn hostname(&self) -> Result<String, TransportError> {
         match self.values.one("hostname") {
             None => Ok(self.host.clone()),
-            Some(text) => tokens::hostname(text, &self.host)
-                .map_err(|why| TransportError::Settings(format!("{}: HostName: {why}", self.values.origin("hostname")))),
+            Some(text) => tokens::hostname(text, &self.host).map_err(|why| {
+                TransportError::Settings(format!(
+                    "{}: HostName: {why}",
+                    self.values.origin("hostname")
+                ))
+            }),
         }
     }
 
     fn host_matches(&self, patterns: &[String]) -> bool {
         let mut found = false;
         for pattern in patterns {
-            let (negated, pattern) = pattern.strip_prefix('!').map_or((false, pattern.as_str()), |p| (true, p));
+            let (negated, pattern) = pattern
+                .strip_prefix('!')
+                .map_or((false, pattern.as_str()), |p| (true, p));
             if wildcard(pattern.as_bytes(), self.host.as_bytes()) {
                 if negated {
                     return false;
@@ -174,7 +228,11 @@ impl Reader<'_> {
     fn include(&mut self, pattern: &str, mode: Mode) -> Result<(), TransportError> {
         let fail = |why: String| TransportError::Settings(format!("Include {pattern}: {why}"));
         let text = tokens::tilde(pattern, &self.tokens.home).map_err(fail)?;
-        let base = if mode.user { self.tokens.home.join(".ssh") } else { PathBuf::from("/etc/ssh") };
+        let base = if mode.user {
+            self.tokens.home.join(".ssh")
+        } else {
+            PathBuf::from("/etc/ssh")
+        };
         for path in expand(&base.join(text)).map_err(fail)? {
             self.included += 1;
             if self.included > MAX_INCLUDED {
@@ -189,7 +247,11 @@ impl Reader<'_> {
 fn arguments(takes: Takes, rest: &str) -> Result<Vec<String>, &'static str> {
     if takes == Takes::Rest {
         let rest = rest.trim_start_matches([' ', '\t', '=']);
-        return if rest.is_empty() { Err("an argument is missing") } else { Ok(vec![rest.to_owned()]) };
+        return if rest.is_empty() {
+            Err("an argument is missing")
+        } else {
+            Ok(vec![rest.to_owned()])
+        };
     }
     let words = lex::arguments(rest)?;
     if words.first().is_none_or(String::is_empty) {
@@ -203,16 +265,28 @@ fn arguments(takes: Takes, rest: &str) -> Result<Vec<String>, &'static str> {
 
 /// Values with a form of their own are refused where they stand.
 fn check(keyword: &str, values: &[String]) -> Result<(), String> {
-    let Some(value) = values.first() else { return Ok(()) };
+    let Some(value) = values.first() else {
+        return Ok(());
+    };
     let good = match keyword {
         "port" => value.parse::<u16>().is_ok_and(|p| p > 0),
         "serveralivecountmax" => value.parse::<u32>().is_ok(),
-        "identitiesonly" | "hashknownhosts" => matches!(value.to_ascii_lowercase().as_str(), "yes" | "no" | "true" | "false"),
-        "addressfamily" => matches!(value.to_ascii_lowercase().as_str(), "any" | "inet" | "inet6"),
+        "identitiesonly" | "hashknownhosts" => matches!(
+            value.to_ascii_lowercase().as_str(),
+            "yes" | "no" | "true" | "false"
+        ),
+        "addressfamily" => matches!(
+            value.to_ascii_lowercase().as_str(),
+            "any" | "inet" | "inet6"
+        ),
         "connecttimeout" | "serveraliveinterval" => super::values::time(value).is_some(),
         _ => true,
     };
-    if good { Ok(()) } else { Err(format!("{value:?} is no value of {keyword}")) }
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{value:?} is no value of {keyword}"))
+    }
 }
 
 /// The files that a pattern names, in order; none is no error.
@@ -224,14 +298,22 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
             found = found.into_iter().map(|p| p.join(part.as_ref())).collect();
             continue;
         }
-        let glob =
-            GlobBuilder::new(&part).literal_separator(true).backslash_escape(true).build().map_err(|e| e.to_string())?.compile_matcher();
+        let glob = GlobBuilder::new(&part)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+            .map_err(|e| e.to_string())?
+            .compile_matcher();
         let mut next = Vec::new();
         for dir in found {
-            let Ok(entries) = fs::read_dir(&dir) else { continue };
+            let Ok(entries) = fs::read_dir(&dir) else {
+                continue;
+            };
             for name in entries.flatten().map(|e| e.file_name()) {
                 // as in a shell, a star does not match hidden files
-                if glob.is_match(&name) && (part.starts_with('.') || !name.as_encoded_bytes().starts_with(b".")) {
+                if glob.is_match(&name)
+                    && (part.starts_with('.') || !name.as_encoded_bytes().starts_with(b"."))
+                {
                     next.push(dir.join(name));
                 }
             }
@@ -245,7 +327,11 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
 /// Reads a text without running commands or looking at other files.
 pub(super) fn fuzz(text: &str, name: &str) -> usize {
     let mut values = Values::default();
-    let tokens = Tokens { original: name.to_owned(), host: name.to_owned(), ..Tokens::default() };
+    let tokens = Tokens {
+        original: name.to_owned(),
+        host: name.to_owned(),
+        ..Tokens::default()
+    };
     let mut reader = Reader {
         tokens,
         values: &mut values,
@@ -255,8 +341,13 @@ pub(super) fn fuzz(text: &str, name: &str) -> usize {
         included: MAX_INCLUDED,
         exec: false,
     };
-    let mode = Mode { user: true, depth: MAX_DEPTH, reachable: true };
-    usize::from(reader.text(text, Path::new("config"), mode).is_ok()) + reader.hostname().map_or(0, |h| h.len())
+    let mode = Mode {
+        user: true,
+        depth: MAX_DEPTH,
+        reachable: true,
+    };
+    usize::from(reader.text(text, Path::new("config"), mode).is_ok())
+        + reader.hostname().map_or(0, |h| h.len())
 }
 
 #[cfg(test)]
@@ -282,9 +373,20 @@ mod tests {
         assert_eq!(expand(&at("*.conf")).unwrap(), [at("a.conf"), at("b.conf")]);
         assert!(expand(&at("none*")).unwrap().is_empty());
         fs::write(at("ring"), format!("Include {}\n", at("ring").display())).unwrap();
-        let files = Files { files: vec![(at("ring"), true)], required: true };
-        let tokens = Tokens { uid: nix::unistd::Uid::current().as_raw(), ..Tokens::default() };
-        let error = read(&files, "h", tokens, &mut Values::default()).unwrap_err().to_string();
-        assert!(error.contains("too deeply") && error.len() < 4000, "{error}");
+        let files = Files {
+            files: vec![(at("ring"), true)],
+            required: true,
+        };
+        let tokens = Tokens {
+            uid: nix::unistd::Uid::current().as_raw(),
+            ..Tokens::default()
+        };
+        let error = read(&files, "h", tokens, &mut Values::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("too deeply") && error.len() < 4000,
+            "{error}"
+        );
     }
 }

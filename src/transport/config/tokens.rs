@@ -61,8 +61,18 @@ impl Tokens {
     /// `%C`: SHA-1 of `%l%h%p%r%j`.
     fn connection(&self) -> String {
         use sha1::Digest;
-        let text = format!("{}{}{}{}{}", local_name(), self.host, self.port, self.user, self.jump);
-        sha1::Sha1::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+        let text = format!(
+            "{}{}{}{}{}",
+            local_name(),
+            self.host,
+            self.port,
+            self.user,
+            self.jump
+        );
+        sha1::Sha1::digest(text.as_bytes())
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
     }
 
     /// A path with `%` tokens, environment and `~`.
@@ -74,27 +84,47 @@ impl Tokens {
 
 /// `%h` and `%%` only, as `HostName` has it.
 pub(super) fn hostname(text: &str, given: &str) -> Result<String, String> {
-    let tokens = Tokens { host: given.to_owned(), ..Tokens::default() };
+    let tokens = Tokens {
+        host: given.to_owned(),
+        ..Tokens::default()
+    };
     let mut after = text.split('%').skip(1);
     // two signs in a row make an empty piece, which is `%%`
-    if text.replace("%%", "").split('%').skip(1).any(|p| !p.starts_with('h')) || after.next() == Some("") && text == "%" {
+    if text
+        .replace("%%", "")
+        .split('%')
+        .skip(1)
+        .any(|p| !p.starts_with('h'))
+        || after.next() == Some("") && text == "%"
+    {
         return Err(format!("{text:?} holds a token other than %h"));
     }
     tokens.percent(text)
 }
 
 fn local_name() -> String {
-    nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default()
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|n| n.into_string().ok())
+        .unwrap_or_default()
 }
 
 /// `~` and `~user`.
 pub(super) fn tilde(text: &str, home: &Path) -> Result<String, String> {
-    let Some(rest) = text.strip_prefix('~') else { return Ok(text.to_owned()) };
-    let (user, tail) = rest.split_once('/').map_or((rest, None), |(u, t)| (u, Some(t)));
+    let Some(rest) = text.strip_prefix('~') else {
+        return Ok(text.to_owned());
+    };
+    let (user, tail) = rest
+        .split_once('/')
+        .map_or((rest, None), |(u, t)| (u, Some(t)));
     let base = if user.is_empty() {
         home.to_owned()
     } else {
-        User::from_name(user).ok().flatten().ok_or_else(|| format!("there is no user {user:?}"))?.dir
+        User::from_name(user)
+            .ok()
+            .flatten()
+            .ok_or_else(|| format!("there is no user {user:?}"))?
+            .dir
     };
     Ok(match tail {
         Some(tail) => format!("{}/{tail}", base.display()),
@@ -107,7 +137,9 @@ fn environment(text: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, more) = after.split_once('}').ok_or_else(|| format!("{text:?} holds an open ${{"))?;
+        let (name, more) = after
+            .split_once('}')
+            .ok_or_else(|| format!("{text:?} holds an open ${{"))?;
         let value = std::env::var(name).map_err(|_| format!("the environment has no {name}"))?;
         out.push_str(before);
         out.push_str(&value);
@@ -138,10 +170,16 @@ mod tests {
     #[test]
     fn tokens_stand_for_what_they_should() {
         let t = tokens();
-        assert_eq!(t.percent("%n %h:%p %r %u %d %i %k %%").unwrap(), "h h.example:2222 ops me /home/me 7 k %");
+        assert_eq!(
+            t.percent("%n %h:%p %r %u %d %i %k %%").unwrap(),
+            "h h.example:2222 ops me /home/me 7 k %"
+        );
         assert_eq!(t.percent("%C").unwrap().len(), 40);
         assert!(t.percent("%z").is_err() && t.percent("100%").is_err());
-        assert_eq!(t.path("~/.ssh/%h").unwrap(), PathBuf::from("/home/me/.ssh/h.example"));
+        assert_eq!(
+            t.path("~/.ssh/%h").unwrap(),
+            PathBuf::from("/home/me/.ssh/h.example")
+        );
         assert_eq!(t.path("~root/x").unwrap(), PathBuf::from("/root/x"));
         assert!(t.path("${NO_SUCH_VARIABLE_HERE}").is_err());
         assert!(t.path("~nobody-of-this-name/x").is_err());

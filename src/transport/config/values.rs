@@ -63,7 +63,11 @@ pub(super) const KEYWORDS: [(&str, Takes); 23] = [
 
 /// The keyword under its present name, if it is one that is read.
 pub(super) fn known(keyword: &str) -> Option<(&'static str, Takes)> {
-    let keyword = if keyword == "pubkeyacceptedkeytypes" { "pubkeyacceptedalgorithms" } else { keyword };
+    let keyword = if keyword == "pubkeyacceptedkeytypes" {
+        "pubkeyacceptedalgorithms"
+    } else {
+        keyword
+    };
     KEYWORDS.iter().copied().find(|(k, _)| *k == keyword)
 }
 
@@ -73,12 +77,26 @@ pub(in crate::transport) struct Values(BTreeMap<&'static str, Vec<(String, Origi
 
 impl Values {
     /// Sets a value that no configuration may override.
-    pub(in crate::transport) fn seed(&mut self, keyword: &'static str, value: String, key: &'static str) {
-        self.0.entry(keyword).or_default().push((value, Origin::Inventory(key)));
+    pub(in crate::transport) fn seed(
+        &mut self,
+        keyword: &'static str,
+        value: String,
+        key: &'static str,
+    ) {
+        self.0
+            .entry(keyword)
+            .or_default()
+            .push((value, Origin::Inventory(key)));
     }
 
     /// Takes a value unless an earlier one rules it out.
-    pub(super) fn take(&mut self, keyword: &'static str, takes: Takes, values: Vec<String>, origin: &Origin) {
+    pub(super) fn take(
+        &mut self,
+        keyword: &'static str,
+        takes: Takes,
+        values: Vec<String>,
+        origin: &Origin,
+    ) {
         // a way through a jump host and a way through a command exclude each other: the first one named stays
         let other = match keyword {
             "proxyjump" => "proxycommand",
@@ -98,17 +116,25 @@ impl Values {
 
     /// The first value.
     pub(in crate::transport) fn one(&self, keyword: &str) -> Option<&str> {
-        self.0.get(keyword).and_then(|v| v.first()).map(|(v, _)| v.as_str())
+        self.0
+            .get(keyword)
+            .and_then(|v| v.first())
+            .map(|(v, _)| v.as_str())
     }
 
     /// All values; `None` when nothing was said.
     pub(in crate::transport) fn all(&self, keyword: &str) -> Option<Vec<&str>> {
-        self.0.get(keyword).map(|v| v.iter().map(|(v, _)| v.as_str()).collect())
+        self.0
+            .get(keyword)
+            .map(|v| v.iter().map(|(v, _)| v.as_str()).collect())
     }
 
     /// Where a keyword's value came from.
     pub(in crate::transport) fn origin(&self, keyword: &str) -> Origin {
-        self.0.get(keyword).and_then(|v| v.first()).map_or(Origin::Default, |(_, o)| o.clone())
+        self.0
+            .get(keyword)
+            .and_then(|v| v.first())
+            .map_or(Origin::Default, |(_, o)| o.clone())
     }
 
     /// Values with their origins.
@@ -148,7 +174,14 @@ pub(in crate::transport) fn time(text: &str) -> Option<Duration> {
     if text.is_empty() {
         return None;
     }
-    let rest = if number.is_empty() { 0 } else { number.parse().ok()? };
+    let rest = if number.is_empty() {
+        0
+    } else {
+        number.parse().ok()?
+    };
     // a year is longer than any wait; larger numbers would overflow the clock
-    total.checked_add(rest).filter(|s| *s <= 366 * 86_400).map(Duration::from_secs)
+    total
+        .checked_add(rest)
+        .filter(|s| *s <= 366 * 86_400)
+        .map(Duration::from_secs)
 }

@@ -13,7 +13,11 @@ fn ed() -> PublicKey {
 }
 
 fn ecdsa() -> PublicKey {
-    key(Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 }).public_key().clone()
+    key(Algorithm::Ecdsa {
+        curve: russh::keys::EcdsaCurve::NistP256,
+    })
+    .public_key()
+    .clone()
 }
 
 struct Case {
@@ -72,13 +76,22 @@ fn a_changed_key_names_place_and_both_fingerprints_even_for_another_type_and_wit
     let recorded = ed();
     for shown in [ed(), ecdsa()] {
         for accept in [false, true] {
-            let case = Case::new(&format!("# one\n{}", line("h1", &recorded))).on(|q| q.accept_new = accept);
+            let case = Case::new(&format!("# one\n{}", line("h1", &recorded)))
+                .on(|q| q.accept_new = accept);
             let before = case.file();
             let error = case.judge(&shown).unwrap_err();
             let text = error.to_string();
             assert!(text.contains("kh:2"), "{text}");
-            assert!(text.contains(&fingerprint(&recorded)) && text.contains(&fingerprint(&shown)), "{text}");
-            assert!(error.hints().iter().any(|h| h.contains("ssh-keygen -R h1 -f")));
+            assert!(
+                text.contains(&fingerprint(&recorded)) && text.contains(&fingerprint(&shown)),
+                "{text}"
+            );
+            assert!(
+                error
+                    .hints()
+                    .iter()
+                    .any(|h| h.contains("ssh-keygen -R h1 -f"))
+            );
             assert_eq!(case.file(), before);
         }
     }
@@ -89,7 +102,13 @@ fn unknown_hosts_are_refused_or_recorded() {
     let key = ed();
     let old = line("h2", &ed());
     let strict = Case::new(&old);
-    assert!(strict.judge(&key).unwrap_err().to_string().contains("no key of h1 is recorded"));
+    assert!(
+        strict
+            .judge(&key)
+            .unwrap_err()
+            .to_string()
+            .contains("no key of h1 is recorded")
+    );
     assert_eq!(strict.file(), old.as_bytes());
     let lenient = Case::new(&old).on(|q| q.accept_new = true);
     lenient.judge(&key).unwrap();
@@ -100,26 +119,56 @@ fn unknown_hosts_are_refused_or_recorded() {
 #[test]
 fn a_revoked_key_is_refused_whatever_else_is_recorded() {
     let key = ed();
-    let case = Case::new(&(line("h1", &key) + "@revoked " + &line("*", &key))).on(|q| q.accept_new = true);
-    assert!(case.judge(&key).unwrap_err().to_string().contains("kh:2 revokes"));
+    let case =
+        Case::new(&(line("h1", &key) + "@revoked " + &line("*", &key))).on(|q| q.accept_new = true);
+    assert!(
+        case.judge(&key)
+            .unwrap_err()
+            .to_string()
+            .contains("kh:2 revokes")
+    );
 }
 
 #[test]
 fn a_host_whose_record_cannot_be_read_is_not_new() {
     let case = Case::new("h1 ssh-unknown AAAA\n").on(|q| q.accept_new = true);
-    assert!(case.judge(&ed()).unwrap_err().to_string().contains("cannot be read"));
+    assert!(
+        case.judge(&ed())
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be read")
+    );
 }
 
 #[test]
 fn ports_and_aliases_are_part_of_the_name() {
     let key = ed();
-    Case::new(&line("[h1]:2222", &key)).on(|q| q.port = 2222).judge(&key).unwrap();
+    Case::new(&line("[h1]:2222", &key))
+        .on(|q| q.port = 2222)
+        .judge(&key)
+        .unwrap();
     // without its port the name can confirm a key, as in OpenSSH, and another key there is no change
-    Case::new(&line("h1", &key)).on(|q| q.port = 2222).judge(&key).unwrap();
-    assert!(Case::new(&line("h1", &ed())).on(|q| q.port = 2222).judge(&key).unwrap_err().to_string().contains("no key of [h1]:2222"));
+    Case::new(&line("h1", &key))
+        .on(|q| q.port = 2222)
+        .judge(&key)
+        .unwrap();
+    assert!(
+        Case::new(&line("h1", &ed()))
+            .on(|q| q.port = 2222)
+            .judge(&key)
+            .unwrap_err()
+            .to_string()
+            .contains("no key of [h1]:2222")
+    );
     Case::new(&line("[h1]:2222", &key)).judge(&key).unwrap_err();
-    Case::new(&line("alias", &key)).on(|q| (q.port, q.alias) = (2222, Some("Alias".to_owned()))).judge(&key).unwrap();
-    Case::new(&line("h1", &key)).on(|q| q.alias = Some("alias".to_owned())).judge(&key).unwrap_err();
+    Case::new(&line("alias", &key))
+        .on(|q| (q.port, q.alias) = (2222, Some("Alias".to_owned())))
+        .judge(&key)
+        .unwrap();
+    Case::new(&line("h1", &key))
+        .on(|q| q.alias = Some("alias".to_owned()))
+        .judge(&key)
+        .unwrap_err();
 }
 
 #[test]
@@ -129,23 +178,55 @@ fn several_files_count_together_and_one_that_cannot_be_read_is_an_error() {
     let case = Case::new("").on(|q| q.global_files = global.question.user_files.clone());
     case.judge(&key).unwrap();
     let broken = Case::new(&line("h1", &key)).on(|q| q.global_files = vec![std::env::temp_dir()]);
-    assert!(broken.judge(&key).unwrap_err().to_string().contains("read known host keys"));
+    assert!(
+        broken
+            .judge(&key)
+            .unwrap_err()
+            .to_string()
+            .contains("read known host keys")
+    );
 }
 
 #[test]
 fn recorded_algorithms_are_offered_first() {
-    let all = [Algorithm::Ed25519, Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 }];
+    let all = [
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa {
+            curve: russh::keys::EcdsaCurve::NistP256,
+        },
+    ];
     let case = Case::new(&line("h1", &ecdsa()));
-    assert_eq!(HostTrust::load(case.question.clone()).unwrap().order(&all), [all[1].clone(), all[0].clone()]);
+    assert_eq!(
+        HostTrust::load(case.question.clone()).unwrap().order(&all),
+        [all[1].clone(), all[0].clone()]
+    );
 }
 
-fn certificate(authority: &PrivateKey, host: &PrivateKey, change: impl FnOnce(&mut Builder)) -> PublicKeyOrCertificate {
+fn certificate(
+    authority: &PrivateKey,
+    host: &PrivateKey,
+    change: impl FnOnce(&mut Builder),
+) -> PublicKeyOrCertificate {
     typed(CertType::Host, authority, host, change)
 }
 
-fn typed(kind: CertType, authority: &PrivateKey, host: &PrivateKey, change: impl FnOnce(&mut Builder)) -> PublicKeyOrCertificate {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut builder = Builder::new_with_random_nonce(&mut russh::keys::key::safe_rng(), host.public_key(), now - 60, now + 600).unwrap();
+fn typed(
+    kind: CertType,
+    authority: &PrivateKey,
+    host: &PrivateKey,
+    change: impl FnOnce(&mut Builder),
+) -> PublicKeyOrCertificate {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let mut builder = Builder::new_with_random_nonce(
+        &mut russh::keys::key::safe_rng(),
+        host.public_key(),
+        now - 60,
+        now + 600,
+    )
+    .unwrap();
     builder.cert_type(kind).unwrap();
     change(&mut builder);
     PublicKeyOrCertificate::Certificate(builder.sign(authority).unwrap())
@@ -155,22 +236,68 @@ fn typed(kind: CertType, authority: &PrivateKey, host: &PrivateKey, change: impl
 fn certificates_are_checked_in_every_respect() {
     let (authority, host) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
     let case = Case::new(&("@cert-authority ".to_owned() + &line("h*", authority.public_key())));
-    let judge = |shown: &PublicKeyOrCertificate| HostTrust::load(case.question.clone()).unwrap().judge(shown);
-    let named = |name: &'static str| certificate(&authority, &host, move |b| _ = b.valid_principal(name).unwrap());
-    assert!(HostTrust::load(case.question.clone()).unwrap().wants_certificate());
+    let judge = |shown: &PublicKeyOrCertificate| {
+        HostTrust::load(case.question.clone()).unwrap().judge(shown)
+    };
+    let named = |name: &'static str| {
+        certificate(&authority, &host, move |b| {
+            _ = b.valid_principal(name).unwrap()
+        })
+    };
+    assert!(
+        HostTrust::load(case.question.clone())
+            .unwrap()
+            .wants_certificate()
+    );
     judge(&named("h1")).unwrap();
     judge(&named("h*")).unwrap_err();
-    assert!(judge(&named("h2")).unwrap_err().to_string().contains("is for h2, not for h1"));
-    let user = typed(CertType::User, &authority, &host, |b| _ = b.valid_principal("h1").unwrap());
-    assert!(judge(&user).unwrap_err().to_string().contains("not a host certificate"));
-    let option = certificate(&authority, &host, |b| _ = b.valid_principal("h1").unwrap().critical_option("x", "y").unwrap());
-    assert!(judge(&option).unwrap_err().to_string().contains("critical options"));
-    let other = certificate(&key(Algorithm::Ed25519), &host, |b| _ = b.valid_principal("h1").unwrap());
-    assert!(judge(&other).unwrap_err().to_string().contains("no line names the authority"));
+    assert!(
+        judge(&named("h2"))
+            .unwrap_err()
+            .to_string()
+            .contains("is for h2, not for h1")
+    );
+    let user = typed(CertType::User, &authority, &host, |b| {
+        _ = b.valid_principal("h1").unwrap()
+    });
+    assert!(
+        judge(&user)
+            .unwrap_err()
+            .to_string()
+            .contains("not a host certificate")
+    );
+    let option = certificate(&authority, &host, |b| {
+        _ = b
+            .valid_principal("h1")
+            .unwrap()
+            .critical_option("x", "y")
+            .unwrap()
+    });
+    assert!(
+        judge(&option)
+            .unwrap_err()
+            .to_string()
+            .contains("critical options")
+    );
+    let other = certificate(&key(Algorithm::Ed25519), &host, |b| {
+        _ = b.valid_principal("h1").unwrap()
+    });
+    assert!(
+        judge(&other)
+            .unwrap_err()
+            .to_string()
+            .contains("no line names the authority")
+    );
     let shown = named("h1");
     let valid = shown.certificate().unwrap();
-    assert_eq!(check(valid, "h1", valid.valid_before()), Err("has expired".to_owned()));
-    assert_eq!(check(valid, "h1", valid.valid_after() - 1), Err("is not valid yet".to_owned()));
+    assert_eq!(
+        check(valid, "h1", valid.valid_before()),
+        Err("has expired".to_owned())
+    );
+    assert_eq!(
+        check(valid, "h1", valid.valid_after() - 1),
+        Err("is not valid yet".to_owned())
+    );
 }
 
 #[test]
@@ -178,11 +305,22 @@ fn a_revoked_authority_or_certified_key_is_refused() {
     let (authority, host) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
     let shown = certificate(&authority, &host, |b| _ = b.valid_principal("h1").unwrap());
     for revoked in [authority.public_key(), host.public_key()] {
-        let text = format!("@cert-authority {}@revoked {}", line("h1", authority.public_key()), line("h1", revoked));
+        let text = format!(
+            "@cert-authority {}@revoked {}",
+            line("h1", authority.public_key()),
+            line("h1", revoked)
+        );
         let error = HostTrust::load(Case::new(&text).question).err();
         assert!(error.is_none());
         let case = Case::new(&text);
-        assert!(HostTrust::load(case.question.clone()).unwrap().judge(&shown).unwrap_err().to_string().contains("revokes"));
+        assert!(
+            HostTrust::load(case.question.clone())
+                .unwrap()
+                .judge(&shown)
+                .unwrap_err()
+                .to_string()
+                .contains("revokes")
+        );
     }
 }
 
@@ -191,5 +329,8 @@ fn a_certificate_that_does_not_help_leaves_the_plain_key() {
     let (authority, host) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
     let shown = certificate(&authority, &host, |b| _ = b.valid_principal("h1").unwrap());
     let case = Case::new(&line("h1", host.public_key()));
-    HostTrust::load(case.question.clone()).unwrap().judge(&shown).unwrap();
+    HostTrust::load(case.question.clone())
+        .unwrap()
+        .judge(&shown)
+        .unwrap();
 }

@@ -29,7 +29,11 @@ pub(in crate::transport) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
             },
         }
     }
-    pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*')
+    pattern
+        .get(p..)
+        .unwrap_or_default()
+        .iter()
+        .all(|c| *c == b'*')
 }
 
 /// A comma-separated list of names of hosts, in any case, with `!` for "not": a negated match rules the whole list out.
@@ -41,7 +45,9 @@ pub(in crate::transport) fn list(patterns: &str, name: &str) -> bool {
 pub(in crate::transport) fn list_cased(patterns: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
-        let (negated, pattern) = pattern.strip_prefix('!').map_or((false, pattern), |rest| (true, rest));
+        let (negated, pattern) = pattern
+            .strip_prefix('!')
+            .map_or((false, pattern), |rest| (true, rest));
         if wildcard(pattern.as_bytes(), name.as_bytes()) {
             if negated {
                 return false;
@@ -65,7 +71,11 @@ fn digest(salt: &[u8], name: &str) -> Option<Vec<u8>> {
 
 /// A name as `HashKnownHosts yes` has it written.
 pub(super) fn hash_name(salt: &[u8; 20], name: &str) -> Option<String> {
-    Some(format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(digest(salt, name)?)))
+    Some(format!(
+        "|1|{}|{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(digest(salt, name)?)
+    ))
 }
 
 #[cfg(test)]
@@ -108,7 +118,9 @@ mod tests {
     fn slow(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,
-            (Some((b'*', rest)), _) => slow(rest, text) || text.split_first().is_some_and(|(_, t)| slow(pattern, t)),
+            (Some((b'*', rest)), _) => {
+                slow(rest, text) || text.split_first().is_some_and(|(_, t)| slow(pattern, t))
+            }
             (Some((p, rest)), Some((t, more))) if *p == b'?' || p == t => slow(rest, more),
             _ => false,
         }

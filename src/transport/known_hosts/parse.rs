@@ -61,7 +61,9 @@ pub(super) struct Parsed {
 
 /// Reads a file. One that does not exist has no lines; one that cannot be read is an error, never empty.
 pub(super) fn read(path: &Path) -> Result<Parsed, TransportError> {
-    let fail = |e: io::Error| TransportError::Settings(format!("read known host keys from {}: {e}", path.display()));
+    let fail = |e: io::Error| {
+        TransportError::Settings(format!("read known host keys from {}: {e}", path.display()))
+    };
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         // a dangling link is as good as no file, which is how ssh sees it too
@@ -92,11 +94,25 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
         match line(text) {
             Ok((marker, hosts, key)) => {
                 if let Err(why) = &key {
-                    parsed.warnings.push(format!("{}:{}: {why}; the line is skipped", file.display(), index + 1));
+                    parsed.warnings.push(format!(
+                        "{}:{}: {why}; the line is skipped",
+                        file.display(),
+                        index + 1
+                    ));
                 }
-                parsed.lines.push(Line { file: file.to_owned(), number: index + 1, marker, hosts, key: key.ok() });
+                parsed.lines.push(Line {
+                    file: file.to_owned(),
+                    number: index + 1,
+                    marker,
+                    hosts,
+                    key: key.ok(),
+                });
             }
-            Err(why) => parsed.warnings.push(format!("{}:{}: {why}; the line is skipped", file.display(), index + 1)),
+            Err(why) => parsed.warnings.push(format!(
+                "{}:{}: {why}; the line is skipped",
+                file.display(),
+                index + 1
+            )),
         }
     }
     parsed
@@ -131,22 +147,29 @@ fn hosts(names: &str) -> Result<Hosts, String> {
         return Ok(Hosts::Patterns(names.to_owned()));
     };
     let mut parts = hashed.split('|');
-    let (Some("1"), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some("1"), Some(salt), Some(hash), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err("the hashed name is malformed".to_owned());
     };
     match (STANDARD.decode(salt), STANDARD.decode(hash)) {
-        (Ok(salt), Ok(hash)) if hash.len() == 20 && !salt.is_empty() => Ok(Hosts::Hashed { salt, hash }),
+        (Ok(salt), Ok(hash)) if hash.len() == 20 && !salt.is_empty() => {
+            Ok(Hosts::Hashed { salt, hash })
+        }
         _ => Err("the hashed name is malformed".to_owned()),
     }
 }
 
 fn key(kind: &str, blob: &str) -> Result<PublicKey, String> {
-    let bytes = STANDARD.decode(blob).map_err(|_| "the key is not base64".to_owned())?;
+    let bytes = STANDARD
+        .decode(blob)
+        .map_err(|_| "the key is not base64".to_owned())?;
     // the crate decodes nested certificates without a limit of depth; a recorded key is never a certificate
     if bytes.windows(10).any(|w| w == b"-cert-v01@") {
         return Err("the key is a certificate".to_owned());
     }
-    let key = PublicKey::from_bytes(&bytes).map_err(|e: ssh_key::Error| format!("the key cannot be read ({e})"))?;
+    let key = PublicKey::from_bytes(&bytes)
+        .map_err(|e: ssh_key::Error| format!("the key cannot be read ({e})"))?;
     let named = match kind {
         // RSA keys have one name on disk and two for their signatures
         "rsa-sha2-256" | "rsa-sha2-512" => "ssh-rsa",
@@ -162,7 +185,11 @@ fn key(kind: &str, blob: &str) -> Result<PublicKey, String> {
 #[doc(hidden)]
 pub fn parse_for_fuzzing(bytes: &[u8], name: &str) -> usize {
     let parsed = parse(Path::new("known_hosts"), bytes);
-    parsed.lines.iter().filter(|l| l.hosts.matches(name)).count()
+    parsed
+        .lines
+        .iter()
+        .filter(|l| l.hosts.matches(name))
+        .count()
 }
 
 #[cfg(test)]
@@ -171,7 +198,8 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     fn parsed(text: &str) -> Parsed {
         parse(Path::new("kh"), text.as_bytes())
@@ -179,10 +207,15 @@ mod tests {
 
     #[test]
     fn tabs_crlf_comments_and_markers_are_read() {
-        let got =
-            parsed(&format!("# c\r\n\r\n  h1\t{}\tcomment here\r\n@revoked * {KEY}\n@cert-authority *.ex {KEY}", KEY.replace(' ', "\t ")));
+        let got = parsed(&format!(
+            "# c\r\n\r\n  h1\t{}\tcomment here\r\n@revoked * {KEY}\n@cert-authority *.ex {KEY}",
+            KEY.replace(' ', "\t ")
+        ));
         assert_eq!(got.warnings, Vec::<String>::new());
-        assert_eq!(got.lines.iter().map(|l| l.number).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(
+            got.lines.iter().map(|l| l.number).collect::<Vec<_>>(),
+            [3, 4, 5]
+        );
         assert!(got.lines[0].hosts.matches("H1"));
         assert_eq!(got.lines[1].marker, Some(Marker::Revoked));
         assert!(got.lines.iter().all(|l| l.key.is_some()));
@@ -190,11 +223,20 @@ mod tests {
 
     #[test]
     fn invalid_lines_are_named() {
-        let got =
-            parsed(&format!("h1\n@other h1 {KEY}\nh1 ssh-ed25519 !!!\nh2 ssh-rsa {}\n|1|x {KEY}\nh1 1024 35 123\nh1 {KEY}", &KEY[12..]));
-        let places: Vec<_> = got.warnings.iter().map(|w| w.split(": ").next().unwrap()).collect();
+        let got = parsed(&format!(
+            "h1\n@other h1 {KEY}\nh1 ssh-ed25519 !!!\nh2 ssh-rsa {}\n|1|x {KEY}\nh1 1024 35 123\nh1 {KEY}",
+            &KEY[12..]
+        ));
+        let places: Vec<_> = got
+            .warnings
+            .iter()
+            .map(|w| w.split(": ").next().unwrap())
+            .collect();
         assert_eq!(places, ["kh:1", "kh:2", "kh:3", "kh:4", "kh:5", "kh:6"]);
-        assert!(got.lines.iter().any(|l| l.number == 3 && l.key.is_none()), "a host with an unreadable key is still recorded");
+        assert!(
+            got.lines.iter().any(|l| l.number == 3 && l.key.is_none()),
+            "a host with an unreadable key is still recorded"
+        );
         assert!(got.lines.last().unwrap().key.is_some());
     }
 

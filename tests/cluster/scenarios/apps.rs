@@ -14,7 +14,10 @@ use crate::lab::{Edge, Lab, Run, image, until};
 const EDGE: &str = "10.42.7.31";
 
 fn example(name: &str) -> String {
-    format!("{}/tests/examples/{name}/webapp.yaml", env!("CARGO_MANIFEST_DIR"))
+    format!(
+        "{}/tests/examples/{name}/webapp.yaml",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
 
 /// toots with the variable that the examples need.
@@ -39,14 +42,21 @@ fn shares(n: usize) -> (BTreeMap<String, usize>, BTreeSet<String>) {
         let (status, body) = edge.get("/").expect("an answer");
         assert_eq!(status, 200, "{body}");
         let me: Value = serde_json::from_str(&body).expect("JSON");
-        *versions.entry(me["version"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        *versions
+            .entry(me["version"].as_str().unwrap_or_default().to_owned())
+            .or_default() += 1;
         tasks.insert(me["task"].as_str().unwrap_or_default().to_owned());
     }
     (versions, tasks)
 }
 
 fn four_tasks_answer() {
-    let four = || Edge::new(EDGE, "python.service.consul").get("/").is_ok_and(|(status, _)| status == 200) && shares(50).1.len() == 4;
+    let four = || {
+        Edge::new(EDGE, "python.service.consul")
+            .get("/")
+            .is_ok_and(|(status, _)| status == 200)
+            && shares(50).1.len() == 4
+    };
     until("all four instances answer", Duration::from_secs(60), four);
 }
 
@@ -54,59 +64,171 @@ fn four_tasks_answer() {
 fn canary_share(expected: f64) {
     const N: usize = 10_000;
     let share = shares(N).0["canary"] as f64 / N as f64;
-    println!("  the canary's share of {N} requests: {:.2} %, {:.2} % expected", share * 100.0, expected * 100.0);
-    assert!((share - expected).abs() < 0.02, "{share} in place of {expected}");
+    println!(
+        "  the canary's share of {N} requests: {:.2} %, {:.2} % expected",
+        share * 100.0,
+        expected * 100.0
+    );
+    assert!(
+        (share - expected).abs() < 0.02,
+        "{share} in place of {expected}"
+    );
 }
 
 pub fn canaries(lab: &Lab) {
     let file = example("SimpleWebappPython");
     let undefined = lab.toots(&["app", "deploy", &file]).expect(2);
     assert!(
-        undefined.stderr.contains("webapp.yaml:14:13: the variable WEBAPP_IMAGE of %%WEBAPP_IMAGE%% is not set"),
+        undefined.stderr.contains(
+            "webapp.yaml:14:13: the variable WEBAPP_IMAGE of %%WEBAPP_IMAGE%% is not set"
+        ),
         "{}",
         undefined.stderr
     );
     let dry = toots(lab, &["app", "deploy", &file, "--dry-run"]).expect(0);
-    assert!(dry.stdout.contains("/python-stable: new") && dry.stdout.contains("/python-canary: new"), "{}", dry.stdout);
+    assert!(
+        dry.stdout.contains("/python-stable: new") && dry.stdout.contains("/python-canary: new"),
+        "{}",
+        dry.stdout
+    );
     toots(lab, &["app", "show", "python-stable"]).expect(4);
 
     let deployed = toots(lab, &["app", "deploy", &file, "--wait", "--timeout", "2m"]).expect(0);
-    assert!(deployed.stdout.contains("/python-canary: 2 of 2 run"), "{}", deployed.stdout);
+    assert!(
+        deployed.stdout.contains("/python-canary: 2 of 2 run"),
+        "{}",
+        deployed.stdout
+    );
     four_tasks_answer();
     canary_share(0.2);
-    assert!(crate::lab::http(&[&format!("http://{EDGE}/python/x")]).1.contains("\"path\": \"/python/x\""), "by its route, not rewritten");
+    assert!(
+        crate::lab::http(&[&format!("http://{EDGE}/python/x")])
+            .1
+            .contains("\"path\": \"/python/x\""),
+        "by its route, not rewritten"
+    );
     let again = toots(lab, &["app", "deploy", &file]).expect(0);
-    assert_eq!(again.stdout, "/python-stable: as it is wanted\n/python-canary: as it is wanted\n");
+    assert_eq!(
+        again.stdout,
+        "/python-stable: as it is wanted\n/python-canary: as it is wanted\n"
+    );
 
     let before = shares(50).1;
-    toots(lab, &["app", "weight", "python-canary", "100", "--wait", "--timeout", "2m"]).expect(0);
+    toots(
+        lab,
+        &[
+            "app",
+            "weight",
+            "python-canary",
+            "100",
+            "--wait",
+            "--timeout",
+            "2m",
+        ],
+    )
+    .expect(0);
     four_tasks_answer();
-    until("the old canaries are gone", Duration::from_secs(60), || shares(50).1.intersection(&before).count() == 2);
+    until("the old canaries are gone", Duration::from_secs(60), || {
+        shares(50).1.intersection(&before).count() == 2
+    });
     canary_share(0.5);
-    toots(lab, &["app", "rollback", "/python-canary", "--wait", "--timeout", "2m"]).expect(0);
-    let list: Value = serde_json::from_str(&toots(lab, &["app", "list", "--output", "json"]).expect(0).stdout).expect("JSON");
-    let canary = list.as_array().expect("a list").iter().find(|app| app["id"] == "/python-canary").expect("the canary");
-    assert!(canary["env"]["SERVICE_TAGS"].as_str().is_some_and(|tags| tags.contains("weight=25")), "{canary}");
+    toots(
+        lab,
+        &[
+            "app",
+            "rollback",
+            "/python-canary",
+            "--wait",
+            "--timeout",
+            "2m",
+        ],
+    )
+    .expect(0);
+    let list: Value = serde_json::from_str(
+        &toots(lab, &["app", "list", "--output", "json"])
+            .expect(0)
+            .stdout,
+    )
+    .expect("JSON");
+    let canary = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|app| app["id"] == "/python-canary")
+        .expect("the canary");
+    assert!(
+        canary["env"]["SERVICE_TAGS"]
+            .as_str()
+            .is_some_and(|tags| tags.contains("weight=25")),
+        "{canary}"
+    );
 
-    toots(lab, &["app", "restart", "python-stable", "--wait", "--timeout", "2m"]).expect(0);
+    toots(
+        lab,
+        &[
+            "app",
+            "restart",
+            "python-stable",
+            "--wait",
+            "--timeout",
+            "2m",
+        ],
+    )
+    .expect(0);
     let shown = toots(lab, &["app", "show", "python-stable"]).expect(0);
-    assert!(shown.stdout.contains("is running: 2 of 2 run") && shown.stdout.contains("s1"), "{}", shown.stdout);
-    toots(lab, &["app", "delete", "python-stable", "python-canary", "--yes", "--wait"]).expect(0);
-    assert!(!toots(lab, &["app", "list"]).expect(0).stdout.contains("python"));
+    assert!(
+        shown.stdout.contains("is running: 2 of 2 run") && shown.stdout.contains("s1"),
+        "{}",
+        shown.stdout
+    );
+    toots(
+        lab,
+        &[
+            "app",
+            "delete",
+            "python-stable",
+            "python-canary",
+            "--yes",
+            "--wait",
+        ],
+    )
+    .expect(0);
+    assert!(
+        !toots(lab, &["app", "list"])
+            .expect(0)
+            .stdout
+            .contains("python")
+    );
 }
 
 /// An instance is taken out of the balancer before it ends.
 pub fn smooth(lab: &Lab) {
-    toots(lab, &["app", "deploy", &example("SmoothWebappPython"), "--wait", "--timeout", "2m"]).expect(0);
+    toots(
+        lab,
+        &[
+            "app",
+            "deploy",
+            &example("SmoothWebappPython"),
+            "--wait",
+            "--timeout",
+            "2m",
+        ],
+    )
+    .expect(0);
     until("the app answers", Duration::from_secs(60), || {
-        Edge::new(EDGE, "smooth.service.consul").get("/").is_ok_and(|(status, _)| status == 200)
+        Edge::new(EDGE, "smooth.service.consul")
+            .get("/")
+            .is_ok_and(|(status, _)| status == 200)
     });
     let over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let over = Arc::clone(&over);
             std::thread::spawn(move || {
-                let (mut edge, mut answers) = (Edge::new(EDGE, "smooth.service.consul"), BTreeMap::<u16, usize>::new());
+                let (mut edge, mut answers) = (
+                    Edge::new(EDGE, "smooth.service.consul"),
+                    BTreeMap::<u16, usize>::new(),
+                );
                 while !over.load(Ordering::SeqCst) {
                     let status = edge.get("/").map_or(0, |(status, _)| status);
                     *answers.entry(status).or_default() += 1;
@@ -116,35 +238,73 @@ pub fn smooth(lab: &Lab) {
             })
         })
         .collect();
-    let scaled = toots(lab, &["app", "scale", "smooth", "1", "--wait", "--timeout", "2m"]);
+    let scaled = toots(
+        lab,
+        &["app", "scale", "smooth", "1", "--wait", "--timeout", "2m"],
+    );
     // The last of its instances ends after the deployment has.
     std::thread::sleep(Duration::from_secs(10));
     over.store(true, Ordering::SeqCst);
-    let answers: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
+    let answers: Vec<_> = clients
+        .into_iter()
+        .map(|client| client.join().expect("a client"))
+        .collect();
     scaled.expect(0);
     let total: usize = answers.iter().flat_map(BTreeMap::values).sum();
     println!("  scaled from 4 to 1 under {total} requests: {answers:?}");
-    assert!(total > 1000 && answers.iter().all(|by| by.keys().all(|status| *status == 200)), "{answers:?}");
+    assert!(
+        total > 1000
+            && answers
+                .iter()
+                .all(|by| by.keys().all(|status| *status == 200)),
+        "{answers:?}"
+    );
     toots(lab, &["app", "delete", "smooth", "--yes", "--wait"]).expect(0);
 }
 
 /// Why it does not run is said, with what it wrote last.
 pub fn failing(lab: &Lab) {
-    let file =
-        written(lab, "failing.json", r#"{"id":"failing","cmd":"echo these are my last words; exit 3","cpus":0.1,"mem":16,"instances":1}"#);
-    let run = lab.toots(&["app", "deploy", &file, "--wait", "--timeout", "2m"]).expect(6);
-    for part in ["3 tasks failed since then", "| these are my last words", "toots app rollback /failing"] {
+    let file = written(
+        lab,
+        "failing.json",
+        r#"{"id":"failing","cmd":"echo these are my last words; exit 3","cpus":0.1,"mem":16,"instances":1}"#,
+    );
+    let run = lab
+        .toots(&["app", "deploy", &file, "--wait", "--timeout", "2m"])
+        .expect(6);
+    for part in [
+        "3 tasks failed since then",
+        "| these are my last words",
+        "toots app rollback /failing",
+    ] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
-    lab.toots(&["app", "delete", "failing", "--yes", "--wait", "--force"]).expect(0);
-    let file = written(lab, "large.json", r#"{"id":"large","cmd":"sleep 1000","cpus":500,"mem":16,"instances":1}"#);
-    let run = lab.toots(&["app", "deploy", &file, "--wait", "--timeout", "15s"]).expect(8);
-    assert!(run.stderr.contains("0 of 1 instances run") && run.stderr.contains("Cpus"), "{}", run.stderr);
+    lab.toots(&["app", "delete", "failing", "--yes", "--wait", "--force"])
+        .expect(0);
+    let file = written(
+        lab,
+        "large.json",
+        r#"{"id":"large","cmd":"sleep 1000","cpus":500,"mem":16,"instances":1}"#,
+    );
+    let run = lab
+        .toots(&["app", "deploy", &file, "--wait", "--timeout", "15s"])
+        .expect(8);
+    assert!(
+        run.stderr.contains("0 of 1 instances run") && run.stderr.contains("Cpus"),
+        "{}",
+        run.stderr
+    );
     let locked = lab.toots(&["app", "scale", "large", "2"]).expect(4);
     assert!(locked.stderr.contains("--force"), "{}", locked.stderr);
-    lab.toots(&["app", "delete", "large", "--yes", "--wait", "--force"]).expect(0);
+    lab.toots(&["app", "delete", "large", "--yes", "--wait", "--force"])
+        .expect(0);
     let refused = written(lab, "refused.yaml", "id: refused\ncmd: x\ninstances: -1\n");
-    assert!(lab.toots(&["app", "deploy", &refused]).expect(4).stderr.contains("instances"));
+    assert!(
+        lab.toots(&["app", "deploy", &refused])
+            .expect(4)
+            .stderr
+            .contains("instances")
+    );
 }
 
 pub fn jobs(lab: &Lab) {
@@ -155,15 +315,39 @@ pub fn jobs(lab: &Lab) {
         command.env("NAME", name).env("CODE", code);
         Run::of(command)
     };
-    assert!(job("nightly", "0", &["job", "deploy", &file, "--dry-run"]).expect(0).stdout.contains("nightly: new"));
-    assert!(!lab.toots(&["job", "list"]).expect(0).stdout.contains("nightly"));
+    assert!(
+        job("nightly", "0", &["job", "deploy", &file, "--dry-run"])
+            .expect(0)
+            .stdout
+            .contains("nightly: new")
+    );
+    assert!(
+        !lab.toots(&["job", "list"])
+            .expect(0)
+            .stdout
+            .contains("nightly")
+    );
     job("nightly", "0", &["job", "deploy", &file]).expect(0);
     job("broken", "7", &["job", "deploy", &file]).expect(0);
-    assert_eq!(job("nightly", "0", &["job", "deploy", &file]).expect(0).stdout, "nightly: as it is wanted\n");
-    lab.toots(&["job", "run", "nightly", "--wait", "--timeout", "1m"]).expect(0);
-    let failed = lab.toots(&["job", "run", "broken", "--wait", "--timeout", "1m"]).expect(6);
+    assert_eq!(
+        job("nightly", "0", &["job", "deploy", &file])
+            .expect(0)
+            .stdout,
+        "nightly: as it is wanted\n"
+    );
+    lab.toots(&["job", "run", "nightly", "--wait", "--timeout", "1m"])
+        .expect(0);
+    let failed = lab
+        .toots(&["job", "run", "broken", "--wait", "--timeout", "1m"])
+        .expect(6);
     assert!(failed.stderr.contains("failed"), "{}", failed.stderr);
-    assert!(lab.toots(&["job", "list"]).expect(0).stdout.contains("1 well, 0 not"));
-    lab.toots(&["job", "delete", "nightly", "broken", "--yes"]).expect(0);
+    assert!(
+        lab.toots(&["job", "list"])
+            .expect(0)
+            .stdout
+            .contains("1 well, 0 not")
+    );
+    lab.toots(&["job", "delete", "nightly", "broken", "--yes"])
+        .expect(0);
     lab.toots(&["job", "delete", "nightly", "--yes"]).expect(4);
 }

@@ -40,7 +40,11 @@ fn answers(stream: TcpStream, name: &str) -> std::io::Result<()> {
             line.clear();
         }
         let body = format!("{name} {}", first.split(' ').nth(1).unwrap_or_default());
-        write!(reader.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        write!(
+            reader.get_mut(),
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
     }
 }
 
@@ -49,12 +53,21 @@ struct Catalogue(&'static str);
 
 impl Catalogue {
     fn put(path: &str, body: &Value) {
-        let (status, text) = http(&["-X", "PUT", "-d", &body.to_string(), &format!("{CONSUL}{path}")]);
+        let (status, text) = http(&[
+            "-X",
+            "PUT",
+            "-d",
+            &body.to_string(),
+            &format!("{CONSUL}{path}"),
+        ]);
         assert_eq!(status, 200, "{text}");
     }
 
     fn new(node: &'static str) -> Self {
-        Self::put("/v1/catalog/register", &json!({ "Node": node, "Address": HERE }));
+        Self::put(
+            "/v1/catalog/register",
+            &json!({ "Node": node, "Address": HERE }),
+        );
         Self(node)
     }
 
@@ -73,13 +86,24 @@ impl Catalogue {
     }
 
     fn one(&self, name: &str, tags: &[&str], port: u16) {
-        self.set(&[(name.to_owned(), name.to_owned(), tags.iter().map(ToString::to_string).collect(), port)]);
+        self.set(&[(
+            name.to_owned(),
+            name.to_owned(),
+            tags.iter().map(ToString::to_string).collect(),
+            port,
+        )]);
     }
 }
 
 impl Drop for Catalogue {
     fn drop(&mut self) {
-        http(&["-X", "PUT", "-d", &json!({ "Node": self.0 }).to_string(), &format!("{CONSUL}/v1/catalog/deregister")]);
+        http(&[
+            "-X",
+            "PUT",
+            "-d",
+            &json!({ "Node": self.0 }).to_string(),
+            &format!("{CONSUL}/v1/catalog/deregister"),
+        ]);
     }
 }
 
@@ -96,12 +120,28 @@ pub fn tags(_lab: &Lab) {
     let (shop, gru, deep, db) = (server("shop"), server("gru"), server("deep"), server("db"));
     let catalogue = Catalogue::new("tests-tags");
     // What is broken comes first, so that the good ones after it show that nothing was broken for them.
-    for (n, name) in
-        ["Bad Name_1", "a/../b", "{{ key \"x\" }}", "new\nline", "quo\"te", "dots.in.name", "a@b", "#", "ü", "$HOME", "a~b|passing"]
-            .iter()
-            .enumerate()
+    for (n, name) in [
+        "Bad Name_1",
+        "a/../b",
+        "{{ key \"x\" }}",
+        "new\nline",
+        "quo\"te",
+        "dots.in.name",
+        "a@b",
+        "#",
+        "ü",
+        "$HOME",
+        "a~b|passing",
+    ]
+    .iter()
+    .enumerate()
     {
-        catalogue.set(&[(format!("hostile-{n}"), (*name).to_owned(), vec!["haproxy".into()], shop)]);
+        catalogue.set(&[(
+            format!("hostile-{n}"),
+            (*name).to_owned(),
+            vec!["haproxy".into()],
+            shop,
+        )]);
     }
     let long = format!("haproxy_route=/{}", "x".repeat(400));
     let hostile = [
@@ -134,7 +174,9 @@ pub fn tags(_lab: &Lab) {
     catalogue.one("drained", &["haproxy", "weight=0"], shop);
     catalogue.one("unlisted", &["other"], shop);
     catalogue.one("db", &["haproxy_tcp=10100"], db);
-    until("the services are there", Duration::from_secs(30), || asked("shop.service.consul", "/").starts_with("shop"));
+    until("the services are there", Duration::from_secs(30), || {
+        asked("shop.service.consul", "/").starts_with("shop")
+    });
 
     for host in [
         "shop.service.consul",
@@ -148,31 +190,70 @@ pub fn tags(_lab: &Lab) {
     }
     for (n, tag) in hostile.iter().enumerate() {
         let said = asked(&format!("odd-{n}.service.consul"), "/");
-        assert!(said.starts_with("shop"), "a broken tag {tag:?} leaves the rest of its service: {said}");
+        assert!(
+            said.starts_with("shop"),
+            "a broken tag {tag:?} leaves the rest of its service: {said}"
+        );
     }
-    assert_eq!(asked("any.example.org", "/minions/say/banana"), "gru /minions/say/banana", "by its path, any host, not rewritten");
+    assert_eq!(
+        asked("any.example.org", "/minions/say/banana"),
+        "gru /minions/say/banana",
+        "by its path, any host, not rewritten"
+    );
     assert_eq!(asked("any.example.org", "/minions"), "gru /minions");
-    assert_eq!(asked("shop.service.consul", "/minions"), "gru /minions", "another service's name is any host too");
-    assert_eq!(asked("any.example.org", "/minions/deep/x"), "deep /minions/deep/x", "the longest prefix wins");
+    assert_eq!(
+        asked("shop.service.consul", "/minions"),
+        "gru /minions",
+        "another service's name is any host too"
+    );
+    assert_eq!(
+        asked("any.example.org", "/minions/deep/x"),
+        "deep /minions/deep/x",
+        "the longest prefix wins"
+    );
     assert_eq!(
         asked("any.example.org", "/minionsx"),
         "db /minionsx",
         "a longer segment is another path, and the root's service gets the rest"
     );
     catalogue.one("greedy", &["other"], db);
-    until("no root any more", Duration::from_secs(30), || asked("any.example.org", "/minionsx") == "503");
-    assert_eq!(asked("drained.service.consul", "/"), "503", "weight 0 drains");
+    until("no root any more", Duration::from_secs(30), || {
+        asked("any.example.org", "/minionsx") == "503"
+    });
+    assert_eq!(
+        asked("drained.service.consul", "/"),
+        "503",
+        "weight 0 drains"
+    );
     assert_eq!(asked("unlisted.service.consul", "/"), "503");
     assert_eq!(asked("evil.example.org.shop.service.consul", "/"), "503");
-    let (_, page) = http(&["-H", "Host: nobody.service.consul", &format!("http://{EDGE}/where")]);
-    assert!(page.contains("nobody.service.consul") && page.contains("where") && page.contains("lab"), "{page}");
-    assert_eq!(http(&[&format!("http://{EDGE}:10100/x")]), (200, "db /x".to_owned()), "TCP");
+    let (_, page) = http(&[
+        "-H",
+        "Host: nobody.service.consul",
+        &format!("http://{EDGE}/where"),
+    ]);
+    assert!(
+        page.contains("nobody.service.consul") && page.contains("where") && page.contains("lab"),
+        "{page}"
+    );
+    assert_eq!(
+        http(&[&format!("http://{EDGE}:10100/x")]),
+        (200, "db /x".to_owned()),
+        "TCP"
+    );
 
     // Whoever had a port first keeps it.
     catalogue.one("aaa-late", &["haproxy_tcp=10100"], shop);
     catalogue.one("zzz", &["haproxy_tcp=10101"], gru);
-    until("a port beside it", Duration::from_secs(30), || http(&[&format!("http://{EDGE}:10101/")]).1.starts_with("gru"));
-    assert_eq!(http(&[&format!("http://{EDGE}:10100/x")]), (200, "db /x".to_owned()));
+    until("a port beside it", Duration::from_secs(30), || {
+        http(&[&format!("http://{EDGE}:10101/")])
+            .1
+            .starts_with("gru")
+    });
+    assert_eq!(
+        http(&[&format!("http://{EDGE}:10100/x")]),
+        (200, "db /x".to_owned())
+    );
     let log = on("e1", "docker logs --tail 400 toots-haproxy 2>&1");
     for said in [
         "tcp port 10100 of aaa-late: db had it first",
@@ -185,12 +266,25 @@ pub fn tags(_lab: &Lab) {
     }
 
     // Statistics and Prometheus, with a login.
-    let login = format!("admin:{}", on("m1", "cat /etc/toots/secrets/haproxy_stats").trim());
+    let login = format!(
+        "admin:{}",
+        on("m1", "cat /etc/toots/secrets/haproxy_stats").trim()
+    );
     let (_, csv) = http(&["-u", &login, &format!("http://{EDGE}:81/;csv")]);
-    let line = csv.lines().find(|line| line.starts_with("http_Shop,s_")).expect("a line");
-    assert_eq!(line.split(',').nth(18), Some("256"), "a weight over 256 is 256: {line}");
+    let line = csv
+        .lines()
+        .find(|line| line.starts_with("http_Shop,s_"))
+        .expect("a line");
+    assert_eq!(
+        line.split(',').nth(18),
+        Some("256"),
+        "a weight over 256 is 256: {line}"
+    );
     let (_, metrics) = http(&["-u", &login, &format!("http://{EDGE}:81/metrics")]);
-    assert!(metrics.contains("haproxy_server_weight{proxy=\"http_Shop\""), "Prometheus");
+    assert!(
+        metrics.contains("haproxy_server_weight{proxy=\"http_Shop\""),
+        "Prometheus"
+    );
     assert_eq!(http(&[&format!("http://{EDGE}:81/metrics")]).0, 401);
 }
 
@@ -199,8 +293,14 @@ pub fn additional_domain() {
     let port = server("outside");
     let catalogue = Catalogue::new("tests-domain");
     catalogue.one("outside", &["haproxy"], port);
-    for host in ["outside.apps.lab", "OUTSIDE.Apps.Lab:80", "outside.service.consul"] {
-        until(host, Duration::from_secs(30), || asked(host, "/x") == "outside /x");
+    for host in [
+        "outside.apps.lab",
+        "OUTSIDE.Apps.Lab:80",
+        "outside.service.consul",
+    ] {
+        until(host, Duration::from_secs(30), || {
+            asked(host, "/x") == "outside /x"
+        });
     }
 }
 
@@ -209,22 +309,44 @@ pub fn thousand(_lab: &Lab) {
     const N: usize = 1000;
     let port = server("many");
     let catalogue = Catalogue::new("tests-many");
-    let services: Vec<_> = (0..N).map(|n| (format!("many-{n}"), format!("many-{n}"), vec![String::from("haproxy")], port)).collect();
+    let services: Vec<_> = (0..N)
+        .map(|n| {
+            (
+                format!("many-{n}"),
+                format!("many-{n}"),
+                vec![String::from("haproxy")],
+                port,
+            )
+        })
+        .collect();
     let began = Instant::now();
     catalogue.set(&services);
     let last = format!("many-{}.service.consul", N - 1);
-    until("the last of them answers", Duration::from_secs(60), || asked(&last, "/").starts_with("many"));
-    println!("  {N} services, the last answers after {:.1} s", began.elapsed().as_secs_f32());
+    until("the last of them answers", Duration::from_secs(60), || {
+        asked(&last, "/").starts_with("many")
+    });
+    println!(
+        "  {N} services, the last answers after {:.1} s",
+        began.elapsed().as_secs_f32()
+    );
     for n in (0..N).step_by(37) {
-        assert_eq!(asked(&format!("many-{n}.service.consul"), "/x"), "many /x", "{n}");
+        assert_eq!(
+            asked(&format!("many-{n}.service.consul"), "/x"),
+            "many /x",
+            "{n}"
+        );
     }
     // One more is taken up while they are there.
     let began = Instant::now();
     catalogue.one("one-more", &["haproxy"], port);
-    until("one more", Duration::from_secs(30), || asked("one-more.service.consul", "/").starts_with("many"));
+    until("one more", Duration::from_secs(30), || {
+        asked("one-more.service.consul", "/").starts_with("many")
+    });
     println!("  one more after {:.1} s", began.elapsed().as_secs_f32());
     drop(catalogue);
-    until("they are gone", Duration::from_secs(60), || asked(&last, "/") == "503");
+    until("they are gone", Duration::from_secs(60), || {
+        asked(&last, "/") == "503"
+    });
 }
 
 /// Requests on kept connections and on new ones, and a TCP connection, while the balancer reloads again and again.
@@ -233,7 +355,8 @@ pub fn reloads(_lab: &Lab) {
     let catalogue = Catalogue::new("tests-reloads");
     catalogue.one("steady", &["haproxy", "haproxy_tcp=10300"], port);
     until("it answers", Duration::from_secs(30), || {
-        asked("steady.service.consul", "/").starts_with("steady") && http(&[&format!("http://{EDGE}:10300/")]).0 == 200
+        asked("steady.service.consul", "/").starts_with("steady")
+            && http(&[&format!("http://{EDGE}:10300/")]).0 == 200
     });
     let pause = || std::thread::sleep(Duration::from_millis(3));
     let over = Arc::new(AtomicBool::new(false));
@@ -242,12 +365,17 @@ pub fn reloads(_lab: &Lab) {
         .map(|kept| {
             let over = Arc::clone(&over);
             std::thread::spawn(move || {
-                let (mut edge, mut answers) = (Edge::new(EDGE, "steady.service.consul"), BTreeMap::<u16, usize>::new());
+                let (mut edge, mut answers) = (
+                    Edge::new(EDGE, "steady.service.consul"),
+                    BTreeMap::<u16, usize>::new(),
+                );
                 while !over.load(Ordering::SeqCst) {
                     if !kept {
                         edge = Edge::new(EDGE, "steady.service.consul");
                     }
-                    *answers.entry(edge.get("/").map_or(0, |(status, _)| status)).or_default() += 1;
+                    *answers
+                        .entry(edge.get("/").map_or(0, |(status, _)| status))
+                        .or_default() += 1;
                     pause();
                 }
                 answers
@@ -255,7 +383,15 @@ pub fn reloads(_lab: &Lab) {
         })
         .collect();
     let mut long = TcpStream::connect((EDGE, 10300)).expect("a TCP connection");
-    let generations = || on("e1", "docker logs toots-haproxy 2>&1 | grep -c 'edge: reloading' || true").trim().parse::<u32>().unwrap_or(0);
+    let generations = || {
+        on(
+            "e1",
+            "docker logs toots-haproxy 2>&1 | grep -c 'edge: reloading' || true",
+        )
+        .trim()
+        .parse::<u32>()
+        .unwrap_or(0)
+    };
     let (before, began) = (generations(), Instant::now());
     let mut n = 0;
     while generations() < before + 8 && began.elapsed() < Duration::from_secs(90) {
@@ -264,11 +400,25 @@ pub fn reloads(_lab: &Lab) {
         std::thread::sleep(Duration::from_millis(1500));
     }
     over.store(true, Ordering::SeqCst);
-    let answers: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
-    let (reloads, total) = (generations() - before, answers.iter().flat_map(BTreeMap::values).sum::<usize>());
+    let answers: Vec<_> = clients
+        .into_iter()
+        .map(|client| client.join().expect("a client"))
+        .collect();
+    let (reloads, total) = (
+        generations() - before,
+        answers.iter().flat_map(BTreeMap::values).sum::<usize>(),
+    );
     println!("  {reloads} reloads under {total} requests: {answers:?}");
-    assert!(reloads >= 8 && total > 2000 && answers.iter().all(|by| by.keys().all(|status| *status == 200)), "{answers:?}");
-    long.write_all(b"GET /still HTTP/1.1\r\nHost: x\r\n\r\n").expect("the connection of before the reloads");
+    assert!(
+        reloads >= 8
+            && total > 2000
+            && answers
+                .iter()
+                .all(|by| by.keys().all(|status| *status == 200)),
+        "{answers:?}"
+    );
+    long.write_all(b"GET /still HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("the connection of before the reloads");
     let mut answer = [0; 15];
     long.read_exact(&mut answer).expect("is still there");
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
@@ -285,23 +435,46 @@ pub fn frozen(lab: &Lab) {
     let healthy = || lab.toots(&["cluster", "status"]).code == 0;
 
     let bundle = "/var/lib/toots/edge/bundle";
-    on("e1", &format!("printf '==== file haproxy.cfg\\nnonsense\\n==== end\\n' > {bundle}.new && mv {bundle}.new {bundle}"));
+    on(
+        "e1",
+        &format!(
+            "printf '==== file haproxy.cfg\\nnonsense\\n==== end\\n' > {bundle}.new && mv {bundle}.new {bundle}"
+        ),
+    );
     until("it is named", Duration::from_secs(20), || {
         let status = lab.toots(&["cluster", "status"]);
-        status.code == 6 && status.stdout.contains("e1: its newest configuration is refused and the one before it goes on")
+        status.code == 6
+            && status
+                .stdout
+                .contains("e1: its newest configuration is refused and the one before it goes on")
     });
     assert!(answers("kept"), "the former configuration serves");
     on("e1", "docker restart -t 2 toots-haproxy");
-    until("after a restart too", Duration::from_secs(20), || answers("kept"));
+    until("after a restart too", Duration::from_secs(20), || {
+        answers("kept")
+    });
     on("e1", "docker restart -t 2 toots-consul-template");
-    until("healthy with the right one", Duration::from_secs(40), healthy);
+    until(
+        "healthy with the right one",
+        Duration::from_secs(40),
+        healthy,
+    );
 
     // A connection of something else has the port: HAProxy's own check does not see that.
     let peer = TcpListener::bind((HERE, 0)).expect("a port");
     peer.set_nonblocking(true).expect("a listener");
     let url = format!("http://{}/", peer.local_addr().expect("its address"));
-    let connection = format!("while :; do curl -s --local-port 10500 {url}; [ $? = 45 ] || exit; sleep 1; done");
-    local(&["docker", "exec", "-d", "toots-lab-e1", "sh", "-c", &connection]);
+    let connection =
+        format!("while :; do curl -s --local-port 10500 {url}; [ $? = 45 ] || exit; sleep 1; done");
+    local(&[
+        "docker",
+        "exec",
+        "-d",
+        "toots-lab-e1",
+        "sh",
+        "-c",
+        &connection,
+    ]);
     let mut holder = None;
     until("the port is in use", Duration::from_secs(90), || {
         holder = peer.accept().ok();
@@ -309,14 +482,23 @@ pub fn frozen(lab: &Lab) {
     });
     catalogue.one("held", &["haproxy_tcp=10500"], port);
     catalogue.one("other", &["haproxy"], port);
-    until("the others are taken up", Duration::from_secs(60), || answers("other"));
+    until("the others are taken up", Duration::from_secs(60), || {
+        answers("other")
+    });
     until("healthy without it", Duration::from_secs(30), healthy);
     let log = on("e1", "docker logs --tail 60 toots-haproxy 2>&1");
-    assert!(log.contains("no worker started") && log.contains("tcp port 10500 is in use on this host"), "{log}");
+    assert!(
+        log.contains("no worker started") && log.contains("tcp port 10500 is in use on this host"),
+        "{log}"
+    );
     assert_ne!(http(&[&format!("http://{EDGE}:10500/")]).0, 200);
     // With what it sent unread, so that it is reset and nothing of it lingers.
     drop(holder);
-    until("the port is had when it is free", Duration::from_secs(60), || http(&[&format!("http://{EDGE}:10500/")]).0 == 200);
+    until(
+        "the port is had when it is free",
+        Duration::from_secs(60),
+        || http(&[&format!("http://{EDGE}:10500/")]).0 == 200,
+    );
 }
 
 /// The same template on the other line of HAProxy that this lab has.
@@ -325,10 +507,12 @@ pub fn other_version(lab: &Lab) {
     let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));
     let inventory = lab.changed("other-haproxy", |text| text.replace(&own, &other));
     let before = version();
-    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
     println!("  {} after {}", version().trim(), before.trim());
     assert_ne!(version(), before);
     tags(lab);
     reloads(lab);
-    lab.toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
 }

@@ -18,11 +18,23 @@ struct Machine {
 
 impl Machine {
     fn run(&self, command: &str) -> (bool, String) {
-        let options =
-            ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5"];
+        let options = [
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ConnectTimeout=5",
+        ];
         let login = format!("vagrant@{V1}");
-        let output =
-            std::process::Command::new("ssh").args(["-i", &self.key]).args(options).args([&login, command]).output().expect("ssh runs");
+        let output = std::process::Command::new("ssh")
+            .args(["-i", &self.key])
+            .args(options)
+            .args([&login, command])
+            .output()
+            .expect("ssh runs");
         (output.status.success(), crate::lab::text(&output))
     }
 
@@ -34,45 +46,94 @@ impl Machine {
     }
 
     fn until(&self, what: &str, command: &str, wanted: &str) {
-        until(what, Duration::from_secs(180), || self.run(command).1.contains(wanted));
+        until(what, Duration::from_secs(180), || {
+            self.run(command).1.contains(wanted)
+        });
     }
 }
 
 pub fn of_its_own(lab: &Lab) {
     if std::env::var_os("TOOTS_LAB_VM").is_none() {
-        println!("skipped: storage, resolver and reboot of a machine with a kernel of its own: TOOTS_LAB_VM=1 makes one");
+        println!(
+            "skipped: storage, resolver and reboot of a machine with a kernel of its own: TOOTS_LAB_VM=1 makes one"
+        );
         return;
     }
     lab.demo(&["lab", "e2"]);
     nfs_server();
-    on("e2", "command -v dnsmasq || apt-get install -qy --no-install-recommends dnsmasq-base");
-    on("e2", &format!("pkill dnsmasq; dnsmasq --listen-address={SERVER} --bind-interfaces --no-resolv --address=/upstream.test/192.0.2.7"));
+    on(
+        "e2",
+        "command -v dnsmasq || apt-get install -qy --no-install-recommends dnsmasq-base",
+    );
+    on(
+        "e2",
+        &format!(
+            "pkill dnsmasq; dnsmasq --listen-address={SERVER} --bind-interfaces --no-resolv --address=/upstream.test/192.0.2.7"
+        ),
+    );
     lab.demo(&["vm"]);
-    let v1 = Machine { key: lab.inventory.with_file_name(".lab/key").display().to_string() };
+    let v1 = Machine {
+        key: lab
+            .inventory
+            .with_file_name(".lab/key")
+            .display()
+            .to_string(),
+    };
     let with = |name: &str, machine: &str, rest: &str| {
         lab.changed(name, |text| {
             let text = text.replace("slaves = [\"s1\"]", "slaves = [\"s1\", \"v1\"]");
-            text.replace("[network]", &format!("[hosts.v1]\naddress = \"{V1}\"\nnic = \"eth0\"\n{machine}\n[network]")) + rest
+            text.replace(
+                "[network]",
+                &format!("[hosts.v1]\naddress = \"{V1}\"\nnic = \"eth0\"\n{machine}\n[network]"),
+            ) + rest
         })
     };
     const LINK: &str = "readlink /etc/resolv.conf";
     let link = v1.on(LINK);
-    v1.until("the network's DNS server answers", "getent hosts a.upstream.test", "192.0.2.7");
+    v1.until(
+        "the network's DNS server answers",
+        "getent hosts a.upstream.test",
+        "192.0.2.7",
+    );
 
-    let inventory =
-        with("kernel", "persistent = true\n", &format!("\n[nfs]\nexport = \"{SERVER}:/store\"\n[components]\ndnsmasq = true\n"));
-    let up = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--accept-new-host-keys", "--output", "json"]).expect(0);
+    let inventory = with(
+        "kernel",
+        "persistent = true\n",
+        &format!("\n[nfs]\nexport = \"{SERVER}:/store\"\n[components]\ndnsmasq = true\n"),
+    );
+    let up = lab
+        .toots_with(
+            &inventory,
+            &[
+                "cluster",
+                "up",
+                "--yes",
+                "--accept-new-host-keys",
+                "--output",
+                "json",
+            ],
+        )
+        .expect(0);
     let named = "port 53/tcp of 127.0.0.53 is held by systemd-resolve";
     assert!(up.stdout.contains(named), "{}", up.stdout);
-    assert_eq!(lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+    assert_eq!(
+        lab.toots_with(&inventory, &["cluster", "up", "--output", "json"])
+            .expect(0)
+            .result()["changed"],
+        0
+    );
     mounted(&v1);
     resolves(&v1);
 
     v1.on("sudo docker stop toots-dnsmasq");
-    assert!(v1.on("getent hosts a.upstream.test").contains("192.0.2.7"), "without dnsmasq");
+    assert!(
+        v1.on("getent hosts a.upstream.test").contains("192.0.2.7"),
+        "without dnsmasq"
+    );
     v1.on("sudo docker start toots-dnsmasq && sudo systemctl stop var-store.mount");
     // A mount that is gone is made again.
-    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
     v1.on("findmnt /var/store");
 
     let boot = v1.on("cat /proc/sys/kernel/random/boot_id");
@@ -82,17 +143,33 @@ pub fn of_its_own(lab: &Lab) {
         good && now != boot
     });
     until("healthy after the reboot", Duration::from_secs(240), || {
-        lab.toots_with(&inventory, &["cluster", "status", "--output", "json"]).code == 0
+        lab.toots_with(&inventory, &["cluster", "status", "--output", "json"])
+            .code
+            == 0
     });
     mounted(&v1);
     resolves(&v1);
-    assert_eq!(lab.toots_with(&inventory, &["cluster", "up", "--output", "json"]).expect(0).result()["changed"], 0);
+    assert_eq!(
+        lab.toots_with(&inventory, &["cluster", "up", "--output", "json"])
+            .expect(0)
+            .result()["changed"],
+        0
+    );
 
     let ordinary = with("ordinary", "", "");
-    let refused = lab.toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"]).expect(4);
-    assert!(refused.stdout.contains("is to start with --attributes=type:normal"), "{}", refused.stdout);
+    let refused = lab
+        .toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"])
+        .expect(4);
+    assert!(
+        refused
+            .stdout
+            .contains("is to start with --attributes=type:normal"),
+        "{}",
+        refused.stdout
+    );
     v1.on("sudo docker rm -f toots-mesos-slave && sudo rm -r /var/lib/toots/mesos-slave/meta");
-    lab.toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    lab.toots_with(&ordinary, &["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
     assert!(!v1.run("findmnt /var/store").0, "unmounted");
     assert_eq!(v1.on(LINK), link, "the link is what it was");
     assert!(v1.on("getent hosts a.upstream.test").contains("192.0.2.7"));
@@ -102,26 +179,56 @@ pub fn of_its_own(lab: &Lab) {
 
 /// By its unit, from the real server, and said to Mesos.
 fn mounted(v1: &Machine) {
-    v1.until("the storage is there", "findmnt -no SOURCE,FSTYPE /var/store", "nfs4");
-    assert!(v1.on("findmnt -no SOURCE /var/store").contains(&format!("{SERVER}:/store")));
+    v1.until(
+        "the storage is there",
+        "findmnt -no SOURCE,FSTYPE /var/store",
+        "nfs4",
+    );
+    assert!(
+        v1.on("findmnt -no SOURCE /var/store")
+            .contains(&format!("{SERVER}:/store"))
+    );
     v1.on("cat /proc/sys/kernel/random/boot_id | sudo tee /var/store/proof");
-    assert_eq!(on("e2", "cat /var/lib/docker/store/proof"), v1.on("cat /proc/sys/kernel/random/boot_id"), "it lies on the server");
+    assert_eq!(
+        on("e2", "cat /var/lib/docker/store/proof"),
+        v1.on("cat /proc/sys/kernel/random/boot_id"),
+        "it lies on the server"
+    );
     let kind = |host: &str| {
         let (_, slaves) = http(&["-L", "http://10.42.7.11:5050/slaves"]);
         let slaves: Value = serde_json::from_str(&slaves).expect("JSON");
         let list = slaves["slaves"].as_array().expect("a list").clone();
-        list.into_iter().find(|slave| slave["hostname"] == host && slave["active"] == true).map(|slave| slave["attributes"]["type"].clone())
+        list.into_iter()
+            .find(|slave| slave["hostname"] == host && slave["active"] == true)
+            .map(|slave| slave["attributes"]["type"].clone())
     };
-    assert_eq!((kind(V1), kind("10.42.7.21")), (Some("data".into()), Some("normal".into())));
+    assert_eq!(
+        (kind(V1), kind("10.42.7.21")),
+        (Some("data".into()), Some("normal".into()))
+    );
 }
 
 /// dnsmasq comes before systemd-resolved and asks whom that one knows from the network, not it.
 fn resolves(v1: &Machine) {
-    v1.until("dnsmasq comes first", "grep -m 1 nameserver /etc/resolv.conf", V1);
-    assert_eq!(v1.on("cat /var/lib/toots/resolv/servers").trim(), format!("nameserver {SERVER}"));
-    for name in ["a.upstream.test 192.0.2.7", "consul.service.consul 10.42.7.1"] {
+    v1.until(
+        "dnsmasq comes first",
+        "grep -m 1 nameserver /etc/resolv.conf",
+        V1,
+    );
+    assert_eq!(
+        v1.on("cat /var/lib/toots/resolv/servers").trim(),
+        format!("nameserver {SERVER}")
+    );
+    for name in [
+        "a.upstream.test 192.0.2.7",
+        "consul.service.consul 10.42.7.1",
+    ] {
         let (name, address) = name.split_once(' ').expect("two words");
         v1.until(name, &format!("getent hosts {name}"), address);
     }
-    assert!(v1.on("dig +short @127.0.0.53 b.upstream.test").contains("192.0.2.7"), "the stub goes on for whoever asks it");
+    assert!(
+        v1.on("dig +short @127.0.0.53 b.upstream.test")
+            .contains("192.0.2.7"),
+        "the stub goes on for whoever asks it"
+    );
 }

@@ -48,23 +48,51 @@ pub fn nowhere(lab: &Lab) {
     let key = folder.join("key.locked");
     drop(std::fs::remove_file(&key));
     std::fs::copy(folder.join("key"), &key).expect("a copy of the key");
-    local(&["ssh-keygen", "-q", "-p", "-P", "", "-N", PASSPHRASE, "-f", key.to_str().expect("a path")]);
-    let inventory = lab.changed("locked-key", |text| text.replace(".lab/key\"", ".lab/key.locked\""));
+    local(&[
+        "ssh-keygen",
+        "-q",
+        "-p",
+        "-P",
+        "",
+        "-N",
+        PASSPHRASE,
+        "-f",
+        key.to_str().expect("a path"),
+    ]);
+    let inventory = lab.changed("locked-key", |text| {
+        text.replace(".lab/key\"", ".lab/key.locked\"")
+    });
     let state = tempfile::tempdir().expect("a folder");
 
     let mut secrets = BTreeMap::from([("the passphrase".to_owned(), PASSPHRASE.to_owned())]);
-    let password = std::fs::read_to_string(folder.join("registry-password")).expect("the registry's password");
+    let password =
+        std::fs::read_to_string(folder.join("registry-password")).expect("the registry's password");
     secrets.insert("the registry's password".into(), password.trim().to_owned());
     for line in on("m1", "cd /etc/toots/secrets && grep -H . *").lines() {
         let (name, secret) = line.split_once(':').expect("a secret");
         secrets.insert(name.to_owned(), secret.trim().to_owned());
     }
-    assert!(secrets.len() >= 4 && secrets.values().all(|secret| secret.len() >= 8), "{:?}", secrets.keys());
+    assert!(
+        secrets.len() >= 4 && secrets.values().all(|secret| secret.len() >= 8),
+        "{:?}",
+        secrets.keys()
+    );
 
-    on("s1", "docker rmi -f $(docker images -q --filter reference='*/*/http-echo') >/dev/null");
+    on(
+        "s1",
+        "docker rmi -f $(docker images -q --filter reference='*/*/http-echo') >/dev/null",
+    );
     for machine in MACHINES {
         let watch = "rm -f /run/seen; touch /run/watch; while [ -e /run/watch ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; sleep 0.02; done > /run/seen 2>/dev/null";
-        local(&["docker", "exec", "-d", &format!("toots-lab-{machine}"), "sh", "-c", watch]);
+        local(&[
+            "docker",
+            "exec",
+            "-d",
+            &format!("toots-lab-{machine}"),
+            "sh",
+            "-c",
+            watch,
+        ]);
     }
     let here = Watch::new();
     let plan = folder.join("secrets.plan");
@@ -75,7 +103,11 @@ pub fn nowhere(lab: &Lab) {
         "cluster up --yes --prove --output json",
         "cluster status --output json",
     ] {
-        let line = format!("exec '{}' {words} -i '{}'", env!("CARGO_BIN_EXE_toots"), inventory.display());
+        let line = format!(
+            "exec '{}' {words} -i '{}'",
+            env!("CARGO_BIN_EXE_toots"),
+            inventory.display()
+        );
         let mut run = Command::new("script")
             .args(["-q", "-e", "-c", &line, "/dev/null"])
             .env("XDG_STATE_HOME", state.path())
@@ -90,25 +122,49 @@ pub fn nowhere(lab: &Lab) {
         let output = run.wait_with_output().expect("it ends");
         drop(keyboard);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("passphrase"), "{words}: {text}");
+        assert!(
+            output.status.success() && text.contains("passphrase"),
+            "{words}: {text}"
+        );
         said.extend(output.stdout);
     }
     let render = lab.toots_with(&inventory, &["render"]).expect(0);
 
     let mut places: Vec<(String, Vec<u8>)> = vec![
         ("the terminal".into(), said),
-        ("the kept plan".into(), std::fs::read(&plan).expect("the plan")),
+        (
+            "the kept plan".into(),
+            std::fs::read(&plan).expect("the plan"),
+        ),
         ("render".into(), render.stdout.into_bytes()),
         ("processes of the operator's machine".into(), here.end()),
-        ("log files".into(), local(&["sh", "-c", &format!("cat {}/toots/*.log", state.path().display())]).into_bytes()),
+        (
+            "log files".into(),
+            local(&[
+                "sh",
+                "-c",
+                &format!("cat {}/toots/*.log", state.path().display()),
+            ])
+            .into_bytes(),
+        ),
     ];
     for machine in MACHINES {
         on(machine, "rm /run/watch");
-        places.push((format!("processes of {machine}"), on(machine, "cat /run/seen; rm /run/seen").into_bytes()));
-        places.push((format!("docker inspect on {machine}"), on(machine, "docker inspect $(docker ps -aq)").into_bytes()));
+        places.push((
+            format!("processes of {machine}"),
+            on(machine, "cat /run/seen; rm /run/seen").into_bytes(),
+        ));
+        places.push((
+            format!("docker inspect on {machine}"),
+            on(machine, "docker inspect $(docker ps -aq)").into_bytes(),
+        ));
         places.push((
             format!("the journal of {machine}"),
-            on(machine, "journalctl --no-pager -o cat; cat /root/.docker/config.json 2>/dev/null || true").into_bytes(),
+            on(
+                machine,
+                "journalctl --no-pager -o cat; cat /root/.docker/config.json 2>/dev/null || true",
+            )
+            .into_bytes(),
         ));
     }
     for (place, bytes) in &places {
