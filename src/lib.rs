@@ -1,36 +1,30 @@
-//! toots brings a cluster up from a list of machines: inventory and playbooks give what is wanted, hosts are observed once, a pure
-//! difference is the plan, and an engine applies it between gates. Everything that happens is an event.
+//! toots brings up a cluster from a list of machines. Inventory and playbook give the desired
+//! state, each host is observed once, a pure function computes the plan, and the engine executes it
+//! with a gate after each service. Everything that happens is an event.
 //!
-//! The rooms, from low to high; a lower one never imports a higher one (`tests/architecture.rs` holds the table).
+//! The rooms, from low to high. A room imports only lower ones (`tests/architecture.rs` holds the
+//! table).
 
-pub mod spec;
-
-pub mod event;
-
-pub mod inventory;
-
-pub mod playbook;
-
-pub mod desired;
-
-pub mod transport;
-
-pub mod docker;
-
-pub mod observe;
-
-pub mod plan;
-
-pub mod probe;
-
-pub mod guard;
+// All output goes through `report`: a terminal that goes away must not end a run.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
-
+pub mod bundle;
+pub mod cli;
+pub mod desired;
+pub mod docker;
+pub mod engine;
+pub mod event;
+pub mod guard;
+pub mod inventory;
+pub mod observe;
+pub mod plan;
+pub mod playbook;
+pub mod probe;
+pub mod report;
+pub mod spec;
+pub mod transport;
 pub mod tunnel;
 
-pub mod engine;
-
-pub mod report;
-
-pub mod cli;
+#[cfg(test)]
+mod testing;

@@ -1,14 +1,17 @@
-//! The rooms and what they may import: a lower room never names a higher one, and a library with one owner is named only there.
+//! The rooms and their imports: a lower room never names a higher one, and a library with one owner
+//! is named only there.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, which clippy does not take for tests
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Room → rooms that it may name, from low to high. All may name `spec`, and of `event` the one function `escape`.
+/// Room → rooms that it may name, from low to high. All may name `spec`, and of `event` the one
+/// function `escape`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("event", &[]),
+    ("bundle", &["event"]),
     ("inventory", &[]),
     ("playbook", &["inventory"]),
     ("desired", &["inventory", "playbook"]),
@@ -17,16 +20,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("observe", &["transport", "docker"]),
     ("plan", &["desired", "observe"]),
     ("probe", &["transport", "docker"]),
-    ("guard", &["probe"]),
+    ("guard", &["probe", "docker"]),
     ("tunnel", &["transport", "probe"]),
     ("app", &["transport", "probe"]),
-    ("engine", &["plan", "probe", "guard", "event"]),
+    ("engine", &["bundle", "plan", "probe", "guard", "event"]),
     ("report", &["event"]),
     ("cli", ALL),
 ];
 
-/// The rooms whose types a room meets in those that it may import: a plan holds what was desired and observed of an Engine, a step runs
-/// on a session. Named here one by one, so that a new one is seen.
+/// Rooms whose types a room meets in the rooms that it may import: a plan holds what was desired
+/// and observed of an Engine, a step runs on a session. Listed one by one, so that a new one is
+/// noticed.
 const THROUGH: &[(&str, &[&str])] = &[
     ("plan", &["docker"]),
     ("guard", &["transport"]),
@@ -35,6 +39,7 @@ const THROUGH: &[(&str, &[&str])] = &[
 
 const ALL: &[&str] = &[
     "event",
+    "bundle",
     "inventory",
     "playbook",
     "desired",
@@ -56,12 +61,19 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("bollard", &["docker"]),
     ("minijinja", &["playbook"]),
     ("fast_socks5", &["tunnel"]),
+    ("reqwest", &["bundle"]),
+    // The tests of certificates prove them as a client does.
+    ("rustls", &["bundle", "probe", "playbook"]),
+    ("tokio_rustls", &["probe"]),
+    ("rcgen", &["playbook"]),
+    ("bcrypt", &["playbook"]),
+    ("http_auth", &["bundle"]),
     ("serde_saphyr", &["app", "desired"]),
     ("indicatif", &["report"]),
     ("console", &["report"]),
     ("clap", &["cli"]),
     ("color_eyre", &["cli"]),
-    // the inventory's file, and the components' own
+    // The inventory's file, and the components' own.
     ("toml", &["inventory", "playbook"]),
     ("toml_edit", &["inventory"]),
 ];
@@ -79,7 +91,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     out
 }
 
-/// The code without comments (a doc may name any room); text in quotes stays, as no path is written in one.
+/// The code without comments (a doc may name any room). Text in quotes stays, because no path is
+/// written in one.
 fn without_comments(text: &str) -> String {
     text.lines()
         .map(|l| {
@@ -133,7 +146,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// What stands after each `crate::`: the room, and its first item where one is named.
+/// The text after each `crate::`: the room, and its first item when one is named.
 fn paths(code: &str) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (i, found) in code.match_indices("crate::") {
@@ -141,8 +154,8 @@ fn paths(code: &str) -> Vec<(String, String)> {
             continue;
         }
         let rest = &code[i + found.len()..];
-        let all = group(rest).map_or_else(|| vec![rest], outer_commas);
-        out.extend(all.iter().flat_map(|p| items(p)));
+        let parts = group(rest).map_or_else(|| vec![rest], outer_commas);
+        out.extend(parts.iter().flat_map(|p| items(p)));
     }
     out
 }
@@ -173,7 +186,9 @@ fn allowed(room: &str) -> BTreeSet<&'static str> {
 fn offences(room: &str, code: &str) -> Vec<String> {
     let allowed = allowed(room);
     let fine = |to: &str, item: &str| {
+        // `testing` is compiled for tests only.
         to == room
+            || to == "testing"
             || allowed.contains(to)
             || (room != "spec" && (to == "spec" || (to == "event" && item == "escape")))
     };
@@ -236,7 +251,7 @@ fn the_table_goes_only_downwards() {
 }
 
 #[test]
-fn the_scan_sees_every_form_of_an_import() {
+fn scan_finds_every_import_form() {
     let bad = |room, code: &str| offences(room, &without_comments(code));
     assert_eq!(
         bad(
@@ -272,5 +287,71 @@ fn the_scan_sees_every_form_of_an_import() {
     assert!(names("use toml::Value;", "toml") && names("let a = toml::from_str(b);", "toml"));
     assert!(
         !names("use toml_edit::Item;", "toml") && !names("use crate::inventory::toml::x;", "toml")
+    );
+}
+
+/// Requests that end a container → the files that may send them, besides the one that defines them.
+/// Everything else goes through the guard's door.
+const ENDS_A_CONTAINER: &[(&str, &[&str])] = &[
+    ("stop_container(", &["src/guard/door.rs"]),
+    ("send_signal(", &["src/guard/door.rs"]),
+    // The canary is the probe's own container, and a member of nothing.
+    ("force_remove(", &["src/probe/canary.rs"]),
+    ("kill_container(", &[]),
+    ("restart_container(", &[]),
+    ("remove_container(", &[]),
+];
+
+/// Reason to stop a container → the files that may give it. `down` and `reset` will be the only
+/// ones that end a whole cluster.
+const STOP_REASONS: &[(&str, &[&str])] = &[
+    ("StopReason::Replace", &["src/engine/apply.rs"]),
+    ("StopReason::NotAMember", &["src/engine/apply.rs"]),
+    ("StopReason::WholeCluster", &[]),
+];
+
+#[test]
+fn containers_are_stopped_through_the_guards_door_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = BTreeSet::new();
+    for path in sources(&root.join("src")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = without_comments(text.split("#[cfg(test)]").next().unwrap());
+        let file = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let defines = ["src/docker/engine.rs", "src/guard/door.rs"];
+        for (word, allowed) in ENDS_A_CONTAINER {
+            let at_home = file == defines[0];
+            assert!(
+                !code.contains(word) || at_home || allowed.contains(&file.as_str()),
+                "{file}: {word}…) ends a container past the guard's door"
+            );
+        }
+        for (reason, allowed) in STOP_REASONS {
+            if !code.contains(reason) || file == defines[1] {
+                continue;
+            }
+            assert!(allowed.contains(&file.as_str()), "{file} builds {reason}");
+            seen.insert((*reason, file.clone()));
+        }
+    }
+    let listed: usize = STOP_REASONS.iter().map(|(_, files)| files.len()).sum();
+    assert_eq!(
+        seen.len(),
+        listed,
+        "a listed file does not build its reason: {seen:?}"
+    );
+    let door = fs::read_to_string(root.join("src/guard/door.rs")).unwrap();
+    let values = door.split("pub enum StopReason {").nth(1).unwrap();
+    let values = values.split('}').next().unwrap();
+    let values = values.lines().filter(|line| line.trim_end().ends_with(','));
+    assert_eq!(
+        values.count(),
+        STOP_REASONS.len(),
+        "a reason is not listed here"
     );
 }

@@ -1,4 +1,4 @@
-//! The engine without hosts: sessions are played, and a command that was not foreseen is a failure of the test.
+//! The engine without hosts: sessions are scripted, and an unexpected command fails the test.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,18 +7,25 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use toots::desired::{self, Desired, Draw, Recorded};
-use toots::engine::{self, Cancel, Context, HostInfo, Mode, Timeouts};
+use toots::engine::{self, Cancel, EndCause, HostInfo, RunContext, RunOptions, RunTimeouts};
 use toots::event::{Event, EventSink, Outcome};
 use toots::inventory::{self, Inventory};
 use toots::plan::Limits;
 use toots::playbook::{Playbook, SecretKind};
 use toots::spec::{HostName, Role, Secret};
-use toots::transport::fake::FakeSession;
+use toots::transport::fake::{FakeSession, output};
 use toots::transport::{Dial, Session, TransportError};
 
 const INVENTORY: &str =
     "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n";
+
+#[path = "engine/checks.rs"]
+mod checks;
+#[path = "engine/masters.rs"]
+mod masters;
 
 struct Fixed;
 
@@ -52,9 +59,9 @@ impl Dial for Played {
 }
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct RecordedEvents(Mutex<Vec<Event>>);
 
-impl EventSink for Heard {
+impl EventSink for RecordedEvents {
     fn send(&self, event: Event) {
         self.0.lock().unwrap().push(event);
     }
@@ -68,8 +75,16 @@ fn build(inventory: &Inventory, recorded: &Recorded) -> Desired {
     desired::build(inventory, &Playbook::load(None).unwrap(), recorded, &Fixed).unwrap()
 }
 
-fn context(dial: Played, heard: &Arc<Heard>) -> Context {
-    let inventory = inventory::parse(INVENTORY, "inventory.toml", Path::new(".")).unwrap();
+fn context(dial: Played, heard: &Arc<RecordedEvents>) -> RunContext {
+    context_of(INVENTORY, dial, heard)
+}
+
+fn context_of(text: &str, dial: Played, heard: &Arc<RecordedEvents>) -> RunContext {
+    let inventory = inventory::parse(text, "inventory.toml", Path::new(".")).unwrap();
+    context_for(inventory, dial, heard)
+}
+
+fn context_for(inventory: Inventory, dial: Played, heard: &Arc<RecordedEvents>) -> RunContext {
     let hosts: Vec<HostInfo> = inventory
         .hosts
         .iter()
@@ -79,7 +94,7 @@ fn context(dial: Played, heard: &Arc<Heard>) -> Context {
             roles: h.roles.clone(),
         })
         .collect();
-    Context {
+    RunContext {
         command: "cluster up".into(),
         cluster: inventory.cluster.clone(),
         scope: hosts
@@ -95,8 +110,8 @@ fn context(dial: Played, heard: &Arc<Heard>) -> Context {
         dial: Arc::new(dial),
         events: Arc::clone(heard) as Arc<dyn EventSink>,
         limits: Limits::default(),
-        timeouts: Timeouts::default(),
-        mode: Mode::default(),
+        timeouts: RunTimeouts::default(),
+        mode: RunOptions::default(),
         registry: None,
         owner: "me@here".into(),
         run_id: "1".into(),
@@ -105,20 +120,106 @@ fn context(dial: Played, heard: &Arc<Heard>) -> Context {
     }
 }
 
-/// A session on which nothing at all is foreseen.
+/// What the script finds on a suitable machine without an Engine, by section.
+fn sound(n: u8) -> BTreeMap<&'static str, String> {
+    let space = "filesystem\n/dev/sda1 1 1 52428800 1% /";
+    [
+        ("uname", format!("h{n} 6.12 x86_64")),
+        ("os", "ID=debian".into()),
+        ("machine-id", format!("id{n}")),
+        ("memory", "8388608".into()),
+        ("docker-root", "/var/lib/docker".into()),
+        ("disk-docker", space.into()),
+        ("disk-data", space.into()),
+        ("own-name", format!("10.0.0.{n}")),
+        ("nics", format!("2: eth0 inet 10.0.0.{n}/24")),
+        ("systemd", "1".into()),
+        ("cgroup", "2".into()),
+        (
+            "mounts",
+            "1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw".into(),
+        ),
+        ("managers", "apt-get".into()),
+    ]
+    .into()
+}
+
+/// A session that answers the observation with these sections and files below /etc/toots, and
+/// nothing else.
+fn observed(
+    n: u8,
+    sections: BTreeMap<&'static str, String>,
+    files: Vec<(&'static str, Vec<u8>)>,
+) -> FakeSession {
+    FakeSession::new(host(n)).on_exec(move |exec| {
+        let script = String::from_utf8_lossy(&exec.stdin);
+        let nonce = script.lines().next()?.strip_prefix("nonce=")?;
+        let mut block = String::new();
+        for (key, value) in &sections {
+            block.push_str(&format!("\n{nonce} {key}\n{value}\n"));
+        }
+        let mut stats = String::new();
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, content) in &files {
+            stats.push_str(&format!("81a4 644 0 0 {path}\n"));
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            let name = path.trim_start_matches('/');
+            let file = content.as_slice();
+            archive.append_data(&mut header, name, file).unwrap();
+        }
+        block.push_str(&format!("\n{nonce} files\n{stats}\n{nonce} contents\n"));
+        let mut block = block.into_bytes();
+        block.extend(archive.into_inner().unwrap());
+        block.extend(format!("\n{nonce} end\n").bytes());
+        let block = STANDARD.encode(block);
+        let answer = format!("{nonce} begin\n{block}\n{nonce} end\n");
+        Some(Ok(output(0, answer, "")))
+    })
+}
+
+/// A session on which no command is expected.
 fn silent(n: u8) -> (HostName, Arc<FakeSession>) {
     (host(n), Arc::new(FakeSession::new(host(n))))
 }
 
+#[tokio::test]
+async fn a_slow_login_shell_is_named() {
+    let mut sessions: BTreeMap<_, _> = [silent(2), silent(3)].into();
+    let slow = FakeSession::new(host(1)).with_slow_login(std::time::Duration::from_millis(12_300));
+    sessions.insert(host(1), Arc::new(slow));
+    let heard = Arc::new(RecordedEvents::default());
+    engine::up(&context(Played { sessions }, &heard)).await;
+    let events = heard.0.lock().unwrap();
+    let warnings: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Warning { host, text, .. } => host.clone().zip(Some(text.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        warnings,
+        [(
+            host(1),
+            "login shell of 10.0.0.1 takes 12 s; see its startup files, e.g. ~/.bashrc"
+        )]
+    );
+}
+
 /// Below a majority of the masters no command is sent to anyone.
 #[tokio::test]
-async fn below_a_majority_nothing_is_asked_of_anyone() {
+async fn nothing_is_asked_below_a_majority() {
     let sessions: BTreeMap<_, _> = [silent(1), silent(4)].into();
     let played: Vec<_> = sessions.values().cloned().collect();
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(RecordedEvents::default());
     let result = engine::up(&context(Played { sessions }, &heard)).await;
     assert_eq!((result.exit_code, result.changed), (3, 0));
     assert_eq!(result.hosts[&host(2)].outcome, Outcome::Unreachable);
+    assert_eq!(
+        result.error.as_deref(),
+        Some("1 of 3 masters are usable, 2 are required; nothing was changed on any host")
+    );
     for session in played {
         assert!(
             session.commands().is_empty()
@@ -129,7 +230,7 @@ async fn below_a_majority_nothing_is_asked_of_anyone() {
     let events = heard.0.lock().unwrap();
     let said = events
         .iter()
-        .any(|event| matches!(event, Event::Warning { text, .. } if text.contains("1 of 3 masters can be used, 2 are needed")));
+        .any(|event| matches!(event, Event::Warning { text, .. } if text.contains("1 of 3 masters are usable, 2 are required")));
     assert!(said, "{events:?}");
     assert!(
         matches!(events.last(), Some(Event::Result(_))),
@@ -137,7 +238,8 @@ async fn below_a_majority_nothing_is_asked_of_anyone() {
     );
 }
 
-/// A host whose reading fails is named; what the reading sent is one script and questions to the Engine, nothing else.
+/// A host that cannot be observed is named; the observation sends one script and requests to the
+/// Engine, nothing else.
 #[tokio::test]
 async fn a_reading_that_fails_changes_nothing() {
     let session = |n: u8| {
@@ -148,7 +250,7 @@ async fn a_reading_that_fails_changes_nothing() {
     };
     let sessions: BTreeMap<_, _> = [session(1), session(2), session(3), session(4)].into();
     let played: Vec<_> = sessions.values().cloned().collect();
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(RecordedEvents::default());
     let result = engine::up(&context(Played { sessions }, &heard)).await;
     assert_eq!((result.exit_code, result.changed), (3, 0));
     for session in played {
@@ -156,4 +258,93 @@ async fn a_reading_that_fails_changes_nothing() {
         assert!(session.commands()[0].privileged);
         assert_eq!(result.hosts[session.host()].outcome, Outcome::Failed);
     }
+}
+
+/// Never answers a connection.
+struct Silent;
+
+#[async_trait]
+impl Dial for Silent {
+    async fn dial(&self, _host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+        std::future::pending().await
+    }
+}
+
+fn silent_context(heard: &Arc<RecordedEvents>) -> RunContext {
+    RunContext {
+        dial: Arc::new(Silent),
+        ..context(Played::default(), heard)
+    }
+}
+
+/// Has a bug.
+struct PanickingDial;
+
+#[async_trait]
+impl Dial for PanickingDial {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+        panic!("no way to {host}")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_cause_to_end_and_has_a_result() {
+    let heard = Arc::new(RecordedEvents::default());
+    let cx = RunContext {
+        dial: Arc::new(PanickingDial),
+        ..context(Played::default(), &heard)
+    };
+    let result = engine::up(&cx).await;
+    assert_eq!((result.exit_code, result.changed), (1, 0));
+    assert_eq!(result.error.as_deref(), Some(EndCause::Panicked.as_str()));
+    let events = heard.0.lock().unwrap();
+    assert!(
+        matches!(events.last(), Some(Event::Result(_))),
+        "{events:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_signal_ends_a_run_at_once_and_with_its_own_code() {
+    for (cause, code) in [
+        (EndCause::Interrupted, 130),
+        (EndCause::Terminated, 143),
+        (EndCause::HungUp, 129),
+    ] {
+        let heard = Arc::new(RecordedEvents::default());
+        let cx = silent_context(&heard);
+        let request = async {
+            tokio::task::yield_now().await;
+            cx.cancel.cancel(cause)
+        };
+        let (result, first) = futures::join!(engine::up(&cx), request);
+        assert!(first);
+        assert_eq!((result.exit_code, result.changed), (code, 0));
+        assert_eq!(result.error.as_deref(), Some(cause.as_str()));
+        let events = heard.0.lock().unwrap();
+        assert!(
+            matches!(events.last(), Some(Event::Result(_))),
+            "{events:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_connecting_too() {
+    let heard = Arc::new(RecordedEvents::default());
+    let cx = silent_with_deadline(&heard);
+    let started = tokio::time::Instant::now();
+    let result = engine::up(&cx).await;
+    assert_eq!(result.exit_code, 8);
+    assert_eq!(started.elapsed().as_secs(), 20);
+    let planned = engine::observe_and_plan(&silent_with_deadline(&heard)).await;
+    assert_eq!(planned.err().unwrap().exit_code, 8);
+    let checked = engine::check(&silent_with_deadline(&heard)).await;
+    assert_eq!(checked.exit_code, 8);
+}
+
+fn silent_with_deadline(heard: &Arc<RecordedEvents>) -> RunContext {
+    let mut cx = silent_context(heard);
+    cx.timeouts.run = Some(std::time::Duration::from_secs(20));
+    cx
 }

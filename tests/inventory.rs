@@ -1,4 +1,5 @@
-//! What a person reads when an inventory is wrong: one golden message for each kind of mistake, all with their places, in under a second.
+//! The messages about an invalid inventory: one golden message for each kind of mistake, all with
+//! their places, in under a second.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests, which clippy does not take for tests
 
 use std::fmt::Write as _;
@@ -81,12 +82,18 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("20 two sources of a password", with("[registry]\nserver = \"r:5000\"\nusername = \"u\"\npassword_file = \"p\"\npassword_env = \"P\"\n")),
         ("21 domains", with("[network]\nin_domain = \"a b\"\nex_domain = \"-x.example\"\n")),
         ("21 images", with("[images]\nzookeeper = \"zoo keeper\"\nconsul = \"a@sha256:12\"\n")),
+        ("21 spread", with("[images]\nspread = \"yes\"\n")),
         ("21 a VPN without certificates", with("[openvpn]\nca = \"ca.crt\"\n")),
         ("21 a VPN's network", with("[openvpn]\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\nnetwork = \"10.8.0.1/24\"\n")),
         ("21 an export", with("[nfs]\nexport = \"10.0.0.8:/a,exec\"\n")),
         ("21 privilege", with("[ssh]\nprivilege = \"su\"\n")),
         ("21 names that only the playbook knows", with("[components]\ndnsmask = true\n[images]\nzookeper = \"a\"\n[params.zookeeper]\nheep = \"1g\"\nheap = \"much\"\n[params.nobody]\nx = 1\n")),
-        ("21 a component without an image", with("slaves = [\"10.0.0.3\"]\n[components]\nsupervisord = true\n")),
+        ("21 a registry's switch", with("[components]\nregistry = \"yes\"\n")),
+        ("21 a registry's switch misspelt", with("[components]\nregistri = true\n")),
+        ("21 arguments of recipes", with("[images.dnsmask]\nversion = \"1\"\n[images.openvpn]\nverson = \"2.6*\"\nbase = \"Debian\"\nversion = 2.6\n")),
+        ("21 a file of a recipe, and no digest", with("[images.mesos]\ndeb = \"mesos.deb\"\n")),
+        ("21 a digest of a recipe, and no file", with(&format!("[images.mesos]\ndeb_sha256 = \"{}\"\n", "0a".repeat(32)))),
+        ("21 a file of a recipe with another digest", with("[images.mesos]\ndeb = \"my mesos.deb\"\ndeb_sha256 = \"d41d8cd98f00b204e9800998ecf8427e\"\n")),
         ("all at once", "masters = [\"10.0.0.1\", \"10.0.0.1\"]\nslavs = []\n[ssh]\nport = 0\n[network]\nnic = 7\n".into()),
     ]
 }
@@ -103,7 +110,7 @@ impl Draw for Masked {
     }
 }
 
-/// What `toots inventory check` would say.
+/// What `toots inventory check` would report.
 fn said(text: &str) -> Result<Inventory, String> {
     let inventory =
         parse(text, "inventory.toml", Path::new("/etc")).map_err(|errors| errors.to_string())?;
@@ -114,8 +121,8 @@ fn said(text: &str) -> Result<Inventory, String> {
 }
 
 #[test]
-fn every_kind_of_mistake_has_its_message() {
-    let mut all = String::new();
+fn every_mistake_has_its_message() {
+    let mut text_of_messages = String::new();
     for (kind, text) in mistakes() {
         let began = Instant::now();
         let message = said(&text)
@@ -131,9 +138,9 @@ fn every_kind_of_mistake_has_its_message() {
             message.chars().all(|c| c == '\n' || !c.is_control()),
             "{kind}: {message:?}"
         );
-        let _ = writeln!(all, "--- {kind}\n{message}\n");
+        let _ = writeln!(text_of_messages, "--- {kind}\n{message}\n");
     }
-    insta::assert_snapshot!("inventory_mistakes", all);
+    insta::assert_snapshot!("inventory_mistakes", text_of_messages);
 }
 
 #[test]
@@ -186,22 +193,22 @@ fn files_that_are_no_inventory_are_refused_at_once() {
             file("open", GOOD.as_bytes(), 0o666),
         ),
     ];
-    let mut all = String::new();
+    let mut text_of_messages = String::new();
     for (kind, path) in cases {
         let began = Instant::now();
         let message = load(&path).unwrap_err().to_string();
         assert!(began.elapsed() < Duration::from_secs(1), "{kind}");
         let _ = writeln!(
-            all,
+            text_of_messages,
             "--- {kind}\n{}\n",
             message.replace(folder.path().to_str().unwrap(), "DIR")
         );
     }
-    insta::assert_snapshot!("inventory_files", all);
+    insta::assert_snapshot!("inventory_files", text_of_messages);
 }
 
 #[test]
-fn a_mark_and_carriage_returns_of_other_editors_are_taken() {
+fn byte_order_marks_and_carriage_returns_are_accepted() {
     let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
     assert_eq!(parse(&text, "x", Path::new(".")).unwrap().hosts.len(), 3);
     let wrong = parse(&format!("{text}[ssh]\r\nprot = 1\r\n"), "x", Path::new(".")).unwrap_err();
@@ -237,13 +244,14 @@ fn the_example_is_good_and_names_every_key() {
     ))
     .unwrap();
     said(&text).unwrap_or_else(|message| panic!("{message}"));
-    // With every commented key put in force it must be good too, so that none of them is stale.
-    let all: String = text
+    // With every commented key enabled it must be valid too, so that none of them is outdated.
+    let text_of_messages: String = text
         .lines()
         .map(|line| line.strip_prefix("#= ").unwrap_or(line))
         .flat_map(|line| [line, "\n"])
         .collect();
-    let inventory = said(&all).unwrap_or_else(|message| panic!("{message}\n{all}"));
+    let inventory =
+        said(&text_of_messages).unwrap_or_else(|message| panic!("{message}\n{text_of_messages}"));
     let playbook = Playbook::load(None).unwrap();
     for switch in playbook
         .components
@@ -268,7 +276,7 @@ fn the_example_is_good_and_names_every_key() {
             );
         }
     }
-    // The keys are those of the schema: a misspelt one in each table is answered with all of them.
+    // The keys are those of the schema: a misspelt key in each table lists all of them.
     for table in [
         "network",
         "ssh",
@@ -284,7 +292,7 @@ fn the_example_is_good_and_names_every_key() {
             .unwrap_err()
             .to_string();
         let known = message
-            .split("known here: ")
+            .split("known keys: ")
             .nth(1)
             .and_then(|rest| rest.lines().next())
             .unwrap_or_else(|| panic!("{message}"));
@@ -305,7 +313,7 @@ fn the_example_is_good_and_names_every_key() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the bytes are: an answer, in bounded time, without a control character.
+    /// Any bytes give an answer in bounded time, without a control character.
     #[test]
     fn no_text_panics(text in prop_oneof![".{0,200}", "(\\PC|\n|\"|\\[|\\]|=|#|,|'){0,300}"]) {
         if let Err(errors) = parse(&text, "x", Path::new(".")) {
@@ -314,7 +322,8 @@ proptest! {
         }
     }
 
-    /// A good file with one stretch replaced: still an answer, and every place lies inside the file.
+    /// A valid file with one stretch replaced still gives an answer, and every place lies inside
+    /// the file.
     #[test]
     fn no_damage_panics(at in 0usize..600, cut in 0usize..40, put in "(\\PC|\n|\"|\\[|=){0,12}") {
         let whole = "cluster = \"dc1\"\nmasters = [\"m1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.3\"]\nedges = []\n[hosts.m1]\naddress = \"10.0.0.1\"\nport = 22\n[network]\nnic = \"eth1\"\nvip = \"10.0.0.9\"\n[ssh]\nuser = \"a\"\nidentity_files = [\"k\"]\n[registry]\nserver = \"r:5000\"\nusername = \"u\"\npassword_file = \"p\"\n[images]\nconsul = \"c:1\"\n[timeouts]\nconnect = \"3s\"\n";
@@ -329,7 +338,7 @@ proptest! {
     }
 }
 
-/// Whoever opens a host to the world is told what is then open.
+/// An operator who opens a host to everyone is told which ports are then open.
 #[test]
 fn what_a_host_opens_to_the_world_is_said() {
     let folder = tempfile::tempdir().unwrap();

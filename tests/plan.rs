@@ -1,16 +1,16 @@
-//! The difference between wanted and seen, preflight, kept plans and recorded identities, without hosts.
+//! The plan, preflight, saved plans and recorded identities, without hosts.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 
 use toots::desired::{self, Desired, Draw, Recorded};
-use toots::docker::{ContainerStatus, EngineStatus, ImageStatus};
+use toots::docker::{ContainerStatus, EngineInfo, EngineStatus, ImageStatus};
 use toots::inventory;
 use toots::observe::{DockerStatus, FileStatus, HostStatus, Listener};
 use toots::plan::{self, Limits, Observed, SavedPlan, Step};
 use toots::playbook::{Playbook, SecretKind};
-use toots::spec::{ContainerSpec, HostName, NodeRecord, Place, Secret};
+use toots::spec::{ContainerSpec, HostName, NodeRecord, Placement, Secret};
 
 const INVENTORY: &str = r#"
 masters = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -30,13 +30,22 @@ impl Draw for Fixed {
     }
 }
 
+#[path = "plan/images.rs"]
+mod images;
+#[path = "plan/masters.rs"]
+mod masters;
+#[path = "plan/recipes.rs"]
+mod recipes;
+#[path = "plan/registry.rs"]
+mod registry;
+
 fn wanted(extra: &str) -> Desired {
-    let inventory = inventory::parse(
-        &format!("{INVENTORY}{extra}"),
-        "inventory.toml",
-        Path::new("."),
-    )
-    .unwrap();
+    build(&format!("{INVENTORY}{extra}"), Recorded::default())
+}
+
+/// The desired state with every image pinned.
+fn build(text: &str, recorded: Recorded) -> Desired {
+    let inventory = inventory::parse(text, "inventory.toml", Path::new(".")).unwrap();
     let playbook = Playbook::load(None).unwrap();
     let everything = desired::build(&inventory, &playbook, &Recorded::default(), &Fixed).unwrap();
     let images = everything.hosts.iter().flat_map(|host| &host.components);
@@ -52,14 +61,14 @@ fn wanted(extra: &str) -> Desired {
         &playbook,
         &Recorded {
             digests,
-            ..Recorded::default()
+            ..recorded
         },
         &Fixed,
     )
     .unwrap()
 }
 
-/// A machine that is fit and empty.
+/// A suitable, empty machine.
 fn empty(n: u8) -> HostStatus {
     let mut status = HostStatus::default();
     status.facts.hostname = format!("h{n}");
@@ -67,9 +76,10 @@ fn empty(n: u8) -> HostStatus {
     status.facts.arch = "x86_64".into();
     status.facts.machine_id = format!("id{n}");
     status.facts.mem_total_kib = 8 << 20;
+    status.facts.docker_root = "/var/lib/docker".into();
     status.facts.disk_free_docker_kib = 50 << 20;
     status.facts.disk_free_data_kib = 50 << 20;
-    status.facts.cgroup_version = 1;
+    status.facts.cgroup_version = 2;
     status.facts.own_name_resolves_to = vec![[10, 0, 0, n].into()];
     status
         .facts
@@ -80,6 +90,11 @@ fn empty(n: u8) -> HostStatus {
             version: "20.10.24".into(),
             api: "1.41".into(),
             min_api: "1.12".into(),
+            is_podman: false,
+            info: Some(EngineInfo {
+                root: "/var/lib/docker".into(),
+                ..EngineInfo::default()
+            }),
         },
         containers: Vec::new(),
         images: Vec::new(),
@@ -95,7 +110,7 @@ fn fresh() -> Observed {
     (1..=5).map(|n| (host(n), empty(n))).collect()
 }
 
-/// What the hosts look like when everything is as wanted: built from the plan of fresh hosts, not from the code under test's own view.
+/// The observed state after a completed run, derived from the plan of fresh hosts.
 fn settled(desired: &Desired) -> Observed {
     let plan = plan::diff(desired, &fresh());
     let mut out = fresh();
@@ -122,7 +137,7 @@ fn settled(desired: &Desired) -> Observed {
                     }
                     for change in files
                         .iter()
-                        .filter(|change| change.file.place == Place::Always)
+                        .filter(|change| change.file.place != Placement::Creation)
                     {
                         let file = &change.file;
                         let seen = FileStatus {
@@ -135,13 +150,21 @@ fn settled(desired: &Desired) -> Observed {
                         };
                         status.files.insert(file.path.clone(), seen);
                     }
-                    status.hosts_entries = hosts_entries.clone().unwrap_or_default();
+                    if let Some(entries) = hosts_entries {
+                        status.hosts_entries.clone_from(entries);
+                    }
                 }
                 Step::Create { spec } => containers.push(container(spec)),
                 Step::Pull { image, digest } => images.push(ImageStatus {
                     digests: vec![image.pinned(digest.as_deref().unwrap())],
                     ..ImageStatus::default()
                 }),
+                Step::Load {
+                    image,
+                    digest: Some(digest),
+                    ..
+                } => images.push(images::loaded(image, digest)),
+                Step::Build { .. } | Step::Load { .. } => images.push(recipes::built(step)),
                 Step::Unit { unit, .. } => status.units.extend([(unit.clone(), true)]),
                 Step::Install { .. } => {}
                 other => panic!("a fresh host does not call for: {}", other.title()),
@@ -188,7 +211,7 @@ fn container(spec: &ContainerSpec) -> ContainerStatus {
 }
 
 #[test]
-fn a_fresh_cluster_gets_everything_and_a_settled_one_nothing() {
+fn fresh_clusters_get_everything_and_settled_clusters_nothing() {
     let desired = wanted("");
     let plan = plan::diff(&desired, &fresh());
     let creates = plan
@@ -271,7 +294,8 @@ fn stopped_left_over_and_dropped_containers_are_seen() {
     );
 }
 
-/// The marker with which an ensemble is created is put down only while it never was, and never on a host with data.
+/// The marker that creates an ensemble is written only before the first proof, and never on a host
+/// with data.
 #[test]
 fn an_ensemble_is_created_once() {
     let desired = wanted("");
@@ -287,7 +311,8 @@ fn an_ensemble_is_created_once() {
             .collect()
     };
     assert_eq!(marker(&fresh()), [host(1), host(2), host(3)]);
-    // Cut off after one member had begun to write its log: the others still belong to the first creation.
+    // Interrupted after one member had started its log: the others still belong to the first
+    // creation.
     let mut begun = fresh();
     begun
         .get_mut(&host(1))
@@ -306,7 +331,25 @@ fn an_ensemble_is_created_once() {
 }
 
 #[test]
-fn preflight_says_everything_of_all_hosts_at_once() {
+fn preflight_names_the_setting_that_leaves_no_session() {
+    let desired = wanted("");
+    let mut observed = settled(&desired);
+    let why = "the host allows 1 session per connection (MaxSessions)";
+    observed.get_mut(&host(2)).unwrap().docker = DockerStatus::OutOfSessions(why.into());
+    let findings = plan::preflight(&desired, &observed, &Limits::default());
+    let fatal: Vec<_> = findings.iter().filter(|f| f.fatal).collect();
+    assert_eq!(fatal.len(), 1, "{findings:?}");
+    assert_eq!(fatal[0].host, host(2));
+    assert!(fatal[0].why.contains(why), "{}", fatal[0].why);
+    assert!(
+        fatal[0].hint.to_string().contains("MaxSessions 10"),
+        "{}",
+        fatal[0].hint
+    );
+}
+
+#[test]
+fn preflight_reports_every_host_together() {
     let desired = wanted("");
     let mut observed = fresh();
     observed.get_mut(&host(1)).unwrap().facts.mem_total_kib = 1024;
@@ -325,7 +368,13 @@ fn preflight_says_everything_of_all_hosts_at_once() {
             holders: vec![7],
             container: None,
         });
-    observed.get_mut(&host(4)).unwrap().facts.cgroup_version = 2;
+    let slave = &mut observed.get_mut(&host(4)).unwrap().facts;
+    slave.mounts = [
+        ("/".to_owned(), false),
+        ("/var/lib/toots".to_owned(), false),
+    ]
+    .into();
+    slave.cgroup_version = 1;
     observed.get_mut(&host(5)).unwrap().facts.machine_id = "id1".into();
     observed
         .get_mut(&host(5))
@@ -343,7 +392,8 @@ fn preflight_says_everything_of_all_hosts_at_once() {
         .iter()
         .map(|f| format!("{} {}: {} → {}", f.host, f.fatal, f.why, f.hint))
         .collect();
-    insta::assert_snapshot!(found.join("\n"));
+    let hash = desired.recipes.keys().next().unwrap().tag();
+    insta::assert_snapshot!(found.join("\n").replace(hash, "HASH"));
     assert_eq!(
         plan::preflight(&desired, &settled(&desired), &Limits::default()),
         [],
@@ -351,9 +401,84 @@ fn preflight_says_everything_of_all_hosts_at_once() {
     );
 }
 
-/// One DNS server on a port and address: what is beside it is named once and left alone, what is in its way is refused.
+/// What answers at Docker's socket is named, whatever it is.
+/// Before there is an inventory, nobody has named the interface.
 #[test]
-fn a_resolver_of_the_distribution_is_named_and_stays() {
+fn an_address_that_no_interface_has_is_refused() {
+    let desired = wanted("");
+    let mut observed = fresh();
+    let other = vec![[192, 168, 0, 2].into()];
+    observed
+        .get_mut(&host(2))
+        .unwrap()
+        .facts
+        .nics
+        .insert("ens3".into(), vec![[10, 0, 0, 2].into()]);
+    observed
+        .get_mut(&host(2))
+        .unwrap()
+        .facts
+        .nics
+        .remove("eth0");
+    observed
+        .get_mut(&host(3))
+        .unwrap()
+        .facts
+        .nics
+        .insert("eth0".into(), other);
+    let found = plan::preflight(&desired, &observed, &Limits::default());
+    let found: Vec<_> = found
+        .iter()
+        .filter(|f| f.why.contains("interface"))
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0].host, found[0].fatal), (&host(3), true));
+    assert_eq!(
+        found[0].why,
+        "10.0.0.3 is not an address of any interface (found: 192.168.0.2)"
+    );
+}
+
+#[test]
+fn engines_that_cannot_run_a_cluster_are_named() {
+    let desired = wanted("");
+    let mut observed = fresh();
+    let mut set = |n: u8, change: &dyn Fn(&mut EngineStatus)| {
+        let status = observed.get_mut(&host(n)).unwrap();
+        if let DockerStatus::Up { engine, .. } = &mut status.docker {
+            change(engine);
+        }
+    };
+    set(1, &|engine| {
+        engine.is_podman = true;
+        engine.version = "4.3.1".into();
+    });
+    set(2, &|engine| {
+        let info = engine.info.as_mut().unwrap();
+        (info.is_rootless, info.remaps_users) = (true, true);
+    });
+    set(3, &|engine| engine.info = None);
+    set(4, &|engine| {
+        engine.info.as_mut().unwrap().root = "/srv/docker".into()
+    });
+    observed.get_mut(&host(5)).unwrap().docker = DockerStatus::Unreadable {
+        engine: EngineStatus {
+            version: "1.11.2".into(),
+            ..EngineStatus::default()
+        },
+        why: "list the images: missing field `SharedSize`".into(),
+    };
+    let found: Vec<String> = plan::preflight(&desired, &observed, &Limits::default())
+        .iter()
+        .map(|f| format!("{} {}: {} → {}", f.host, f.fatal, f.why, f.hint))
+        .collect();
+    insta::assert_snapshot!(found.join("\n"));
+}
+
+/// One DNS server per port and address: another one beside it is reported once, one in its way is
+/// refused.
+#[test]
+fn distribution_resolver_is_named_and_kept() {
     let desired = wanted("[components]\ndnsmasq = true\n");
     let found = |address: [u8; 4], mut observed: Observed| -> Vec<(bool, String)> {
         let resolver = |protocol: &str| Listener {
@@ -377,7 +502,7 @@ fn a_resolver_of_the_distribution_is_named_and_stays() {
             .map(|found| (found.fatal, found.why))
             .collect()
     };
-    let beside = "port 53/tcp of 127.0.0.53 is held by systemd-resolve (pid 7) and stays so; dnsmasq takes that of 10.0.0.4";
+    let beside = "systemd-resolve (pid 7) keeps 53/tcp on 127.0.0.53; dnsmasq will use 10.0.0.4";
     assert_eq!(
         found([127, 0, 0, 53], fresh()),
         [(false, beside.to_owned())]
@@ -386,16 +511,17 @@ fn a_resolver_of_the_distribution_is_named_and_stays() {
     let in_the_way = |protocol| {
         (
             true,
-            format!("port 53/{protocol} (dnsmasq DNS) is taken by systemd-resolve (pid 7)"),
+            format!("port 53/{protocol} (dnsmasq DNS) is in use by systemd-resolve (pid 7)"),
         )
     };
     assert_eq!(found([0, 0, 0, 0], fresh()), ["tcp", "udp"].map(in_the_way));
 }
 
 #[test]
-fn hosts_of_elsewhere_are_refused() {
+fn hosts_from_other_clusters_are_refused() {
     let desired = wanted("");
     let node = |n: u8, cluster: &str, id: &str, name: &str| NodeRecord {
+        format: NodeRecord::FORMAT,
         cluster: cluster.parse().unwrap(),
         cluster_id: id.into(),
         node: name.parse().unwrap(),
@@ -408,7 +534,7 @@ fn hosts_of_elsewhere_are_refused() {
     assert_eq!(recorded.nodes.len(), 2);
     observed.get_mut(&host(3)).unwrap().node = Some(Ok(node(3, "other", "a", "10.0.0.3")));
     observed.get_mut(&host(4)).unwrap().node = Some(Ok(node(4, "dc1", "b", "10.0.0.4")));
-    observed.get_mut(&host(5)).unwrap().node = Some(Err("not JSON".into()));
+    observed.get_mut(&host(5)).unwrap().node = Some(NodeRecord::parse(b"not JSON"));
     let errors = plan::recorded(&desired.cluster, &observed, &desired).unwrap_err();
     let hosts: std::collections::BTreeSet<HostName> =
         errors.iter().map(|error| error.host.clone()).collect();
@@ -419,15 +545,25 @@ fn hosts_of_elsewhere_are_refused() {
     );
 }
 
+/// An older toots must not act on records that it does not know.
+#[test]
+fn newer_records_are_refused() {
+    let desired = wanted("");
+    let mut observed = settled(&desired);
+    observed.get_mut(&host(2)).unwrap().node = Some(NodeRecord::parse(br#"{"format":2}"#));
+    let errors = plan::recorded(&desired.cluster, &observed, &desired).unwrap_err();
+    insta::assert_debug_snapshot!(errors);
+}
+
 #[test]
 fn a_kept_plan_is_bound_to_inventory_and_hosts_and_holds_no_secret() {
     let desired = wanted("");
-    let kept = SavedPlan::of("dc1", INVENTORY, &plan::diff(&desired, &fresh()));
+    let kept = SavedPlan::from_plan("dc1", INVENTORY, &plan::diff(&desired, &fresh()));
     let text = serde_json::to_string(&kept).unwrap();
     assert!(!text.contains("s3cret-sentinel"));
     let read = SavedPlan::parse(&text).unwrap();
     assert!(
-        read.check(&SavedPlan::of(
+        read.check(&SavedPlan::from_plan(
             "dc1",
             INVENTORY,
             &plan::diff(&desired, &fresh())
@@ -435,7 +571,7 @@ fn a_kept_plan_is_bound_to_inventory_and_hosts_and_holds_no_secret() {
         .is_ok()
     );
     assert!(
-        read.check(&SavedPlan::of(
+        read.check(&SavedPlan::from_plan(
             "dc1",
             "other",
             &plan::diff(&desired, &fresh())
@@ -443,7 +579,7 @@ fn a_kept_plan_is_bound_to_inventory_and_hosts_and_holds_no_secret() {
         .is_err()
     );
     assert!(
-        read.check(&SavedPlan::of(
+        read.check(&SavedPlan::from_plan(
             "dc1",
             INVENTORY,
             &plan::diff(&desired, &settled(&desired))
@@ -480,7 +616,7 @@ fn a_persistent_slave_mounts_its_storage_or_says_why_not() {
     assert_eq!(refusals(&|_| {}), Vec::<String>::new());
     assert!(
         refusals(&|s| s.facts.nfs_kernel = false)[0]
-            .contains("has no NFS client, so 10.0.0.9:/store cannot be mounted")
+            .contains("has no NFS client, 10.0.0.9:/store cannot be mounted")
     );
     let cut = refusals(&|s| {
         s.facts
@@ -489,9 +625,9 @@ fn a_persistent_slave_mounts_its_storage_or_says_why_not() {
     });
     assert_eq!(
         cut,
-        ["it does not reach the NFS server of 10.0.0.9:/store (10.0.0.9 port 2049)"]
+        ["cannot connect to the NFS server of 10.0.0.9:/store (10.0.0.9 port 2049)"]
     );
-    assert!(refusals(&|s| s.facts.systemd = false)[0].contains("var-store.mount needs it"));
+    assert!(refusals(&|s| s.facts.systemd = false)[0].contains("var-store.mount needs systemd"));
 
     let titles = |observed: &Observed| -> Vec<String> {
         plan::diff(&desired, observed)
@@ -553,7 +689,7 @@ fn a_persistent_slave_mounts_its_storage_or_says_why_not() {
     );
 }
 
-/// Its agent would end again and again, after everything else was changed.
+/// The agent would be in a crash loop, after everything else was changed.
 #[test]
 fn a_slave_with_data_keeps_its_kind() {
     let slave: HostName = "10.0.0.4".parse().unwrap();
@@ -580,6 +716,156 @@ fn a_slave_with_data_keeps_its_kind() {
     assert_eq!(
         refusals(&observed),
         Vec::<String>::new(),
-        "without its data it is a new agent"
+        "without its data a new agent"
     );
+}
+
+/// What an image needs follows from where it comes from.
+#[test]
+fn apache_mesos_needs_old_hosts() {
+    let found = |images: &str| {
+        let desired = wanted(images);
+        let observed = fresh();
+        let found = plan::preflight(&desired, &observed, &Limits::default());
+        let why = found.into_iter().map(|finding| finding.why);
+        why.filter(|why| why.contains("mesos")).collect::<Vec<_>>()
+    };
+    let image = |tag: &str| {
+        format!(
+            "[images]\nmesos-slave = \"example/mesos-slave:{tag}\"\nmesos-master = \"a/b:1\"\nmesos-executor = \"a/b:1\"\n"
+        )
+    };
+    let apache = found(&image("1.11.0"));
+    assert_eq!(
+        apache,
+        [
+            "example/mesos-slave:1.11.0 does not run on this host: Apache Mesos needs cgroup v1; the agent does not start on cgroup v2 (cgroup v2 found)"
+        ]
+    );
+    assert_eq!(found(&image("1.11.0-0.9.0")), Vec::<String>::new());
+    assert_eq!(found(""), Vec::<String>::new());
+}
+
+/// Programs with data change to versions that they support; those without run any.
+#[test]
+fn unsupported_versions_are_refused() {
+    let images = |consul: &str, haproxy: &str| {
+        format!(
+            "[images]\nconsul = \"hashicorp/consul:{consul}\"\nhaproxy = \"haproxy:{haproxy}\"\n"
+        )
+    };
+    let former = images("1.20.1", "3.2");
+    let observed = settled(&wanted(&former));
+    let found = |images: &str| {
+        let found = plan::preflight(&wanted(images), &observed, &Limits::default());
+        let refused = found.iter().filter(|finding| finding.fatal);
+        refused
+            .map(|finding| finding.why.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&former), Vec::<String>::new());
+    assert_eq!(found(&images("1.22", "2.6")), Vec::<String>::new());
+    let older =
+        "hashicorp/consul:1.19.2 is older than hashicorp/consul:1.20.1, which wrote the data";
+    assert_eq!(found(&images("1.19.2", "3.2")), [older; 5]);
+    let far = found(&images("1.23", "3.2"));
+    assert!(far.len() == 5 && far[0].contains("at most"), "{far:?}");
+}
+
+/// With an image by reference, a container is the same as before there were recipes.
+#[test]
+fn a_recipe_has_its_own_settings() {
+    let agent = |images: &str| {
+        let desired = wanted(images);
+        let host = desired.hosts.iter().find(|h| h.name == host(4)).unwrap();
+        let mut components = host.components.iter();
+        let found = components.find(|c| c.name.as_str() == "mesos-slave");
+        found.unwrap().container.clone()
+    };
+    let built = agent("");
+    assert_eq!(built.entrypoint, Some(vec!["mesos-agent".to_owned()]));
+    assert!(built.cgroupns_host && built.pid_host && built.cap_add.is_empty());
+    assert!(built.mounts.iter().all(|mount| mount.source != "/sys"));
+    assert_eq!(built.mounts[0].propagation.as_deref(), Some("shared"));
+    let has = |spec: &ContainerSpec, flag: &str| spec.command.iter().any(|a| a.starts_with(flag));
+    assert!(has(&built, "--network_cni_root_dir_persist"));
+
+    // The same program in an image of one's own.
+    for image in ["a/mesos:1.11.0-0.9.0", "a/clusterd:latest"] {
+        let own = agent(&format!("[images]\nmesos-slave = \"{image}\"\n"));
+        assert!(own.cgroupns_host && has(&own, "--network_cni_plugins_dir"));
+    }
+    let named = agent("[images]\nmesos-slave = \"mesosphere/mesos-slave:1.7.1\"\n");
+    assert_eq!(
+        (named.entrypoint.as_ref(), named.cgroupns_host),
+        (None, false)
+    );
+    assert_eq!(named.cap_add, ["SYS_ADMIN", "SYS_PTRACE"]);
+    assert!(named.mounts.iter().any(|mount| mount.source == "/sys"));
+    assert!(!has(&named, "--network_cni"));
+    let json = serde_json::to_string(&named).unwrap();
+    assert!(
+        !json.contains("cgroupns") && !json.contains("init\""),
+        "{json}"
+    );
+}
+
+/// A dead host is reported once, by its connection, not as a closed firewall by each of its peers.
+#[test]
+fn unobserved_hosts_close_no_ports() {
+    let desired = wanted("");
+    let mut observed = fresh();
+    observed.remove(&HostName::new("10.0.0.3").unwrap());
+    let first = observed
+        .get_mut(&HostName::new("10.0.0.1").unwrap())
+        .unwrap();
+    for peer in ["10.0.0.2 port 2181", "10.0.0.3 port 2181"] {
+        first.facts.reaches.insert(peer.to_owned(), false);
+    }
+    let why: Vec<String> = plan::preflight(&desired, &observed, &Limits::default())
+        .into_iter()
+        .map(|finding| finding.why)
+        .collect();
+    assert_eq!(why, ["cannot connect to 10.0.0.2 port 2181"]);
+}
+
+#[test]
+fn members_that_lost_their_data_are_explained() {
+    let desired = wanted("");
+    let lose = |observed: &mut Observed, n: u8| {
+        let data = |dir: &String| dir.contains("zookeeper");
+        observed
+            .get_mut(&host(n))
+            .unwrap()
+            .has_data
+            .retain(|dir| !data(dir));
+    };
+    let mut observed = settled(&desired);
+    assert_eq!(plan::find_lost_data(&desired, &observed), []);
+    // The other two are a quorum: it takes its data from them.
+    lose(&mut observed, 1);
+    assert_eq!(plan::find_lost_data(&desired, &observed), []);
+    lose(&mut observed, 3);
+    let lost = plan::find_lost_data(&desired, &observed);
+    let [lost] = lost.as_slice() else {
+        panic!("{lost:?}")
+    };
+    assert_eq!(
+        (lost.component.as_str(), &lost.kept),
+        ("zookeeper", &vec![host(2)])
+    );
+    let text = lost.to_string();
+    assert!(
+        text.starts_with("zookeeper: 10.0.0.1, 10.0.0.3 lost their data"),
+        "{text}"
+    );
+    assert!(
+        text.contains("as root on 10.0.0.1, run: docker stop toots-zookeeper"),
+        "{text}"
+    );
+    // A service that never came up has lost nothing.
+    for status in observed.values_mut() {
+        status.proven.clear();
+    }
+    assert_eq!(plan::find_lost_data(&desired, &observed), []);
 }

@@ -1,5 +1,5 @@
-//! What hosts get, offline: every component renders, the six install modes are snapshots, and no value of an inventory changes the structure of
-//! a file that it stands in.
+//! The files and containers of hosts, offline: every component renders, the six install modes are
+//! snapshots, and no value of an inventory changes the structure of a file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests, which clippy does not take for tests
 
 mod render {
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use base64::Engine as _;
 use proptest::prelude::*;
 use render::check::{check, parsed};
 use toots::desired::{self, Desired, Draw, HostDesired, Recorded};
@@ -43,7 +44,7 @@ fn build(text: &str, recorded: &Recorded) -> Desired {
     .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Every switch on, so that every component is somewhere.
+/// Every switch on, so that every component runs somewhere.
 fn everything() -> String {
     let switches: BTreeSet<String> = Playbook::load(None)
         .unwrap()
@@ -71,7 +72,7 @@ fn files(host: &HostDesired) -> impl Iterator<Item = &toots::spec::FileSpec> {
     )
 }
 
-/// A host as text: what it runs, and every file.
+/// A host as text: its containers, and every file.
 fn tree(host: &HostDesired) -> String {
     let mut out = String::new();
     for file in files(host) {
@@ -80,7 +81,8 @@ fn tree(host: &HostDesired) -> String {
             "=== {} {:04o} {}:{}",
             file.path, file.mode, file.uid, file.gid
         );
-        // The balancer's template and script have tests of their own beside them; here only that they are there.
+        // The load balancer's template and script have tests of their own; here only their presence
+        // counts.
         match file.content.len() > 3000 {
             true => drop(writeln!(
                 out,
@@ -141,7 +143,7 @@ fn every_component_renders_and_is_checked_by_its_own_rules() {
 }
 
 #[test]
-fn no_two_components_of_a_host_want_one_port() {
+fn components_on_a_host_use_distinct_ports() {
     for host in build(&everything(), &Recorded::default()).hosts {
         let mut taken: BTreeMap<(u16, &str), &str> = BTreeMap::new();
         for component in &host.components {
@@ -215,7 +217,8 @@ fn optional_components_are_snapshots_too() {
     insta::assert_snapshot!("render_optional", out);
 }
 
-/// Member numbers are identities: they stay whatever happens to the list, and a new master never gets one that a recorded host has.
+/// Member numbers are identities: they stay whatever happens to the list, and a new master never
+/// gets the number of a recorded host.
 #[test]
 fn member_numbers_never_follow_the_list() {
     let lists = [
@@ -254,7 +257,7 @@ fn member_numbers_never_follow_the_list() {
         ])
     );
     assert_eq!(second.cluster_id, first.cluster_id);
-    // The list of servers is the same text on every member, so that no two of them can disagree.
+    // The list of servers is the same text on every member, so that no two can disagree.
     let servers = |host: &HostDesired| {
         let cfg = files(host)
             .find(|file| file.path.ends_with("zoo.cfg"))
@@ -275,7 +278,7 @@ fn member_numbers_never_follow_the_list() {
 }
 
 #[test]
-fn quorum_is_the_majority_of_the_configured_masters() {
+fn quorum_is_a_majority_among_configured_masters() {
     for (n, quorum) in [(3, 2), (5, 3), (7, 4)] {
         let masters: Vec<String> = (1..=n).map(|n| format!("\"10.0.0.{n}\"")).collect();
         for host in build(
@@ -355,11 +358,118 @@ fn secrets_are_only_in_files_that_their_owner_alone_reads() {
     assert!(!secrets.iter().any(|secret| shown.contains(*secret)));
 }
 
-/// What a program refuses would stop its container on every host at once.
+/// Applications find the registry under the same name, wherever it runs.
+#[test]
+fn registry_is_known_to_every_host() {
+    let text = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n\
+                edges = [\"10.0.0.5\"]\n[network]\nin_domain = \"cluster.example\"\n\
+                [registry]\nserver = \"own.example:5000\"\nusername = \"me\"\npassword_env = \"P\"\n\
+                [components]\nregistry = true\n";
+    let build = |numbers: &[(&str, u8)]| {
+        let inventory = parse(text, "x", Path::new(".")).unwrap();
+        let node = |(name, number): &(&str, u8)| {
+            let host = HostName::new(*name).unwrap();
+            let record = NodeRecord {
+                format: NodeRecord::FORMAT,
+                cluster: inventory.cluster.clone(),
+                cluster_id: "0123456789abcdef".into(),
+                node: host.clone(),
+                member: Some(*number),
+            };
+            (host, record)
+        };
+        let recorded = Recorded {
+            nodes: numbers.iter().map(node).collect(),
+            ..Recorded::default()
+        };
+        let playbook = Playbook::load(None).unwrap();
+        desired::build(&inventory, &playbook, &recorded, &WithRegistry).unwrap()
+    };
+    // A master that was replaced has a higher number than those that are left.
+    for (numbers, holder) in [
+        (
+            &[("10.0.0.1", 1), ("10.0.0.2", 2), ("10.0.0.3", 3)],
+            "10.0.0.1",
+        ),
+        (
+            &[("10.0.0.1", 4), ("10.0.0.2", 3), ("10.0.0.3", 2)],
+            "10.0.0.3",
+        ),
+    ] {
+        let desired = build(numbers);
+        let runs = |host: &&HostDesired| {
+            let mut names = host
+                .components
+                .iter()
+                .map(|component| component.name.as_str());
+            names.any(|name| name == "registry")
+        };
+        let holders: Vec<&str> = desired
+            .hosts
+            .iter()
+            .filter(runs)
+            .map(|host| host.name.as_str())
+            .collect();
+        assert_eq!(holders, [holder]);
+        let mut authorities = BTreeSet::new();
+        for host in &desired.hosts {
+            let name = "registry.service.cluster.example".to_owned();
+            assert_eq!(host.hosts_entries, [(holder.to_owned(), name.clone())]);
+            let folder = format!("/etc/docker/certs.d/{name}:5000");
+            assert!(host.dirs.iter().any(|dir| dir.path == folder));
+            let ca = files(host)
+                .find(|file| file.path == format!("{folder}/ca.crt"))
+                .unwrap();
+            assert!(ca.content.starts_with(b"-----BEGIN CERTIFICATE-----\n"));
+            authorities.insert(ca.content.clone());
+        }
+        assert_eq!(authorities.len(), 1);
+        let slave = desired
+            .hosts
+            .iter()
+            .find(|host| host.name.as_str() == "10.0.0.4");
+        let login = files(slave.unwrap())
+            .find(|file| file.path.ends_with("/docker.json"))
+            .unwrap();
+        let password = desired.secrets["registry_password"].expose();
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        assert_eq!(
+            parsed(login).unwrap(),
+            serde_json::json!({"auths": {
+                "own.example:5000": {"auth": encode("me:own-password")},
+                "registry.service.cluster.example:5000": {"auth": encode(&format!("toots:{password}"))},
+            }})
+        );
+        // A bundle takes the cluster's images from here.
+        assert!(
+            desired
+                .images()
+                .any(|(image, _)| image.as_str() == "registry:3.1.1")
+        );
+    }
+}
+
+struct WithRegistry;
+
+impl Draw for WithRegistry {
+    fn cluster_id(&self) -> String {
+        "0123456789abcdef".into()
+    }
+
+    fn secret(&self, _kind: SecretKind) -> Secret {
+        Secret::new("drawn")
+    }
+
+    fn registry_password(&self) -> Option<Secret> {
+        Some(Secret::new("own-password"))
+    }
+}
+
+/// A value that a program refuses would stop its container on every host at once.
 #[test]
 fn programs_accept_their_files() {
     let inventory = parse(&everything(), "x", Path::new(".")).unwrap();
-    // A key of the length that Consul wants.
+    // A key of the length that Consul requires.
     let draw = Fixed("any");
     let desired = desired::build(
         &inventory,
@@ -381,7 +491,7 @@ fn programs_accept_their_files() {
             &["validate", "-config-format=json"],
         ),
     ];
-    // keepalived wants an interface that this machine has, and not the loopback.
+    // keepalived needs an interface of this machine other than loopback.
     let interfaces = std::fs::read_dir("/sys/class/net")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -415,7 +525,8 @@ fn programs_accept_their_files() {
         for host in &desired.hosts {
             for file in files(host).filter(|file| file.path.ends_with(name)) {
                 let folder = tempfile::tempdir().unwrap();
-                // Scripts that a file names must exist, root's alone; interfaces must be this machine's.
+                // Scripts that a file names must exist and belong to root; interfaces must be this
+                // machine's.
                 let text = String::from_utf8_lossy(&file.content)
                     .replace("/etc/toots-keepalived/check.sh", "/bin/true")
                     .replace("eth0", &nic);
@@ -446,7 +557,7 @@ fn programs_accept_their_files() {
     }
 }
 
-/// Building twice gives the same, or every run would change something.
+/// Two builds must be equal, or every run would change something.
 #[test]
 fn building_is_a_function() {
     let text = everything();
@@ -482,7 +593,8 @@ fn hostile() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A value is refused, or stands in every file as itself: each file parses back to the same keys as with harmless values.
+    /// A value is rejected, or every file contains it unchanged: each file parses back to the same
+    /// keys as with harmless values.
     #[test]
     fn hostile_values_change_no_structure(field in 0usize..12, value in hostile()) {
         let q = |text: &str| toml::Value::String(text.to_owned()).to_string();

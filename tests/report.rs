@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use toots::event::{Event, Outcome};
 use toots::report::{
-    Mode, Options, Plain, PlanChange, PlanHostView, Screen, ServiceView, ViewState, ending,
-    json_line, permanent, plan_text, render, reporter_to, status_json, status_table,
+    Options, OutputMode, Plain, PlanChange, PlanHostView, Screen, ServiceView, ViewState, ending,
+    json_line, permanent_lines, plan_text, render, reporter_to, status_json, status_table,
 };
 use toots::spec::Role;
 
@@ -19,8 +19,8 @@ mod events;
 
 use any::{any_event, any_row, any_text};
 use events::{
-    failed, five, gate_failed, host, ms, result, run, started, state_at, status, summary,
-    two_hundred,
+    bundle, check, failed, five, gate_failed, host, ms, plan, refused, result, run, started,
+    state_at, status, summary, two_hundred, warning,
 };
 
 #[test]
@@ -53,8 +53,52 @@ fn live_view_at_several_sizes() {
     insta::assert_snapshot!("live", shown);
 }
 
+/// How fast an image is sent and how long it still takes, where there is room.
 #[test]
-fn live_view_of_two_hundred_hosts_fits_and_counts_the_rest() {
+fn rate_and_time_left_are_shown() {
+    let load = "load zookeeper:3.9";
+    let progress = |bytes| Event::StepProgress {
+        host: host("m1"),
+        bytes,
+        total: Some(100_000_000),
+        line: None,
+    };
+    let mut events = vec![(0, five()), (10, events::step("m1", "images", load))];
+    events.extend((0..=4).map(|s| (1_000 + s * 1_000, progress(s * 4_000_000))));
+    let view = |events: &[(u64, Event)], width| {
+        let text = render(&state_at(events, 5_000), width, 24, ms(5_000), false);
+        text.lines()
+            .find(|line| line.contains("m1"))
+            .unwrap()
+            .to_owned()
+    };
+    let rate = "16.00 MB of 100.00 MB, 4.00 MB/s, 21 s left";
+    let line = view(&events, 120);
+    assert!(line.contains(load) && line.contains(rate), "{line}");
+    let line = view(&events, 119);
+    assert!(
+        line.contains("of 100.00 MB") && !line.contains("/s"),
+        "{line}"
+    );
+    // Bytes of several images in turn have no rate.
+    events.insert(1, (5, events::step("m1", "images", "pull consul:1.22")));
+    let line = view(&events, 120);
+    assert!(
+        line.contains("of 100.00 MB") && !line.contains("/s"),
+        "{line}"
+    );
+
+    // Plain lines name it for what takes long.
+    events.remove(1);
+    let lines = Plain::default().heartbeat(&state_at(&events, 30_000), ms(30_000));
+    let [line] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    assert!(line.contains("of 100.00 MB, 551.72 kB/s, "), "{line}");
+}
+
+#[test]
+fn live_view_fits_two_hundred_hosts() {
     let state = two_hundred();
     let view = render(&state, 80, 20, ms(5_000), false);
     assert_eq!(view.lines().count(), 20);
@@ -78,7 +122,7 @@ fn live_view_in_colour_is_the_same_text() {
 fn lines_that_stay_above_the_live_view() {
     let lines: Vec<_> = run()
         .iter()
-        .flat_map(|(_, e)| permanent(e, 72, false))
+        .flat_map(|(_, e)| permanent_lines(e, 72, false))
         .collect();
     insta::assert_snapshot!("live_permanent", lines.join("\n"));
 }
@@ -99,7 +143,34 @@ fn plain_lines_with_heartbeats() {
 }
 
 #[test]
-fn a_silent_step_of_many_hosts_is_one_line() {
+fn bundle_in_every_format() {
+    let events = bundle();
+    let mut shown = String::new();
+    for until in [5, 930, 1_000, 4_000, 16_000, 26_100] {
+        let state = state_at(&events, until);
+        let view = render(&state, 72, 24, ms(until + 100), false);
+        shown += &format!("=== at {until} ms\n{view}\n");
+    }
+    let permanent = events
+        .iter()
+        .flat_map(|(_, event)| permanent_lines(event, 72, false));
+    shown += &format!("=== above\n{}\n", permanent.collect::<Vec<_>>().join("\n"));
+    let (mut state, mut plain, mut lines) = (ViewState::default(), Plain::default(), Vec::new());
+    let mut next = events.iter().peekable();
+    for now in (0..=26_200).step_by(100) {
+        while let Some((at, event)) = next.next_if(|(at, _)| *at <= now) {
+            state.apply(event, ms(*at));
+            lines.extend(plain.lines(event, &state, ms(*at)));
+        }
+        lines.extend(plain.heartbeat(&state, ms(now)));
+    }
+    shown += &format!("=== plain\n{}\n", lines.join("\n"));
+    shown += &format!("=== ending\n{}", ending(&state, 26_100, 72, false));
+    insta::assert_snapshot!("bundle", shown);
+}
+
+#[test]
+fn silent_steps_share_a_line() {
     let mut state = two_hundred();
     let mut plain = Plain::default();
     assert_eq!(
@@ -113,7 +184,7 @@ fn a_silent_step_of_many_hosts_is_one_line() {
     assert_eq!(
         said,
         [
-            "[    13.0s] dc1: still on s2, s3, s4, s10 and 71 more: pull image mesos-slave:1.11 (10 s)"
+            "[    13.0s] dc1: still running on s2, s3, s4, s10 and 71 more: pull image mesos-slave:1.11 (10 s)"
         ]
     );
     assert_eq!(plain.heartbeat(&state, ms(22_900)), Vec::<String>::new());
@@ -137,7 +208,7 @@ fn a_phase_without_steps_is_not_silent() {
     assert_eq!(plain.heartbeat(&state, ms(10_099)), Vec::<String>::new());
     assert_eq!(
         plain.heartbeat(&state, ms(10_100)),
-        ["[    10.1s] dc1: still: connect (10 s)"]
+        ["[    10.1s] dc1: still running: connect (10 s)"]
     );
     assert_eq!(plain.heartbeat(&state, ms(20_000)), Vec::<String>::new());
 }
@@ -176,7 +247,7 @@ fn every_event_is_read_back_from_its_json() {
 }
 
 #[test]
-fn ending_of_a_good_run() {
+fn good_ending() {
     let events = [
         (0, five()),
         (41_000, summary(true)),
@@ -193,7 +264,7 @@ fn ending_of_a_good_run() {
 }
 
 #[test]
-fn endings_of_bad_runs() {
+fn bad_endings() {
     use Outcome::{Changed, Failed, Ok, Skipped, Unreachable};
     let end = |name: &str, events: Vec<Event>, width| {
         let mut state = ViewState::default();
@@ -251,6 +322,31 @@ fn endings_of_bad_runs() {
             ],
             80,
         ),
+        end("a plan", plan(&["create toots-zookeeper"], 0), 80),
+        end(
+            "a plan, with --exit-code",
+            plan(&["create toots-zookeeper"], 10),
+            80,
+        ),
+        end("a plan without changes", plan(&[], 0), 80),
+        end(
+            "a check",
+            check(vec![warning("m1"), result(0, &[("m1", Ok, 0)])]),
+            80,
+        ),
+        end(
+            "a check that refuses",
+            check(vec![
+                refused("m1", "memory must be at least 512 MiB, got 1 MiB"),
+                refused(
+                    "m1",
+                    "port 2181/tcp (zookeeper clients) is in use by java (pid 7)",
+                ),
+                refused("m2", "memory must be at least 512 MiB, got 1 MiB"),
+                result(4, &[("m1", Failed, 0), ("m2", Failed, 0)]),
+            ]),
+            80,
+        ),
         end(
             "narrow",
             vec![
@@ -284,10 +380,11 @@ fn plan_as_text() {
         reason: reason.into(),
         diff: diff.map(str::to_owned),
     };
-    let of = |name: &str, changes| PlanHostView {
+    let view = |name: &str, changes| PlanHostView {
         host: host(name),
         roles: vec![Role::Master, Role::Slave],
         changes,
+        records: vec!["/etc/toots/node.json".into()],
     };
     let diff = "--- /etc/toots/zoo.cfg\n+++ /etc/toots/zoo.cfg\n@@ -1,2 +1,2 @@\n tickTime=2000\n-\x1b[2Jbad\n+syncLimit=5\n\n";
     let file = change(
@@ -297,15 +394,15 @@ fn plan_as_text() {
         Some(diff),
     );
     let hosts = [
-        of(
+        view(
             "m1",
             vec![
                 file,
                 change('!', "container zookeeper", "its files changed", None),
             ],
         ),
-        of("m2", vec![]),
-        of(
+        view("m2", vec![]),
+        view(
             "m3",
             vec![
                 change('+', "container consul", "not there", None),
@@ -316,7 +413,8 @@ fn plan_as_text() {
     insta::assert_snapshot!("plan", plan_text(&hosts, false));
     assert_eq!(
         plan_text(&hosts[1..2], false),
-        "Nothing to change on 1 host.\n"
+        "Nothing to change on 1 host.\n\
+         Record /etc/toots/node.json on m2: written by the next run that changes something.\n"
     );
     let coloured = plan_text(&hosts, true);
     assert!(coloured.contains("\x1b[32m+syncLimit=5"));
@@ -367,7 +465,7 @@ impl Write for Gone {
     }
 }
 
-fn through(mode: Mode, options: Options) -> (String, String) {
+fn through(mode: OutputMode, options: Options) -> (String, String) {
     let (out, err) = (Shared::default(), Shared::default());
     let (sink, handle) = reporter_to(
         mode,
@@ -382,9 +480,9 @@ fn through(mode: Mode, options: Options) -> (String, String) {
 }
 
 #[test]
-fn a_terminal_shows_failed_hosts_above_and_all_hosts_in_the_last_frame() {
+fn terminal_shows_failures_above_the_last_frame() {
     let (out, err) = through(
-        Mode::Live,
+        OutputMode::Live,
         Options {
             columns: Some(100),
             ..Options::default()
@@ -402,7 +500,9 @@ fn a_terminal_shows_failed_hosts_above_and_all_hosts_in_the_last_frame() {
     assert!(at("hint: start the registry") < at("✓ m1"));
     assert!(at("✓ m2") < at("✓ e1"));
     assert!(
-        out.starts_with("dc1 is not up: chronos not proven, 1 of 5 hosts failed, 41 s"),
+        out.starts_with(
+            "dc1 is not up: chronos not proven, 1 of 5 hosts failed, 37 changes made, "
+        ),
         "{out}"
     );
     assert!(!out.contains('\x1b'));
@@ -427,7 +527,7 @@ fn frames_replace_each_other_below_what_stays() {
 }
 
 #[test]
-fn a_window_that_became_narrower_is_cleared_of_the_rows_that_it_wrapped() {
+fn narrower_window_is_cleared() {
     let (err, state) = (Shared::default(), two_hundred());
     let mut screen = Screen::new(Box::new(err.clone()));
     let view = render(&state, 80, 10, ms(5_000), false);
@@ -451,7 +551,7 @@ fn a_frame_that_is_the_same_is_not_drawn_again() {
 
 #[test]
 fn plain_has_no_control_bytes_and_whole_lines() {
-    let (out, err) = through(Mode::Plain, Options::default());
+    let (out, err) = through(OutputMode::Plain, Options::default());
     assert!(
         (out.clone() + &err)
             .chars()
@@ -468,7 +568,7 @@ fn plain_has_no_control_bytes_and_whole_lines() {
 
 #[test]
 fn json_is_alone_on_stdout_and_ends_with_the_result() {
-    let (out, err) = through(Mode::Json, Options::default());
+    let (out, err) = through(OutputMode::Json, Options::default());
     assert_eq!(err, "");
     assert_eq!(out.lines().count(), run().len());
     assert!(
@@ -481,7 +581,7 @@ fn json_is_alone_on_stdout_and_ends_with_the_result() {
 
 #[test]
 fn a_reader_that_went_away_does_not_stop_the_run() {
-    for mode in Mode::ALL {
+    for mode in OutputMode::ALL {
         let err = Shared::default();
         for err in [
             Box::new(err.clone()) as Box<dyn Write + Send>,
@@ -498,7 +598,7 @@ fn a_reader_that_went_away_does_not_stop_the_run() {
             handle.finish();
             sink.send(five());
         }
-        assert_eq!(err.text().is_empty(), mode == Mode::Json);
+        assert_eq!(err.text().is_empty(), mode == OutputMode::Json);
     }
 }
 
@@ -506,7 +606,7 @@ fn a_reader_that_went_away_does_not_stop_the_run() {
 fn a_question_has_the_terminal_for_itself() {
     let (out, err) = (Shared::default(), Shared::default());
     let (sink, handle) = reporter_to(
-        Mode::Live,
+        OutputMode::Live,
         Options::default(),
         Box::new(out),
         Box::new(err.clone()),
@@ -521,6 +621,7 @@ fn a_question_has_the_terminal_for_itself() {
     sink.send(Event::Warning {
         host: None,
         text: "while asked".into(),
+        hints: Vec::new(),
     });
     std::thread::sleep(ms(300));
     assert_eq!(err.text(), before);
@@ -533,7 +634,7 @@ fn a_question_has_the_terminal_for_itself() {
 fn a_dropped_handle_ends_the_reporter() {
     let (out, err) = (Shared::default(), Shared::default());
     let (sink, handle) = reporter_to(
-        Mode::Plain,
+        OutputMode::Plain,
         Options::default(),
         Box::new(out),
         Box::new(err.clone()),
@@ -579,7 +680,7 @@ proptest! {
             let view = render(&state, width, height, at, false);
             fits(&view, width)?;
             prop_assert!(view.lines().count() <= height);
-            fits(&permanent(event, width, false).join("\n"), width)?;
+            fits(&permanent_lines(event, width, false).join("\n"), width)?;
             for line in plain.lines(event, &state, at).into_iter().chain(plain.heartbeat(&state, at)) {
                 harmless(&line)?;
                 prop_assert!(!line.contains('\n'));

@@ -1,4 +1,5 @@
-//! Ten hosts that never stop talking, in bounded memory. A process of its own, so that the measure is of nothing else.
+//! Ten hosts that send without end, in bounded memory. A process of its own, so that nothing else
+//! is measured.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use fake::{Behaviour, Fake, Script};
 use toots::transport::{Exec, Target, TransportError};
 
-/// The most memory that this process ever held, in MiB.
+/// Peak memory of this process, in MiB.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
@@ -55,7 +56,7 @@ async fn ten_endless_hosts_stay_small() {
                 matches!(result, Err(TransportError::Command(_))),
                 "{result:?}"
             );
-            // a stream that is opened and not read
+            // A stream that is opened and not read.
             let stream = session
                 .open(Target::Command {
                     command: "anything".to_owned(),

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
-# Ground for the steps of vagrant/demo and tests/run: progress, tools, the Engine. Expects: root, lab, cache, log.
+# Shared by the steps of vagrant/demo and tests/run: progress, tools, the Docker Engine. Expects the
+# variables root, lab, cache, log.
 # shellcheck disable=SC2154
 
 say() { printf '%s\n' "lab: $*" >&2; }
 
-# step NAME COMMAND…: says what begins and how long it took; its output goes to the log, the last lines of that are shown when it fails.
+# step NAME COMMAND…: runs a command and prints its name and duration. Its output goes to the log; on
+# failure the last lines are shown.
 step() {
   local name=$1 began=$SECONDS
   shift
@@ -22,7 +24,7 @@ step() {
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# need COMMAND:PACKAGE…: installs the packages whose commands are missing.
+# need COMMAND:PACKAGE…: installs the packages of missing commands.
 need() {
   local pair missing=()
   for pair in "$@"; do
@@ -30,11 +32,11 @@ need() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get > /dev/null || {
-    say "missing, please install: ${missing[*]} (names as in Debian)"
+    say "missing packages: ${missing[*]} (Debian's names); install them and run again"
     exit 1
   }
   if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then
-    say "missing, please install as root: apt-get install ${missing[*]}"
+    say "missing packages; run as root: apt-get install ${missing[*]}"
     exit 1
   fi
   step "package lists" as_root apt-get -o DPkg::Lock::Timeout=300 update -q
@@ -42,19 +44,21 @@ need() {
     apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends "${missing[@]}"
 }
 
-# at_least WANTED FOUND: compares versions.
+# at_least REQUIRED FOUND: compares versions.
 at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# tools: what the scripts of this folder and tests/run call; compilers and mmdebstrap are asked for where something must be built.
+# tools: what the scripts of this folder and tests/run call. Compilers and mmdebstrap are installed
+# only where something must be built.
 tools() {
-  need docker:docker.io dockerd:docker.io vagrant:vagrant ssh:openssh-client sshd:openssh-server openssl:openssl curl:curl shellcheck:shellcheck
-  # A library without a command of its own.
+  need docker:docker.io dockerd:docker.io vagrant:vagrant ssh:openssh-client sshd:openssh-server openssl:openssl curl:curl shellcheck:shellcheck gpg:gnupg \
+    fish:fish tcsh:tcsh sudo:sudo doas:opendoas
+  # A library without a command.
   [ -d /usr/lib/python3/dist-packages/paramiko ] || need no-command-of:python3-paramiko
 }
 
-# toots: cargo itself knows what has changed; it is quiet when nothing has.
+# toots: builds the release binary; cargo does nothing when nothing changed.
 toots() {
-  [ -x "$root/target/release/toots" ] || say "a first build of toots takes some minutes"
+  [ -x "$root/target/release/toots" ] || say "the first build of toots takes several minutes"
   step "toots" cargo build --release --locked --manifest-path "$root/Cargo.toml"
 }
 
@@ -62,7 +66,7 @@ need_rust() {
   local found
   found=$(rustc --version 2> /dev/null | cut -d' ' -f2)
   at_least 1.89 "${found:-0}" || {
-    say "Rust 1.89 or later is needed, found ${found:-none}: install it with rustup, https://rustup.rs"
+    say "Rust must be 1.89 or later, got ${found:-none}; install it from https://rustup.rs"
     exit 1
   }
   need cc:build-essential
@@ -72,14 +76,15 @@ need_go() {
   need go:golang-go
   local found
   found=$(env -C / go version | sed 's/^go version go\([0-9.]*\).*/\1/')
-  # From 1.21 on Go fetches the toolchain that a go.mod names.
+  # Since 1.21 Go fetches the toolchain that a go.mod names.
   at_least 1.21 "$found" || {
-    say "Go 1.21 or later is needed, found $found: install it from https://go.dev/dl or your distribution's backports"
+    say "Go must be 1.21 or later, got $found; install it from https://go.dev/dl or your distribution's backports"
     exit 1
   }
 }
 
-# running PIDFILE NAME: whether the process that the file names is that program. After a crash or a reboot it names nothing, or another program.
+# running PIDFILE NAME: whether the process in the file is that program. After a crash or a reboot the
+# file names no process, or another program.
 running() { [ "$(cat "/proc/$(cat "$1" 2> /dev/null || echo none)/comm" 2> /dev/null)" = "$2" ]; }
 
 engine_answers() { timeout 20 docker info > /dev/null 2>&1; }
@@ -89,7 +94,7 @@ engine() {
   case $(docker info -f '{{.OSType}}' 2> /dev/null) in
     linux) ;;
     *)
-      say "the Docker Engine is not one for Linux containers"
+      say "the Docker Engine must run Linux containers"
       exit 1
       ;;
   esac
@@ -99,12 +104,12 @@ start_engine() {
   if [ -d /run/systemd/system ]; then
     step "Docker Engine" as_root systemctl start docker
   else
-    # An Engine refuses to start while its pid file names any living process.
+    # An Engine does not start while its pid file names a running process.
     running /var/run/docker.pid dockerd || as_root rm -f /var/run/docker.pid
     running /var/run/docker/containerd/containerd.pid containerd || as_root rm -f /var/run/docker/containerd/containerd.pid
     if ! running /var/run/docker.pid dockerd; then
-      say "Docker Engine … (its log: /var/log/toots-lab-dockerd.log)"
-      # The lock of this script must not live on in the Engine.
+      say "Docker Engine … (log: /var/log/toots-lab-dockerd.log)"
+      # The Engine must not inherit the lock of this script.
       # shellcheck disable=SC2016 # PATH is root's
       as_root sh -c 'PATH=$PATH:/usr/sbin:/sbin setsid dockerd > /var/log/toots-lab-dockerd.log 2>&1 < /dev/null 9>&- &'
     fi
@@ -115,7 +120,7 @@ start_engine() {
   done
   if as_root docker info > /dev/null 2>&1; then
     # shellcheck disable=SC2016 # to be typed as it is
-    say 'you may not use the Docker Engine: sudo usermod -aG docker "$USER", then log in again'
+    say 'no access to the Docker Engine; run: sudo usermod -aG docker "$USER", then log in again'
   else
     say "the Docker Engine does not answer:"
     tail -n 30 /var/log/toots-lab-dockerd.log >&2 2> /dev/null || true

@@ -1,18 +1,25 @@
 # shellcheck shell=bash
-# The machines of the lab, what a client needs to trust them, and the registry's contents. Expects lib.sh and images.sh.
+# The machines of the lab, their host keys, and the contents of the registry. Expects lib.sh and
+# images.sh.
 # shellcheck disable=SC2154
 
 machines_up=(registry m1 m2 m3 s1 e1)
-machines_all=("${machines_up[@]}" s2 e2 bare)
+machines_all=("${machines_up[@]}" s2 t1 e2 bare d1 d2 d3)
 
-# stale: machines of another checkout, or from an older image, are not ours to keep: they are made anew. So are those that a run which was
-# cut off left without a record.
+# stale: removes machines of another checkout, from an older image, or left without a record by an
+# interrupted run; they are recreated.
 stale() {
   local name id image record
   for name in "${machines_all[@]}"; do
-    record=$here/.vagrant/machines/$name/docker
+    record=$here/.vagrant/machines/lab-$name/docker
     id=$(docker inspect -f '{{.Id}}' "toots-lab-$name" 2> /dev/null) || { rm -rf "$record"; continue; }
-    case $name in registry | bare) image=$name ;; *) image=host ;; esac
+    case $name in
+      registry) image=registry ;;
+      bare | d1 | d3) image=bare ;;
+      d2) image=bare13 ;;
+      t1) image=containerd13 ;;
+      *) image=host ;;
+    esac
     if [ "$(cat "$record/id" 2> /dev/null)" != "$id" ] ||
       [ "$(docker inspect -f '{{.Image}}' "toots-lab-$name")" != "$(docker image inspect -f '{{.Id}}' "toots-lab/$image")" ]; then
       docker rm -fv "toots-lab-$name" >> "$log"
@@ -21,7 +28,8 @@ stale() {
   done
 }
 
-# The network's name is Vagrant's; one with the same addresses that has another shape stands in its way.
+# Vagrant chooses the network's name; a network with the same addresses and another configuration is
+# in its way.
 stale_network() {
   local network
   network=$(docker network ls -q --filter name=vagrant_network_10.42.7.0/24)
@@ -30,17 +38,17 @@ stale_network() {
     docker network rm "$network" >> "$log"
 }
 
-# discard: the hosts are thrown away; the registry stays.
+# discard: removes the hosts and keeps the registry.
 discard() {
   local name
   for name in "${machines_all[@]}"; do
     [ "$name" != registry ] || continue
     ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || docker rm -fv "toots-lab-$name" >> "$log"
-    rm -rf "$here/.vagrant/machines/$name/docker"
+    rm -rf "$here/.vagrant/machines/lab-$name/docker"
   done
 }
 
-# machines [MACHINE…]: those that always run, and the named ones.
+# machines [MACHINE…]: starts the default machines and the named ones.
 machines() {
   stale
   stale_network
@@ -48,15 +56,16 @@ machines() {
   for name in "${machines_up[@]}" "$@"; do
     [ "$(docker inspect -f '{{.State.Running}}{{.State.Paused}}' "toots-lab-$name" 2> /dev/null)" = truefalse ] || wanted+=("$name")
   done
-  # A machine that a test froze is not one that Vagrant would start.
+  # Vagrant does not start a machine that a test paused.
   for name in "${wanted[@]}"; do docker unpause "toots-lab-$name" >> "$log" 2>&1 || true; done
-  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" env -C "$here" vagrant up --provider=docker "${wanted[@]}"
+  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" env -C "$here" vagrant up --provider=docker "${wanted[@]/#/lab-}"
 }
 
-# access: the key, the host keys, an ssh_config; then the proof that each machine lets us in and its Engine answers.
+# access: writes the key, the host keys and an ssh_config, then checks that each machine accepts the
+# login and that its Engine answers.
 access() {
   local name names=() pids=()
-  # Vagrant lays its well-known key there.
+  # Vagrant stores its well-known key there.
   install -m 600 "${VAGRANT_HOME:-$HOME/.vagrant.d}/insecure_private_key" "$lab/key"
   for name in "${machines_all[@]}"; do
     ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || names+=("$name")
@@ -72,7 +81,7 @@ access() {
   done
   for name in "${!names[@]}"; do
     wait "${pids[$name]}" || {
-      say "${names[$name]} does not let us in, or its Engine does not answer:"
+      say "${names[$name]}: login failed, or its Engine does not answer:"
       cat "$lab/enter-${names[$name]}" >&2
       exit 1
     }
@@ -80,7 +89,7 @@ access() {
   done
 }
 
-# trust MACHINE: its host keys are read inside it, not asked over the network, so they are proven.
+# trust MACHINE: records its host keys, read inside the machine and therefore authentic.
 trust() {
   local address
   # shellcheck disable=SC2016 # the script runs in the machine
@@ -93,28 +102,41 @@ trust() {
 
 enter() {
   local what='docker info -f {{.ServerVersion}}'
-  case $1 in registry | bare) what=true ;; esac
+  case $1 in registry | bare | d[1-3]) what=true ;; esac
   timeout 90 ssh -F "$lab/ssh_config" -o BatchMode=yes -o ConnectTimeout=10 "$1" "for _ in \$(seq 60); do $what && exit 0; sleep 0.5; done; exit 1"
 }
 
-# registry: its CA and login are its own and are read from it; its volume is filled only when an image has changed.
+# registry: fetches its CA and login, and fills its volume when an image changed.
 registry() {
   docker exec toots-lab-registry sh -c 'for _ in $(seq 120); do [ -s /etc/docker/registry/registry.crt ] && exit 0; sleep 0.25; done; exit 1' || {
-    say "the registry did not make its certificate: docker exec toots-lab-registry journalctl -u registry"
+    say "the registry has no certificate; see: docker exec toots-lab-registry journalctl -u registry"
     exit 1
   }
   docker exec toots-lab-registry cat /etc/docker/registry/ca.crt > "$lab/registry-ca.crt"
   (umask 077; docker exec toots-lab-registry cat /etc/docker/registry/password > "$lab/registry-password")
-  local key want have
-  want=$(list | while read -r key _; do echo "$(lab_name "$key") $(docker image inspect -f '{{.Id}}' "$(image "$key")")"; done)
+  step "packages of Mesos" packages
+  local key public want have
+  want=$(list | while read -r key public _; do echo "$(lab_name "$key") $public $(docker image inspect -f '{{.Id}}' "$(image "$key")")"; done)
   have=$(docker exec toots-lab-registry cat /var/lib/registry/lab-images 2> /dev/null || true)
   [ "$want" = "$have" ] || step "registry's images" push "$want" "$have"
 }
 
-# push WANT HAVE: through a throw-away registry without TLS on loopback that shares the volume, so that neither this machine's trust nor its
-# logins are touched.
+# packages: fills the archive that the registry serves.
+packages() {
+  local container want
+  want=$(docker image inspect -f '{{.Id}}' toots-lab/archive)
+  [ "$(docker exec toots-lab-registry cat /var/lib/registry/archive/id 2> /dev/null)" != "$want" ] || return 0
+  docker exec toots-lab-registry sh -c 'rm -rf /var/lib/registry/archive/*'
+  container=$(docker create --label toots-lab toots-lab/archive)
+  docker cp -q "$container:/archive" - | docker cp -q - toots-lab-registry:/var/lib/registry
+  docker rm "$container" >> "$log"
+  docker exec -i toots-lab-registry sh -c 'cat > /var/lib/registry/archive/id' <<< "$want"
+}
+
+# push WANT HAVE: pushes through a temporary registry on loopback, without TLS, that shares the volume,
+# so that neither the CAs nor the logins of this machine change.
 push() {
-  local port key name tag
+  local port key public name tag
   docker rm -f toots-lab-push 2> /dev/null || true
   docker run -d --name toots-lab-push --label toots-lab -p 127.0.0.1::5000 -v toots-lab-registry:/var/lib/registry \
     --entrypoint docker-registry toots-lab/registry serve /etc/docker/registry/plain.yml
@@ -123,21 +145,26 @@ push() {
     ! curl -fsS --noproxy '*' -o /dev/null "http://127.0.0.1:$port/v2/" || break
     sleep 0.25
   done
-  while read -r key _; do
+  while read -r key public _; do
     name=$(lab_name "$key")
     ! grep -qxF "$(grep -F "$name " <<< "$1" | head -n 1)" <<< "$2" || continue
-    tag=127.0.0.1:$port/$name
-    docker tag "$(image "$key")" "$tag"
-    docker push "$tag" || { docker rmi "$tag"; return 1; }
-    docker rmi "$tag"
+    # For the mirror also by its public name.
+    case $public in -) public= ;; */*) ;; *) public=library/$public ;; esac
+    for tag in "$name" ${public:+"$public"}; do
+      tag=127.0.0.1:$port/$tag
+      docker tag "$(image "$key")" "$tag"
+      docker push "$tag" || { docker rmi "$tag"; return 1; }
+      docker rmi "$tag"
+    done
   done < <(list)
   docker rm -f toots-lab-push
   docker exec -i toots-lab-registry sh -c 'cat > /var/lib/registry/lab-images.new && mv /var/lib/registry/lab-images.new /var/lib/registry/lab-images' <<< "$1"
-  # What was replaced by newer builds.
+  # Images that newer builds replaced.
   docker image prune -f --filter label=toots-lab
 }
 
-# inventory: prints the lab's inventory; where public images are used, that of a copy beside it that names them.
+# inventory: prints the path of the lab's inventory; where public images are used, the path of a copy
+# that names them.
 inventory() {
   local key edits=()
   if [ -z "$(chosen)" ]; then
@@ -147,12 +174,15 @@ inventory() {
   fi
   while read -r key _; do
     edits+=(-e "s|^$key = .*|$key = \"registry.toots.test:5000/$(lab_name "$key")\"|")
+    [ "$key" != debian ] || edits+=(-e "s|^base = .*|base = \"registry.toots.test:5000/$(lab_name debian)\"|")
   done < <(chosen)
+  # The recipe's own repository.
+  ! grep -qx 'mesos packages' "$lab/public" || edits+=(-e '/^\[images\.mesos\]$/,/^$/d')
   sed "${edits[@]}" "$here/inventory.toml" > "$here/inventory.public.toml"
   echo "$here/inventory.public.toml"
 }
 
-# purge: all images that were built here or pulled for this lab.
+# purge: removes all images that were built or pulled for the lab.
 purge() {
   { docker images -q --filter label=toots-lab; chosen | cut -d' ' -f2; echo toots-lab/base; } | sort -u | xargs docker rmi -f >> "$log" 2>&1 || true
 }

@@ -1,18 +1,21 @@
 # shellcheck shell=bash
-# A machine of the lab with a kernel of its own, for what containers cannot show: v1, 10.42.7.51, on the same network. Only made when it is
-# asked for (vagrant/demo vm). Uses KVM where that works, and is emulated elsewhere. Expects lib.sh and images.sh.
+# v1 (10.42.7.51): a machine with its own kernel on the lab's network, for what containers cannot show.
+# Started by `vagrant/demo vm` only. Uses KVM where it works, else emulation. Expects lib.sh and
+# images.sh.
 # shellcheck disable=SC2154
 
 vm_pid=$cache/vm.pid
 
-# vm_disk IMAGE: the disk, kernel and initial file system out of the image.
+# vm_disk IMAGE: extracts disk, kernel and initramfs from the image.
 vm_disk() {
   local tree container
   tree=$(mktemp -d "$cache/vm.XXXXXX")
   container=$(docker create "$1")
   docker export "$container" | as_root tar -x -C "$tree"
   docker rm "$container"
-  # Docker keeps these for itself.
+  # It would make systemd take the machine for a container.
+  as_root rm -f "$tree/.dockerenv"
+  # Docker manages these files itself and does not export them.
   echo v1 | as_root tee "$tree/etc/hostname"
   printf '127.0.0.1 localhost\n10.42.7.51 v1\n' | as_root tee "$tree/etc/hosts"
   as_root ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
@@ -25,7 +28,7 @@ vm_disk() {
   as_root rm -rf "$tree"
 }
 
-# vm_lives: whether the process that the file names is still that program.
+# vm_lives: whether the recorded process still is the emulator.
 vm_lives() { [ "$(as_root cat "/proc/$(as_root cat "$vm_pid" 2> /dev/null || echo none)/comm" 2> /dev/null)" = qemu-system-x86 ]; }
 
 vm_down() {
@@ -36,22 +39,22 @@ vm_down() {
   [ ! -e /sys/class/net/toots-vm ] || as_root ip link del toots-vm
 }
 
-# vm_start: what is written is forgotten when it ends. A KVM that is there may not run a guest (inside of another virtual machine), which shows
-# only when it is tried.
+# vm_start: writes are discarded when the machine stops. KVM may exist and still not run a guest (inside
+# another virtual machine); only a try shows it.
 vm_start() {
   local accelerator seconds
   while read -r accelerator seconds; do
     [ "$accelerator" = tcg ] || [ -e /dev/kvm ] || continue
     vm_boot "$accelerator"
     ! vm_answers "$seconds" || return 0
-    echo "no answer with $accelerator; the console's last lines:"
+    echo "no answer with $accelerator; last lines of the console:"
     tail -n 20 "$cache/vm.console"
     vm_down
   done <<< $'kvm 60\ntcg 300'
   return 1
 }
 
-# The lock of vagrant/demo must not live on in it.
+# The emulator must not inherit the lock of vagrant/demo.
 vm_boot() {
   local bridge
   bridge=br-$(docker network ls -q --filter name=vagrant_network_10.42.7.0/24)
@@ -64,7 +67,7 @@ vm_boot() {
     -daemonize -pidfile "$vm_pid" < /dev/null 9>&- || true
 }
 
-# vm_answers SECONDS: whether its SSH answers while it lives.
+# vm_answers SECONDS: waits until SSH answers; fails at once when the emulator ends.
 vm_answers() {
   local until=$((SECONDS + $1))
   # shellcheck disable=SC2016 # the inner shell's

@@ -1,4 +1,4 @@
-//! Chronos' jobs.
+//! Jobs of Chronos.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::AppError;
 use super::leader::Program;
+use super::{AppError, DefinitionError};
 use crate::probe::http::{Http, Reply};
 use crate::transport::Session;
 
-/// Whether a text is a job's name, which also stands in paths.
+/// Checks a job's name, which also appears in paths.
 ///
 /// # Errors
-/// With what it may be.
-pub(super) fn check(name: &str) -> Result<(), String> {
+/// When Chronos would not accept it.
+pub(super) fn check_name(name: &str) -> Result<(), DefinitionError> {
     let fits = !name.is_empty()
         && name
             .chars()
@@ -24,40 +24,37 @@ pub(super) fn check(name: &str) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err(format!(
-            "{name:?} is no name of a job: letters, digits, '_', '.' and '-'"
-        ))
+        Err(DefinitionError::JobName(name.to_owned()))
     }
 }
 
-/// A job as Chronos shows it; `raw` is all of it.
+/// A job as Chronos reports it; `raw` is the whole document.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
-    /// Its name.
     pub name: String,
-    /// When it runs (ISO 8601), unless it waits for other jobs.
+    /// Its schedule (ISO 8601), unless it waits for other jobs.
     #[serde(default)]
     pub schedule: Option<String>,
-    /// The jobs that it runs after.
+    /// The jobs after which it runs.
     #[serde(default)]
     pub parents: Vec<String>,
-    /// It does not run.
+    /// Whether it is disabled.
     #[serde(default)]
     pub disabled: bool,
-    /// Runs that went well.
+    /// Successful runs.
     #[serde(default)]
     pub success_count: u64,
-    /// Runs that did not.
+    /// Failed runs.
     #[serde(default)]
     pub error_count: u64,
-    /// When the last one went well; empty when none did.
+    /// Time of the last successful run; empty when there was none.
     #[serde(default)]
     pub last_success: String,
-    /// When the last one did not.
+    /// Time of the last failed run.
     #[serde(default)]
     pub last_error: String,
-    /// Everything.
+    /// The whole document.
     #[serde(skip)]
     pub raw: Value,
 }
@@ -93,18 +90,14 @@ impl Chronos {
         }
     }
 
-    /// All jobs.
+    /// Lists all jobs.
     ///
     /// # Errors
-    /// When no leader answers rightly.
+    /// When no leader answers correctly.
     pub async fn list(&self) -> Result<Vec<Job>, AppError> {
         let list: Vec<Value> = self.leader().await?.get_json("/v1/scheduler/jobs").await?;
         let wrong = |error| {
-            crate::probe::ProbeError::malformed(
-                "a job",
-                format!("not the expected JSON ({error})"),
-                b"",
-            )
+            crate::probe::ProbeError::malformed("a job", format!("unexpected JSON ({error})"), b"")
         };
         list.into_iter()
             .map(|raw| {
@@ -116,10 +109,10 @@ impl Chronos {
             .collect()
     }
 
-    /// One job.
+    /// Reads one job.
     ///
     /// # Errors
-    /// When there is none, or no leader answers rightly.
+    /// When it does not exist, or no leader answers correctly.
     pub async fn show(&self, name: &str) -> Result<Job, AppError> {
         self.list()
             .await?
@@ -128,10 +121,10 @@ impl Chronos {
             .ok_or_else(|| AppError::Missing(format!("job {name}")))
     }
 
-    /// Makes a job or replaces it; one with `parents` runs after them.
+    /// Creates or replaces a job; one with `parents` runs after them.
     ///
     /// # Errors
-    /// When Chronos refuses it or does not answer rightly.
+    /// When Chronos refuses it or does not answer correctly.
     pub async fn put(&self, name: &str, definition: &Value) -> Result<(), AppError> {
         let dependent = definition["parents"]
             .as_array()
@@ -151,12 +144,12 @@ impl Chronos {
         )
     }
 
-    /// Runs it now, beside its schedule.
+    /// Runs a job now, in addition to its schedule.
     ///
     /// # Errors
     /// As [`Self::put`].
     pub async fn run(&self, name: &str) -> Result<(), AppError> {
-        check(name).map_err(AppError::Missing)?;
+        check_name(name).map_err(|error| AppError::Missing(error.to_string()))?;
         Self::done(
             name,
             &self
@@ -167,12 +160,12 @@ impl Chronos {
         )
     }
 
-    /// Removes it.
+    /// Deletes a job.
     ///
     /// # Errors
     /// As [`Self::put`].
     pub async fn delete(&self, name: &str) -> Result<(), AppError> {
-        check(name).map_err(AppError::Missing)?;
+        check_name(name).map_err(|error| AppError::Missing(error.to_string()))?;
         Self::done(
             name,
             &self

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::macros;
+use super::error::{DefinitionError, DefinitionErrors};
+use super::{macros, yaml};
 
-/// Larger files are refused.
-const MAX_FILE: u64 = 4 << 20;
+/// Largest file, in bytes.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// Which program a definition is for.
+/// The program that a definition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// An application, by its `id`.
@@ -35,41 +36,41 @@ impl Program {
     }
 }
 
-/// One application or job as its file wants it.
+/// The definition of one application or job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
-    /// The file.
     pub file: PathBuf,
     /// Its `id` (beginning with `/`) or `name`.
     pub name: String,
-    /// All of it.
+    /// The whole document.
     pub value: Value,
 }
 
-/// Reads files of one definition, of a list of them, or of several YAML documents. `-` is standard input.
+/// Reads files with one definition, a list of definitions, or several YAML documents. `-` is
+/// standard input.
 ///
 /// # Errors
-/// With everything that is wrong with all files, one `file:line:column: text` each.
+/// Everything that is wrong with all files, one `file:line:column: text` each.
 pub fn read(
     files: &[PathBuf],
     program: Program,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<Definition>, Vec<String>> {
+) -> Result<Vec<Definition>, DefinitionErrors> {
     let (mut out, mut wrong): (Vec<Definition>, _) = (Vec::new(), Vec::new());
     for file in files {
         match text(file)
-            .map_err(|why| vec![format!("{}: {why}", file.display())])
+            .map_err(|why| DefinitionErrors(vec![format!("{}: {why}", file.display())]))
             .and_then(|text| parse(file, &text, program, &environment))
         {
             Ok(definitions) => out.extend(definitions),
-            Err(faults) => wrong.extend(faults),
+            Err(DefinitionErrors(faults)) => wrong.extend(faults),
         }
     }
     for (n, definition) in out.iter().enumerate() {
         if let Some(first) = out[..n].iter().find(|other| other.name == definition.name) {
             let (here, there) = (definition.file.display(), first.file.display());
             wrong.push(format!(
-                "{here}: {} {} stands in {there} already",
+                "{here}: {} {} is already defined in {there}",
                 program.noun(),
                 crate::spec::shown(&definition.name)
             ));
@@ -78,24 +79,24 @@ pub fn read(
     if wrong.is_empty() {
         Ok(out)
     } else {
-        Err(wrong)
+        Err(DefinitionErrors(wrong))
     }
 }
 
-fn text(file: &Path) -> Result<String, String> {
+fn text(file: &Path) -> Result<String, DefinitionError> {
     use std::io::Read as _;
     let mut text = String::new();
     let mut take =
-        |reader: &mut dyn std::io::Read| reader.take(MAX_FILE + 1).read_to_string(&mut text);
+        |reader: &mut dyn std::io::Read| reader.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
     let read = if file.as_os_str() == "-" {
         take(&mut std::io::stdin())
     } else {
         std::fs::File::open(file).and_then(|mut opened| take(&mut opened))
     };
     match read {
-        Ok(n) if n as u64 > MAX_FILE => Err(format!("it is larger than {} MiB", MAX_FILE >> 20)),
+        Ok(n) if n as u64 > MAX_FILE_BYTES => Err(DefinitionError::TooLarge(MAX_FILE_BYTES >> 20)),
         Ok(_) => Ok(text),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Err(error) => Err(DefinitionError::Unreadable(error.to_string())),
     }
 }
 
@@ -104,39 +105,29 @@ fn parse(
     text: &str,
     program: Program,
     environment: &impl Fn(&str) -> Option<String>,
-) -> Result<Vec<Definition>, Vec<String>> {
+) -> Result<Vec<Definition>, DefinitionErrors> {
     let at = |line: usize, column: usize, what: String| {
         format!("{}:{line}:{column}: {what}", file.display())
     };
     let marked = macros::mark(text, environment).map_err(|undefined| {
-        let one = |u: macros::Undefined| {
+        let application = |u: macros::Undefined| {
             at(
                 u.line,
                 u.column,
-                format!("the variable {} of %%{}%% is not set", u.name, u.name),
+                format!("variable {} of %%{}%% is not set", u.name, u.name),
             )
         };
-        undefined.into_iter().map(one).collect::<Vec<_>>()
+        DefinitionErrors(undefined.into_iter().map(application).collect())
     })?;
-    // JSON is YAML too.
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&marked.text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |place| {
-            (place.line() as usize, place.column() as usize)
-        });
-        let words = error.without_snippet().to_string();
-        vec![at(
-            line,
-            column,
-            crate::spec::shown(words.lines().next().unwrap_or_default()),
-        )]
-    })?;
+    let documents = yaml::read(&marked.text)
+        .map_err(|error| DefinitionErrors(vec![at(error.line, error.column, error.why)]))?;
     let values = documents.into_iter().flat_map(|document| match document {
         Value::Array(list) => list,
         other => vec![other],
     });
     let (mut out, mut wrong) = (Vec::new(), Vec::new());
     for (n, value) in values.map(|value| marked.fill(value)).enumerate() {
-        match named(&value, program) {
+        match name_of(&value, program) {
             Ok(name) => out.push(Definition {
                 file: file.to_owned(),
                 name,
@@ -152,7 +143,7 @@ fn parse(
     }
     if out.is_empty() && wrong.is_empty() {
         wrong.push(format!(
-            "{}: it holds no {}",
+            "{}: file contains no {}",
             file.display(),
             program.noun()
         ));
@@ -160,28 +151,29 @@ fn parse(
     if wrong.is_empty() {
         Ok(out)
     } else {
-        Err(wrong)
+        Err(DefinitionErrors(wrong))
     }
 }
 
-fn named(value: &Value, program: Program) -> Result<String, String> {
+fn name_of(value: &Value, program: Program) -> Result<String, DefinitionError> {
     let key = program.key();
     let Some(map) = value.as_object() else {
-        return Err("it is not a table of keys".into());
+        return Err(DefinitionError::NotATable);
     };
     if program == Program::Marathon && (map.contains_key("apps") || map.contains_key("groups")) {
-        return Err("it is a group: list its applications in place of it".into());
+        return Err(DefinitionError::Group);
     }
     match map.get(key).and_then(Value::as_str).map(str::trim) {
-        None | Some("") => Err(format!("it has no {key:?}")),
+        None | Some("") => Err(DefinitionError::Unnamed(key)),
         Some(name) => match program {
             Program::Marathon => super::AppId::new(name).map(|id| id.to_string()),
-            Program::Chronos => super::chronos::check(name).map(|()| name.to_owned()),
+            Program::Chronos => super::chronos::check_name(name).map(|()| name.to_owned()),
         },
     }
 }
 
-/// What a definition changes of what is there: a line for each key, `key: now → wanted`. What a definition does not name stays as it is.
+/// What a definition would change: a line per key, `key: now → wanted`. Keys that it does not
+/// contain stay as they are.
 #[must_use]
 pub fn changes(now: &Value, wanted: &Value) -> Vec<String> {
     let mut out = Vec::new();
@@ -207,7 +199,8 @@ fn compare(path: &str, now: &Value, wanted: &Value, out: &mut Vec<String>) {
                     out,
                 );
             }
-            // A variable or label that the definition has no more goes away; other tables are filled up with defaults.
+            // A variable or label that the definition no longer contains is removed; other tables
+            // are completed with defaults.
             for key in now
                 .keys()
                 .filter(|key| ["env", "labels"].contains(&path) && !wanted.contains_key(*key))
@@ -220,7 +213,7 @@ fn compare(path: &str, now: &Value, wanted: &Value, out: &mut Vec<String>) {
                 compare(&format!("{path}[{n}]"), now, wanted, out);
             }
         }
-        // 1 and 1.0 are one number; an application's name may be written without its slash.
+        // 1 and 1.0 are the same number; an application's id may be written without its slash.
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
         (Value::String(a), Value::String(b))
             if path == "id" && a.trim_matches('/') == b.trim_matches('/') => {}
@@ -236,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: &str, program: Program) -> Result<Vec<Definition>, Vec<String>> {
+    fn parsed(text: &str, program: Program) -> Result<Vec<Definition>, DefinitionErrors> {
         parse(Path::new("app.yaml"), text, program, &|name| {
             (name == "N").then(|| "3".to_owned())
         })
@@ -254,29 +247,32 @@ mod tests {
         assert_eq!(names("{\"id\": \"/a/b\", \"instances\": 1}"), ["/a/b"]);
         assert_eq!(names("[{\"id\": \"a\"}, {\"id\": \"b\"}]"), ["/a", "/b"]);
         assert_eq!(names("id: a\n---\nid: b\n"), ["/a", "/b"]);
-        let one = parsed("id: a\ninstances: %%N%%\ncpus: 0.5\n", Program::Marathon)
+        let application = parsed("id: a\ninstances: %%N%%\ncpus: 0.5\n", Program::Marathon)
             .unwrap()
             .remove(0);
-        assert_eq!(one.value, json!({"id": "a", "instances": 3, "cpus": 0.5}));
+        assert_eq!(
+            application.value,
+            json!({"id": "a", "instances": 3, "cpus": 0.5})
+        );
     }
 
     #[test]
     fn what_is_wrong_names_its_place() {
-        let wrong = |text, program| parsed(text, program).unwrap_err().join("\n");
+        let wrong = |text, program| parsed(text, program).unwrap_err().to_string();
         assert!(wrong("id: a\nx: [1, 2\ny: 3\n", Program::Marathon).starts_with("app.yaml:"));
         assert_eq!(
             wrong("id: a\nimage: %%TAG%%\n", Program::Marathon),
-            "app.yaml:2:8: the variable TAG of %%TAG%% is not set"
+            "app.yaml:2:8: variable TAG of %%TAG%% is not set"
         );
         assert_eq!(
             wrong("cmd: a\n", Program::Marathon),
-            "app.yaml: application 1: it has no \"id\""
+            "app.yaml: application 1: \"id\" is missing"
         );
         assert!(wrong("id: Web App\n", Program::Marathon).contains("Web App"));
         assert!(wrong("name: a b\n", Program::Chronos).contains("a b"));
         assert_eq!(
             wrong("", Program::Marathon),
-            "app.yaml: it holds no application"
+            "app.yaml: file contains no application"
         );
         assert!(wrong("id: /g\napps: []\n", Program::Marathon).contains("group"));
         assert!(wrong("id: a\nid: b\n", Program::Marathon).starts_with("app.yaml:2:"));

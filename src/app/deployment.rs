@@ -1,4 +1,4 @@
-//! Follows a change until it has come about, or will not.
+//! Follows a change until it is complete or fails.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -6,38 +6,41 @@ use std::time::{Duration, Instant};
 use super::{App, AppError, AppId, Change, Marathon, TaskFailure};
 use crate::probe::show;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(700);
-/// So many failed tasks since a change are no accident; Marathon itself would try for ever.
-const FAILURES: usize = 3;
+/// Pause between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(700);
+/// More failed tasks than this since a change count as a failure; Marathon itself would retry
+/// forever.
+const MAX_TASK_FAILURES: usize = 3;
 
-/// An application without health checks runs when the same tasks have for so long: one that ends at once runs for a moment too.
-const STEADY: Duration = Duration::from_secs(5);
+/// How long the same tasks must run before an application without health checks counts as running:
+/// a task that exits at once runs for a moment too.
+const STEADY_TIME: Duration = Duration::from_secs(5);
 
-/// How a deployment stands, whenever that changes.
+/// The progress of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Counts of tasks.
     Tasks {
-        /// Wanted.
+        /// Desired number.
         instances: u64,
-        /// On their way.
+        /// Starting.
         staged: u64,
-        /// They run.
+        /// Running.
         running: u64,
-        /// They pass their health checks; `None` when there is no check.
+        /// Passing their health checks; `None` when there is no check.
         healthy: Option<u64>,
     },
     /// A task failed since the change was made.
     Failure(TaskFailure),
-    /// The leader does not answer; it is looked for.
+    /// The leader does not answer; it is searched again.
     Waiting(String),
 }
 
-/// Follows the change of an application until its deployment is over and its instances run steadily and are healthy.
+/// Follows the change of an application until its deployment is complete and its instances run
+/// steadily and are healthy.
 ///
 /// # Errors
-/// When tasks fail again and again, another deployment took its place, or the limit passes.
+/// When tasks keep failing, another deployment took its place, or the limit expires.
 pub async fn follow(
     marathon: &Marathon,
     id: &AppId,
@@ -61,10 +64,10 @@ pub async fn follow(
                     .deployments
                     .iter()
                     .any(|deployment| deployment.id == change.deployment_id);
-                // A change that changes nothing makes no version of its own.
+                // A change without effect creates no version of its own.
                 if !under_way && app.version > change.version {
                     let why = format!(
-                        "another deployment took its place (version {} is wanted now)",
+                        "replaced by another deployment (version {} is wanted now)",
                         show(app.version.as_bytes())
                     );
                     return Err(AppError::Failed { why, task: None });
@@ -77,7 +80,7 @@ pub async fn follow(
                     };
                     if !app.health_checks.is_empty()
                         || app.instances == 0
-                        || since.elapsed() >= STEADY
+                        || since.elapsed() >= STEADY_TIME
                     {
                         return Ok(app);
                     }
@@ -92,8 +95,8 @@ pub async fn follow(
                     && failed.insert(failure.task_id.clone())
                 {
                     tell(Progress::Failure(failure.clone()));
-                    if failed.len() >= FAILURES {
-                        let why = format!("{FAILURES} tasks failed since then");
+                    if failed.len() >= MAX_TASK_FAILURES {
+                        let why = format!("{MAX_TASK_FAILURES} tasks failed since the change");
                         return Err(AppError::Failed {
                             why,
                             task: Some(Box::new(failure)),
@@ -111,14 +114,14 @@ pub async fn follow(
             }
             Err(error) => return Err(error),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Follows a removal until nothing of the application is left.
 ///
 /// # Errors
-/// When the limit passes.
+/// When the limit expires.
 pub async fn follow_removal(
     marathon: &Marathon,
     id: &AppId,
@@ -138,10 +141,10 @@ pub async fn follow_removal(
             _ if began.elapsed() >= limit => {
                 return Err(AppError::Deadline {
                     limit,
-                    why: format!("tasks of {id} are still being ended"),
+                    why: format!("tasks of {id} are still being stopped"),
                 });
             }
-            _ => tokio::time::sleep(PAUSE).await,
+            _ => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }
@@ -168,7 +171,7 @@ fn settled(app: &App) -> bool {
         && (app.health_checks.is_empty() || app.tasks_healthy >= app.instances)
 }
 
-/// What it still waits for.
+/// What it still waits for, when the limit expired.
 async fn late(marathon: &Marathon, id: &AppId, app: &App, limit: Duration) -> AppError {
     let waits = marathon
         .waits_for(id)

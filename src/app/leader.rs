@@ -1,4 +1,4 @@
-//! The instance that leads, found through any other.
+//! Finds the leading instance by asking any instance.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,25 +6,26 @@ use std::time::Duration;
 
 use super::AppError;
 use crate::probe::http::Http;
-use crate::probe::{marathon::parse_leader, split_authority};
+use crate::probe::marathon::parse_leader;
+use crate::probe::split_authority;
 use crate::transport::Session;
 
 /// Limit of one answer. A standby whose leader was just lost answers late.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// One program of the masters.
+/// Marathon or Chronos.
 #[derive(Clone)]
 pub(super) struct Program {
     pub name: &'static str,
     pub port: u16,
-    /// Where it names its leader.
+    /// The path that names its leader.
     pub question: &'static str,
     pub session: Arc<dyn Session>,
     pub masters: Vec<IpAddr>,
 }
 
 impl Program {
-    /// A way to its leader.
+    /// Connects to its leader.
     pub async fn leader(&self) -> Result<Http, AppError> {
         let mut why = "the inventory has no master".to_owned();
         for master in &self.masters {
@@ -36,7 +37,7 @@ impl Program {
             match leader {
                 Ok(leader) => {
                     let (host, port) = split_authority(&leader).unwrap_or_default();
-                    // The connection to the leader itself is used again.
+                    // The connection to the leader itself is reused.
                     return Ok(if host == master.to_string() && port == self.port {
                         http
                     } else {
@@ -53,6 +54,6 @@ impl Program {
     }
 
     fn http(&self, address: &str, port: u16) -> Http {
-        Http::new(Arc::clone(&self.session), address, port, ANSWER)
+        Http::new(Arc::clone(&self.session), address, port, ANSWER_LIMIT)
     }
 }

@@ -1,17 +1,21 @@
-//! `%%NAME%%` in a definition: the value of a variable of the environment.
+//! Replaces `%%NAME%%` in a definition by an environment variable.
 //!
-//! A value takes its place after the file was parsed, so that no quote, brace or newline in it can change what the definition says. It
-//! replaces text inside a text; where it is the whole of an unquoted value it may become a number or a boolean.
+//! A value is inserted after the file was parsed, so that no quote, brace or newline in it can
+//! change the structure. Below a key that holds text it stays text; elsewhere a whole unquoted
+//! value may become a number or a boolean.
 
 use serde_json::Value;
 
-/// Around a macro's number while the file is parsed: characters of the private use area, which no definition needs.
+use super::schema::holds_text;
+
+/// Marks a macro while the file is parsed: a character of the private use area, which no definition
+/// needs.
 const OPEN: char = '\u{e000}';
 const CLOSE: char = '\u{e001}';
 
 /// A text whose macros are marked, and their values.
 pub(super) struct Marked {
-    /// Every macro replaced by its mark; lines stay as they were.
+    /// The text with every macro replaced by its mark; line numbers stay.
     pub text: String,
     values: Vec<(String, bool)>,
 }
@@ -24,10 +28,10 @@ pub(super) struct Undefined {
     pub name: String,
 }
 
-/// Marks every macro. Lines that are comments are left alone.
+/// Marks every macro. Comment lines are left unchanged.
 ///
 /// # Errors
-/// With all macros that the environment does not define.
+/// All macros that the environment does not define.
 pub(super) fn mark(
     text: &str,
     environment: impl Fn(&str) -> Option<String>,
@@ -71,7 +75,7 @@ pub(super) fn mark(
     }
 }
 
-/// The first macro of a line: what stands before it, its name, what follows.
+/// The first macro of a line: the text before it, its name, the text after it.
 fn next(line: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
@@ -88,22 +92,43 @@ fn next(line: &str) -> Option<(&str, &str, &str)> {
 }
 
 impl Marked {
-    /// Puts the values in the place of their marks.
+    /// Replaces the marks by their values.
     pub fn fill(&self, value: Value) -> Value {
+        self.fill_below(value, false)
+    }
+
+    /// `as_text`: the value stands below a key that holds text, so it stays text.
+    fn fill_below(&self, value: Value, as_text: bool) -> Value {
         match value {
-            Value::String(text) => self.fill_text(&text),
-            Value::Array(list) => list.into_iter().map(|value| self.fill(value)).collect(),
+            Value::String(text) => match self.fill_text(&text) {
+                filled @ Value::String(_) => filled,
+                other if as_text => self.value_of(&text).map_or(other, Value::String),
+                other => other,
+            },
+            Value::Array(list) => list
+                .into_iter()
+                .map(|value| self.fill_below(value, as_text))
+                .collect(),
             Value::Object(map) => {
                 let key = |key: String| match self.fill_text(&key) {
                     Value::String(text) => text,
                     other => other.to_string(),
                 };
                 map.into_iter()
-                    .map(|(name, value)| (key(name), self.fill(value)))
+                    .map(|(name, value)| {
+                        let below = as_text || holds_text(&name);
+                        (key(name), self.fill_below(value, below))
+                    })
                     .collect()
             }
             other => other,
         }
+    }
+
+    /// The value of a text that is a single mark.
+    fn value_of(&self, text: &str) -> Option<String> {
+        let (_, number, _) = split(text)?;
+        self.values.get(number).map(|(value, _)| value.clone())
     }
 
     fn fill_text(&self, text: &str) -> Value {
@@ -131,7 +156,7 @@ fn split(text: &str) -> Option<(&str, usize, &str)> {
     Some((before, number.parse().ok()?, after))
 }
 
-/// A number or boolean where the text is one, else the text.
+/// A number or boolean when the text is one, else the text.
 fn scalar(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,

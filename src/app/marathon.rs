@@ -1,4 +1,4 @@
-//! Marathon's applications.
+//! Applications of Marathon.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::AppError;
 use super::leader::Program;
+use super::{AppError, DefinitionError};
 use crate::probe::http::{Http, Reply};
 use crate::transport::Session;
 
-/// An application's id, beginning with `/`.
+/// An application id, starting with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppId(String);
 
 impl AppId {
-    /// Takes an id with or without its first slash.
+    /// Validates an id, with or without its first slash.
     ///
     /// # Errors
-    /// When Marathon would not take it; nothing else fits a path.
-    pub fn new(text: &str) -> Result<Self, String> {
+    /// When Marathon would not accept it.
+    pub fn new(text: &str) -> Result<Self, DefinitionError> {
         let id = format!("/{}", text.trim_matches('/'));
         let label = |part: &str| {
             !part.is_empty()
@@ -38,10 +38,7 @@ impl AppId {
         if fits {
             Ok(Self(id))
         } else {
-            Err(format!(
-                "{:?} is no id of an application: parts of lower-case letters, digits, '-' and '.', with '/' between",
-                text
-            ))
+            Err(DefinitionError::AppId(text.to_owned()))
         }
     }
 }
@@ -52,15 +49,14 @@ impl fmt::Display for AppId {
     }
 }
 
-/// An application as Marathon shows it; `raw` is all of it.
+/// An application as Marathon reports it; `raw` is the whole document.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct App {
-    /// Its id.
     pub id: String,
-    /// Wanted instances.
+    /// Desired instances.
     pub instances: u64,
-    /// Tasks on their way.
+    /// Tasks that are starting.
     #[serde(default)]
     pub tasks_staged: u64,
     /// Tasks that run.
@@ -69,7 +65,7 @@ pub struct App {
     /// Tasks that pass their health checks.
     #[serde(default)]
     pub tasks_healthy: u64,
-    /// Time of its definition, which names it.
+    /// Its version: the time of its definition.
     #[serde(default)]
     pub version: String,
     /// Deployments that change it now.
@@ -84,15 +80,14 @@ pub struct App {
     /// Its health checks.
     #[serde(default)]
     pub health_checks: Vec<Value>,
-    /// Everything.
+    /// The whole document.
     #[serde(skip)]
     pub raw: Value,
 }
 
-/// Something with an id.
+/// An object with an id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Named {
-    /// The id.
     pub id: String,
 }
 
@@ -100,15 +95,14 @@ pub struct Named {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// Its id.
     pub id: String,
-    /// Where it runs.
+    /// The host where it runs.
     #[serde(default)]
     pub host: String,
     /// Ports of the host.
     #[serde(default)]
     pub ports: Vec<u16>,
-    /// Mesos' word for its state.
+    /// Mesos' name of its state.
     #[serde(default)]
     pub state: String,
     /// The version of its definition.
@@ -116,33 +110,31 @@ pub struct Task {
     pub version: String,
 }
 
-/// How a task failed.
+/// The failure of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskFailure {
-    /// The task.
     pub task_id: String,
-    /// Where it ran.
+    /// The host where it ran.
     #[serde(default)]
     pub host: String,
-    /// Mesos' words.
+    /// Mesos' message.
     #[serde(default)]
     pub message: String,
-    /// Mesos' word for its state.
+    /// Mesos' name of its state.
     #[serde(default)]
     pub state: String,
-    /// When (RFC 3339, of the form of versions).
+    /// Time (RFC 3339, in the format of versions).
     #[serde(default)]
     pub timestamp: String,
 }
 
-/// A change that Marathon has taken on.
+/// A change that Marathon accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// The deployment.
     pub deployment_id: String,
-    /// The version that it leads to.
+    /// The version that it creates.
     pub version: String,
 }
 
@@ -168,14 +160,14 @@ impl Marathon {
         }
     }
 
-    /// Changes take the place of deployments that are under way.
+    /// Makes changes replace deployments in progress.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
         self
     }
 
-    /// The host and port of the leader are found again for each operation: it may have changed.
+    /// Finds the leader again for each operation: it may have changed.
     async fn leader(&self) -> Result<Http, AppError> {
         self.program.leader().await
     }
@@ -195,23 +187,23 @@ impl Marathon {
         }
     }
 
-    /// All applications.
+    /// Lists all applications.
     ///
     /// # Errors
-    /// When no leader answers rightly.
+    /// When no leader answers correctly.
     pub async fn list(&self) -> Result<Vec<App>, AppError> {
         #[derive(Deserialize)]
-        struct Body {
+        struct Payload {
             apps: Vec<Value>,
         }
-        let body: Body = self.leader().await?.get_json("/v2/apps").await?;
+        let body: Payload = self.leader().await?.get_json("/v2/apps").await?;
         body.apps.into_iter().map(app).collect()
     }
 
-    /// One application with its tasks and its last failure.
+    /// Reads one application with its tasks and its last failure.
     ///
     /// # Errors
-    /// When there is none, or no leader answers rightly.
+    /// When it does not exist, or no leader answers correctly.
     pub async fn show(&self, id: &AppId) -> Result<App, AppError> {
         let path = format!("/v2/apps{id}");
         let reply = self.leader().await?.get(&path).await?;
@@ -226,10 +218,11 @@ impl Marathon {
         app(body["app"].take())
     }
 
-    /// Why no offer was taken for an application that waits for one; `None` when it waits for nothing.
+    /// Why no offer was accepted for an application that waits for one; `None` when it waits for
+    /// nothing.
     ///
     /// # Errors
-    /// When no leader answers rightly.
+    /// When no leader answers correctly.
     pub async fn waits_for(&self, id: &AppId) -> Result<Option<String>, AppError> {
         let body: Value = self.leader().await?.get_json("/v2/queue").await?;
         let entry = body["queue"]
@@ -258,17 +251,17 @@ impl Marathon {
                 })
                 .collect();
             if declined.is_empty() {
-                "no offer has come".to_owned()
+                "no offers received".to_owned()
             } else {
-                format!("no offer fits: {}", declined.join(", "))
+                format!("no offer matches: {}", declined.join(", "))
             }
         }))
     }
 
-    /// Makes an application, or changes it; keys that the definition does not name stay.
+    /// Creates or changes an application; keys that the definition does not contain stay.
     ///
     /// # Errors
-    /// When Marathon refuses it or does not answer rightly.
+    /// When Marathon refuses it or does not answer correctly.
     pub async fn put(&self, id: &AppId, definition: &Value) -> Result<Change, AppError> {
         let reply = self
             .leader()
@@ -294,7 +287,7 @@ impl Marathon {
         Self::done(id, &reply)
     }
 
-    /// Removes it.
+    /// Deletes it.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -310,10 +303,10 @@ impl Marathon {
     /// Its versions, the newest last.
     ///
     /// # Errors
-    /// When there is none, or no leader answers rightly.
+    /// When it does not exist, or no leader answers correctly.
     pub async fn versions(&self, id: &AppId) -> Result<Vec<String>, AppError> {
         #[derive(Deserialize)]
-        struct Body {
+        struct Payload {
             versions: Vec<String>,
         }
         let path = format!("/v2/apps{id}/versions");
@@ -325,13 +318,13 @@ impl Marathon {
                 &reply,
             ));
         }
-        let mut versions = reply.json::<Body>(&path)?.versions;
-        // Times in one form sort as text.
+        let mut versions = reply.json::<Payload>(&path)?.versions;
+        // Times in one format sort as text.
         versions.sort();
         Ok(versions)
     }
 
-    /// Goes back to a version.
+    /// Returns to an earlier version.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -340,10 +333,10 @@ impl Marathon {
             .await
     }
 
-    /// The deployments that are under way.
+    /// The deployments in progress.
     ///
     /// # Errors
-    /// When no leader answers rightly.
+    /// When no leader answers correctly.
     pub async fn deployments(&self) -> Result<Vec<Named>, AppError> {
         Ok(self.leader().await?.get_json("/v2/deployments").await?)
     }
@@ -353,7 +346,7 @@ fn app(raw: Value) -> Result<App, AppError> {
     let wrong = |error| {
         crate::probe::ProbeError::malformed(
             "an application",
-            format!("not the expected JSON ({error})"),
+            format!("unexpected JSON ({error})"),
             b"",
         )
     };

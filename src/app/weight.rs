@@ -1,12 +1,15 @@
-//! The weight of an application among those that share a service's name.
+//! The weight of an application among those that share a service name.
 
 use serde_json::{Map, Value};
 
-/// The application's `env` with another weight in every list of tags that Registrator reads (`SERVICE_TAGS`, `SERVICE_8080_TAGS`).
+use super::NoTags;
+
+/// The application's `env` with a new weight in every list of tags that Registrator reads
+/// (`SERVICE_TAGS`, `SERVICE_8080_TAGS`).
 ///
 /// # Errors
-/// When it has no such list, so that no balancer serves it.
-pub fn weighted(app: &Value, weight: u16) -> Result<Map<String, Value>, String> {
+/// When there is no such list, so no load balancer serves it.
+pub fn weighted(app: &Value, weight: u16) -> Result<Map<String, Value>, NoTags> {
     let mut env = app["env"].as_object().cloned().unwrap_or_default();
     let mut found = false;
     for (name, value) in &mut env {
@@ -27,11 +30,7 @@ pub fn weighted(app: &Value, weight: u16) -> Result<Map<String, Value>, String> 
         found = true;
         *value = Value::String(weighted.join(","));
     }
-    if found {
-        Ok(env)
-    } else {
-        Err("it has no tags in its environment (SERVICE_TAGS), so no balancer serves it".into())
-    }
+    if found { Ok(env) } else { Err(NoTags) }
 }
 
 #[cfg(test)]

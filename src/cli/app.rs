@@ -1,30 +1,31 @@
-//! `toots app …`: applications, through a host of the cluster to Marathon's leader.
+//! `toots app …`: applications, through any host of the cluster to Marathon's leader.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::Output;
-use super::args::app::{App as Command, Follow, Reach};
-use super::exit::Exit;
+use super::args::app::{AppCommand as Command, Follow, Reach};
+use super::error::{AppFailure, CliError};
 use super::output;
-use super::reach::{Reached, fail, reach, usage};
+use super::reach::{Reached, failed, reach};
 use crate::app::{
     self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure,
 };
 use crate::report;
-use crate::spec::shown;
+use crate::spec::{ExitCode, Remedy, shown};
 use crate::transport::Dial as _;
 
 /// Runs a command.
-pub(super) async fn run(command: Command) -> Exit {
-    let result = match command {
+pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
+    match command {
         Command::Deploy {
             files,
             dry_run,
+            no_schema,
             follow,
             reach,
-        } => deploy(&files, dry_run, &follow, &reach).await,
+        } => deploy(&files, dry_run, no_schema, &follow, &reach).await,
         Command::List { output, reach } => list(output, &reach).await,
         Command::Show {
             name,
@@ -44,7 +45,7 @@ pub(super) async fn run(command: Command) -> Exit {
                 &reach,
                 &format!("scale to {instances}"),
                 async |marathon, id| {
-                    // A PUT to what is not there would make it.
+                    // A PUT to an application that does not exist would create it.
                     marathon.show(id).await?;
                     marathon.put(id, &wanted).await
                 },
@@ -85,8 +86,11 @@ pub(super) async fn run(command: Command) -> Exit {
                 &format!("weight {weight}"),
                 async |marathon, id| {
                     let app = marathon.show(id).await?;
-                    let env = app::weighted(&app.raw, weight)
-                        .map_err(|why| AppError::Failed { why, task: None })?;
+                    let env =
+                        app::weighted(&app.raw, weight).map_err(|error| AppError::Failed {
+                            why: error.to_string(),
+                            task: None,
+                        })?;
                     marathon.put(id, &serde_json::json!({ "env": env })).await
                 },
             )
@@ -98,26 +102,45 @@ pub(super) async fn run(command: Command) -> Exit {
             follow,
             reach,
         } => delete(&names, yes, &follow, &reach).await,
-    };
-    result.unwrap_or_else(|exit| exit)
+    }
 }
 
-fn id(name: &str) -> Result<AppId, Exit> {
-    AppId::new(name).map_err(|why| usage(&why))
+fn id(name: &str) -> Result<AppId, CliError> {
+    Ok(AppId::new(name)?)
 }
 
 fn marathon(reached: &Reached, force: bool) -> Marathon {
     Marathon::new(Arc::clone(&reached.session), reached.masters.clone()).force(force)
 }
 
+/// Reads definitions and checks their fields, before anything is contacted.
+pub(super) async fn read_definitions(
+    files: &[PathBuf],
+    program: Program,
+    no_schema: bool,
+) -> Result<Vec<Definition>, CliError> {
+    // On a thread of its own, so that a signal is heard while standard input is awaited.
+    let files = files.to_vec();
+    let environment = |name: &str| std::env::var(name).ok();
+    let definitions = tokio::task::spawn_blocking(move || app::read(&files, program, environment))
+        .await
+        .map_err(|error| CliError::Start(std::io::Error::other(error)))??;
+    if !no_schema {
+        for warning in app::check(&definitions, program)? {
+            output::message(&format!("warning: {warning}"));
+        }
+    }
+    Ok(definitions)
+}
+
 async fn deploy(
     files: &[PathBuf],
     dry_run: bool,
+    no_schema: bool,
     follow: &Follow,
     to: &Reach,
-) -> Result<Exit, Exit> {
-    let definitions = app::read(files, Program::Marathon, |name| std::env::var(name).ok())
-        .map_err(|wrong| usage(&wrong.join("\n")))?;
+) -> Result<ExitCode, CliError> {
+    let definitions = read_definitions(files, Program::Marathon, no_schema).await?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
     let mut begun = Vec::new();
@@ -125,16 +148,16 @@ async fn deploy(
         let id = id(&definition.name)?;
         let changes = changes(&marathon, &id, definition)
             .await
-            .map_err(|error| fail(&format!("look at {id}"), &error))?;
+            .map_err(failed(format!("read {id}")))?;
         match &changes {
             Some(lines) if lines.is_empty() => {
-                output::print(&format!("{id}: as it is wanted\n"));
-                // Whether it runs is another question.
+                output::print(&format!("{id}: up to date\n"));
+                // Up to date does not mean running.
                 if follow.wait && !dry_run {
                     let now = marathon
                         .show(&id)
                         .await
-                        .map_err(|error| fail(&format!("look at {id}"), &error))?;
+                        .map_err(failed(format!("read {id}")))?;
                     let deployment_id = now
                         .deployments
                         .first()
@@ -160,28 +183,28 @@ async fn deploy(
         }
         match marathon.put(&id, &definition.value).await {
             Ok(change) => begun.push((id, change)),
-            Err(error) => {
-                let exit = fail(&format!("deploy {id}"), &error);
-                let done: Vec<String> = begun.iter().map(|(id, _)| id.to_string()).collect();
-                if !done.is_empty() {
-                    eprintln!("  begun before it: {}", done.join(", "));
-                }
-                return Err(exit);
+            Err(source) => {
+                return Err(CliError::App(Box::new(AppFailure {
+                    action: format!("deploy {id}"),
+                    source,
+                    started: begun.iter().map(|(id, _)| id.to_string()).collect(),
+                    rollback: None,
+                })));
             }
         }
     }
     if dry_run {
-        eprintln!("nothing was changed");
+        output::message("dry run: nothing was changed");
     }
     if follow.wait {
         for (id, change) in &begun {
             wait(&reached, &marathon, id, change, follow.timeout).await?;
         }
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
-/// What a definition would change; `None` when the application is not there yet.
+/// What a definition would change; `None` when the application does not exist yet.
 async fn changes(
     marathon: &Marathon,
     id: &AppId,
@@ -194,20 +217,20 @@ async fn changes(
     }
 }
 
-/// One change of one application.
+/// Applies one change to one application.
 async fn change(
     name: &str,
     follow: &Follow,
     to: &Reach,
     what: &str,
     make: impl AsyncFnOnce(&Marathon, &AppId) -> Result<Change, AppError>,
-) -> Result<Exit, Exit> {
+) -> Result<ExitCode, CliError> {
     let id = id(name)?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
     let change = make(&marathon, &id)
         .await
-        .map_err(|error| fail(&format!("{what}: {id}"), &error))?;
+        .map_err(failed(format!("{what}: {id}")))?;
     if follow.wait {
         wait(&reached, &marathon, &id, &change, follow.timeout).await?;
     } else {
@@ -216,7 +239,7 @@ async fn change(
             change.deployment_id
         )));
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
 async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<Change, AppError> {
@@ -229,7 +252,7 @@ async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<
             .find(|version| *version == to)
             .ok_or_else(|| {
                 wrong(format!(
-                    "it has no version {}; it has {}",
+                    "no version {} of it; versions: {}",
                     shown(to),
                     shown(&versions.join(", "))
                 ))
@@ -237,82 +260,84 @@ async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<
         None => versions
             .iter()
             .rfind(|version| **version < now)
-            .ok_or_else(|| wrong("it has no version before the present one".into()))?,
+            .ok_or_else(|| wrong("it has no previous version".into()))?,
     };
     marathon.rollback(id, version).await
 }
 
-async fn delete(names: &[String], yes: bool, follow: &Follow, to: &Reach) -> Result<Exit, Exit> {
+async fn delete(
+    names: &[String],
+    yes: bool,
+    follow: &Follow,
+    to: &Reach,
+) -> Result<ExitCode, CliError> {
     let ids = names
         .iter()
         .map(|name| id(name))
         .collect::<Result<Vec<_>, _>>()?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, follow.force);
-    // All of them are there, or nothing is removed.
+    // All of them exist, or nothing is removed.
     for id in &ids {
         marathon
             .show(id)
             .await
-            .map_err(|error| fail(&format!("remove {id}"), &error))?;
+            .map_err(failed(format!("remove {id}")))?;
     }
     let listed: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    if !yes && output::yes(&format!("remove {}?", listed.join(", "))) == Some(false) {
-        return Err(Exit::INTERRUPTED);
-    }
+    output::confirm_deletion(&listed, yes).await?;
     for id in &ids {
         let change = marathon
             .delete(id)
             .await
-            .map_err(|error| fail(&format!("remove {id}"), &error))?;
+            .map_err(failed(format!("remove {id}")))?;
         if follow.wait {
             let done = app::follow_removal(&marathon, id, &change, follow.timeout).await;
-            done.map_err(|error| fail(&format!("remove {id}"), &error))?;
+            done.map_err(failed(format!("remove {id}")))?;
         }
         output::print(&format!(
             "{id}: {}\n",
             if follow.wait {
                 "removed"
             } else {
-                "being removed"
+                "being deleted"
             }
         ));
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
-/// Follows a deployment and shows it, until it is over or somebody interrupts.
+/// Follows a deployment and shows its progress until it ends or the user interrupts.
 async fn wait(
     reached: &Reached,
     marathon: &Marathon,
     id: &AppId,
     change: &Change,
     limit: Duration,
-) -> Result<(), Exit> {
-    let mut tell =
-        |progress: Progress| eprintln!("{}", shown(&format!("{id}: {}", words(&progress))));
+) -> Result<(), CliError> {
+    let mut tell = |progress: Progress| output::message(&format!("{id}: {}", words(&progress)));
     let result = tokio::select! {
         result = app::follow(marathon, id, change, limit, &mut tell) => result,
         _ = tokio::signal::ctrl_c() => {
-            eprintln!("\n{id}: no longer followed; the deployment goes on (toots app show {id})");
-            return Err(Exit::INTERRUPTED);
+            let show = Remedy::ShowApp { id: id.to_string() };
+            output::message(&format!("\n{id}: no longer followed; {show}"));
+            return Err(CliError::Interrupted);
         }
     };
     match result {
         Ok(app) => {
             output::print(&format!(
-                "{id}: {} of {} run\n",
+                "{id}: {} of {} running\n",
                 app.tasks_running, app.instances
             ));
             Ok(())
         }
         Err(error) => {
-            let exit = fail(&format!("bring {id} up"), &error);
             let last = match &error {
                 AppError::Failed {
                     task: Some(task), ..
                 } => Some((**task).clone()),
-                // Late: a task may have died of something all the same.
+                // Timed out: a task may have failed all the same.
                 _ => marathon
                     .show(id)
                     .await
@@ -323,10 +348,12 @@ async fn wait(
             if let Some(task) = last {
                 last_words(reached, &task).await;
             }
-            eprintln!(
-                "  hint: the deployment goes on until it succeeds or is replaced; to go back: toots app rollback {id}"
-            );
-            Err(exit)
+            Err(CliError::App(Box::new(AppFailure {
+                action: format!("deploy {id}"),
+                source: error,
+                started: Vec::new(),
+                rollback: Some(id.to_string()),
+            })))
         }
     }
 }
@@ -342,25 +369,22 @@ fn words(progress: &Progress) -> String {
             let healthy = healthy
                 .map(|n| format!(", {n} healthy"))
                 .unwrap_or_default();
-            format!("{running} of {instances} run{healthy}, {staged} on their way")
+            format!("{running} of {instances} running{healthy}, {staged} starting")
         }
         Progress::Failure(task) => format!(
             "a task failed on {}: {} ({})",
             task.host, task.message, task.state
         ),
-        Progress::Waiting(why) => format!("Marathon's leader is looked for: {why}"),
+        Progress::Waiting(why) => format!("searching Marathon's leader: {why}"),
     }
 }
 
-/// The reason and the last lines of a task that failed.
+/// Shows why a task failed, and its last log lines.
 async fn last_words(reached: &Reached, task: &TaskFailure) {
-    eprintln!(
-        "{}",
-        shown(&format!(
-            "  {} on {}: {} ({})",
-            task.task_id, task.host, task.message, task.state
-        ))
-    );
+    output::message(&format!(
+        "{} on {}: {} ({})",
+        task.task_id, task.host, task.message, task.state
+    ));
     let log = match reached.host_at(&task.host) {
         Some(host) => match reached.dial.dial(host).await {
             Ok(session) => app::task_log(&session, &task.task_id).await,
@@ -369,30 +393,27 @@ async fn last_words(reached: &Reached, task: &TaskFailure) {
         None => Ok(Vec::new()),
     };
     match log {
-        Ok(lines) if lines.is_empty() => eprintln!("  it has written nothing"),
+        Ok(lines) if lines.is_empty() => output::message("  it wrote nothing"),
         Ok(lines) => {
-            eprintln!("  its last lines:");
+            output::message("  last lines:");
             for line in lines {
-                eprintln!("  | {line}");
+                output::message(&format!("  | {line}"));
             }
         }
-        Err(error) => eprintln!(
-            "{}",
-            shown(&format!("  its log cannot be read: failed to {error}"))
-        ),
+        Err(error) => output::message(&format!("  cannot read its log: {error}")),
     }
 }
 
-async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
+async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
     let reached = reach(to).await?;
     let apps = marathon(&reached, false)
         .list()
         .await
-        .map_err(|error| fail("list the applications", &error))?;
+        .map_err(failed("list the applications"))?;
     if form == Some(Output::Json) {
-        let all: Vec<_> = apps.iter().map(|app| &app.raw).collect();
-        output::print(&format!("{}\n", serde_json::json!(all)));
-        return Ok(Exit::DONE);
+        let raw: Vec<_> = apps.iter().map(|app| &app.raw).collect();
+        output::print(&format!("{}\n", serde_json::json!(raw)));
+        return Ok(ExitCode::DONE);
     }
     let rows = apps.iter().map(|app| {
         vec![
@@ -414,7 +435,7 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
         rows,
         &output::options(),
     ));
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
 fn health(app: &App) -> String {
@@ -445,20 +466,20 @@ fn image(app: &App) -> String {
         .to_owned()
 }
 
-async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
+async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
     let id = id(name)?;
     let reached = reach(to).await?;
     let marathon = marathon(&reached, false);
-    let failed = |error| fail(&format!("show {id}"), &error);
-    let app = marathon.show(&id).await.map_err(failed)?;
+    let action = format!("show {id}");
+    let app = marathon.show(&id).await.map_err(failed(&action))?;
     if form == Some(Output::Json) {
         output::print(&format!("{}\n", app.raw));
-        return Ok(Exit::DONE);
+        return Ok(ExitCode::DONE);
     }
-    let versions = marathon.versions(&id).await.map_err(failed)?;
-    let waits = marathon.waits_for(&id).await.map_err(failed)?;
+    let versions = marathon.versions(&id).await.map_err(failed(&action))?;
+    let waits = marathon.waits_for(&id).await.map_err(failed(&action))?;
     let mut text = format!(
-        "{id} is {}: {} of {} run",
+        "{id} is {}: {} of {} running",
         state(&app),
         app.tasks_running,
         app.instances
@@ -468,7 +489,7 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit
     }
     text.push_str(&format!("; {}\n", image(&app)));
     if let Some(why) = waits {
-        text.push_str(&format!("  waits: {why}\n"));
+        text.push_str(&format!("  waiting: {why}\n"));
     }
     for (key, value) in app.raw["env"]
         .as_object()
@@ -521,5 +542,5 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<Exit, Exit
             failure.state
         )));
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }

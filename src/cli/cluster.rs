@@ -3,173 +3,118 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::args::{Connection, Output, Plan, Status, Up};
-use super::context::{self, Loaded, Wanted};
-use super::exit::Exit;
-use super::{log, output, signals};
-use crate::engine::{self, Cancel, Mode, StatusView};
+use super::args::{ConnectionArgs, Output, PlanArgs, StatusArgs, UpArgs};
+use super::context::{self, Loaded, RunRequest};
+use super::error::CliError;
+use super::start::{self, StartRequest};
+use super::{hints, output};
+use crate::engine::{self, Cancel, RunOptions, StatusView};
 use crate::event::{Event, EventSink};
 use crate::plan::{SavedPlan, Step};
 use crate::report::{
     self, ComponentView, HostStatusView, PlanChange, PlanHostView, ServiceView, StatusReport,
 };
-use crate::spec::ClusterName;
-
-/// A new run's id.
-pub(super) fn run_id() -> String {
-    format!("{:08x}", rand::random::<u32>())
-}
+use crate::spec::{ClusterName, ExitCode};
 
 /// `toots cluster up`
-pub(super) async fn up(args: Up) -> Exit {
-    let loaded = match context::load(&args.source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+pub(super) async fn up(args: UpArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(&args.source)?;
     context::warn_open(&loaded);
-    let scope = match context::scope(&loaded.inventory, &args.limit) {
-        Ok(scope) => scope,
-        Err(exit) => return exit,
-    };
-    let saved = match args.plan.as_deref().map(read_plan).transpose() {
-        Ok(saved) => saved,
-        Err(exit) => return exit,
-    };
-    let run_id = run_id();
-    let log = log::begin(&run_id);
-    let (events, handle) = output::reporter(args.shown.output);
-    let cancel = Cancel::default();
-    signals::watch(cancel.clone());
-    let confirm: Option<engine::Confirm> =
-        (!args.yes && args.plan.is_none()).then(|| confirm(handle.pauser()));
-    let wanted = Wanted {
+    let scope = context::scope(&loaded.inventory, &args.limit)?;
+    let saved = args.plan.as_deref().map(read_plan).transpose()?;
+    let request = StartRequest {
         command: "cluster up",
+        source: Some(&args.source),
         connection: &args.connection,
-        events,
+        shown: &args.shown,
         scope,
-        mode: Mode {
+        options: RunOptions {
             prove: args.prove,
             saved,
-            inventory_text: String::new(),
-            confirm,
+            bundle: super::bundle::verify(args.images, &args.shown).await?,
+            ..RunOptions::default()
         },
-        timeout: args.shown.timeout,
-        run_id,
-        cancel,
+        question: (!args.yes && args.plan.is_none()).then_some(REPLACE_QUESTION),
     };
-    let cx = match context::context(loaded, wanted) {
-        Ok(cx) => cx,
-        Err(exit) => return exit,
-    };
-    let result = engine::up(&cx).await;
-    handle.finish();
-    say_log(result.exit_code, log.as_deref());
-    Exit(result.exit_code)
+    start::change_hosts(loaded, request).await
 }
 
-/// Asks before running containers are interrupted; nobody to ask means yes, since a script has no terminal and said `up`.
-fn confirm(pauser: report::Pauser) -> engine::Confirm {
-    Box::new(move |what: &[String]| {
-        let _pause = pauser.pause();
-        for line in what {
-            eprintln!("  {line}");
-        }
-        output::yes("replace or remove these running containers?").unwrap_or(true)
-    })
-}
+const REPLACE_QUESTION: &str = "replace or remove these running containers?";
 
-/// Where everything of a failed run can be read.
-pub(super) fn say_log(code: u8, log: Option<&std::path::Path>) {
-    if let (true, Some(path)) = (code != 0, log) {
-        eprintln!("log: {}", path.display());
-    }
-}
-
-fn read_plan(path: &std::path::Path) -> Result<SavedPlan, Exit> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        eprintln!("{}: cannot be read: {error}", path.display());
-        Exit::USAGE
+fn read_plan(path: &std::path::Path) -> Result<SavedPlan, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::Read {
+        path: path.to_owned(),
+        source,
     })?;
-    SavedPlan::parse(&text).map_err(|error| {
-        eprintln!("{}: failed to {error}", path.display());
-        Exit::USAGE
+    SavedPlan::parse(&text).map_err(|source| CliError::SavedPlan {
+        path: path.to_owned(),
+        source,
     })
 }
 
 /// `toots cluster plan`
-pub(super) async fn plan(args: Plan) -> Exit {
-    let loaded = match context::load(&args.source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(&args.source)?;
     context::warn_open(&loaded);
-    let scope = match context::scope(&loaded.inventory, &args.limit) {
-        Ok(scope) => scope,
-        Err(exit) => return exit,
-    };
+    let scope = context::scope(&loaded.inventory, &args.limit)?;
     let text = loaded.text.clone();
-    let run_id = run_id();
-    let log = log::begin(&run_id);
-    let (events, handle) = output::reporter(args.shown.output);
-    let json = output::mode(args.shown.output) == report::Mode::Json;
-    let cancel = Cancel::default();
-    signals::watch(cancel.clone());
-    let wanted = Wanted {
+    let json = output::mode(args.shown.output) == report::OutputMode::Json;
+    let request = StartRequest {
         command: "cluster plan",
+        source: Some(&args.source),
         connection: &args.connection,
-        events: Arc::clone(&events),
+        shown: &args.shown,
         scope: scope.clone(),
-        mode: Mode::default(),
-        timeout: args.shown.timeout,
-        run_id,
-        cancel,
+        options: RunOptions {
+            bundle: super::bundle::verify(args.images, &args.shown).await?,
+            ..RunOptions::default()
+        },
+        question: None,
     };
-    let cx = match context::context(loaded, wanted) {
-        Ok(cx) => cx,
-        Err(exit) => return exit,
-    };
-    let mut planned = match engine::observe_and_plan(&cx).await {
+    let run = start::begin(loaded, request)?;
+    let cx = &run.cx;
+    let mut planned = match engine::observe_and_plan(cx).await {
         Ok(planned) => planned,
-        Err(result) => {
-            handle.finish();
-            say_log(result.exit_code, log.as_deref());
-            return Exit(result.exit_code);
-        }
+        Err(result) => return Ok(run.finish(ExitCode(result.exit_code))),
     };
     planned.plan.hosts.retain(|host| scope.contains(&host.host));
     let changes = planned.plan.changes();
-    let saved = SavedPlan::of(cx.cluster.as_str(), &text, &planned.plan);
-    let exit = if args.exit_code && changes > 0 {
-        Exit::CHANGES
+    let saved = SavedPlan::from_plan(cx.cluster.as_str(), &text, &planned.plan);
+    let exit = if planned.missed_a_host() {
+        ExitCode::UNREACHABLE
+    } else if args.exit_code && changes > 0 {
+        ExitCode::CHANGES
     } else {
-        Exit::DONE
+        ExitCode::DONE
     };
-    if json {
-        events.send(Event::Planned {
-            changes: saved.changes.clone(),
-        });
-        events.send(Event::Result(planned.result(exit.0)));
-    }
-    handle.finish();
+    let outdated = planned
+        .plan
+        .hosts
+        .iter()
+        .flat_map(|host| records(host).map(move |path| (host.host.clone(), path)));
+    cx.events.send(Event::Planned {
+        changes: saved.changes.clone(),
+        records: outdated.collect(),
+    });
+    cx.events.send(Event::Result(planned.result(exit)));
+    run.finish(exit);
     if !json {
         output::print(&report::plan_text(
             &views(&planned.plan),
             output::options().out_colour,
         ));
     }
-    if let Some(path) = &args.out
-        && let Err(exit) = write_plan(path, &saved)
-    {
-        return exit;
+    if let Some(path) = &args.out {
+        write_plan(path, &saved)?;
     }
-    exit
+    Ok(exit)
 }
 
-fn write_plan(path: &std::path::Path, saved: &SavedPlan) -> Result<(), Exit> {
+fn write_plan(path: &std::path::Path, saved: &SavedPlan) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(saved).unwrap_or_default() + "\n";
-    std::fs::write(path, text).map_err(|error| {
-        eprintln!("{}: cannot be written: {error}", path.display());
-        Exit::INTERNAL
+    std::fs::write(path, text).map_err(|source| CliError::Write {
+        path: path.to_owned(),
+        source,
     })
 }
 
@@ -178,8 +123,20 @@ fn views(plan: &crate::plan::Plan) -> Vec<PlanHostView> {
         host: host.host.clone(),
         roles: host.roles.clone(),
         changes: host.steps().flat_map(changes).collect(),
+        records: records(host).collect(),
     };
     plan.hosts.iter().map(view).collect()
+}
+
+/// Paths of the records that the next run with a change on the host would update.
+fn records(host: &crate::plan::HostPlan) -> impl Iterator<Item = String> + '_ {
+    host.records.iter().flat_map(|step| match step {
+        Step::Place { files, .. } => files
+            .iter()
+            .map(|change| change.file.path.clone())
+            .collect(),
+        _ => Vec::new(),
+    })
 }
 
 fn changes(step: &Step) -> Vec<PlanChange> {
@@ -216,12 +173,11 @@ fn changes(step: &Step) -> Vec<PlanChange> {
                     .iter()
                     .map(|(address, name)| format!("{address} {name}"))
                     .collect();
-                change(
-                    '~',
-                    format!("/etc/hosts: {}", lines.join(", ")),
-                    "registry's name",
-                    None,
-                )
+                let (names, reason) = match lines.as_slice() {
+                    [] => ("without names".to_owned(), "no registry"),
+                    lines => (lines.join(", "), "registry's name"),
+                };
+                change('~', format!("/etc/hosts: {names}"), reason, None)
             });
             dirs.chain(files).chain(entries).collect()
         }
@@ -239,6 +195,31 @@ fn changes(step: &Step) -> Vec<PlanChange> {
                 .unwrap_or("digest resolved when the registry can be asked");
             vec![change('+', format!("image {image}"), reason, None)]
         }
+        Step::Build {
+            recipe,
+            base_digest,
+            changed,
+        } => {
+            let base = base_digest.as_deref().map_or_else(
+                || recipe.base.to_string(),
+                |digest| recipe.base.pinned(digest),
+            );
+            let mut reason = format!("built here on {base}");
+            if !changed.is_empty() {
+                let names: Vec<&str> = changed.iter().map(String::as_str).collect();
+                reason.push_str(&format!(" (recipe changed: {})", names.join(", ")));
+            }
+            vec![change(
+                '+',
+                format!("image {}", recipe.image()),
+                &reason,
+                None,
+            )]
+        }
+        Step::Load { image, from, .. } => {
+            let reason = format!("loaded from {from}");
+            vec![change('+', format!("image {image}"), &reason, None)]
+        }
         Step::Create { spec } => vec![change(
             '+',
             format!("container {}", spec.name()),
@@ -251,16 +232,22 @@ fn changes(step: &Step) -> Vec<PlanChange> {
             reason,
             None,
         )],
-        Step::Start { container, state } => vec![change(
-            '~',
+        Step::Start { container, state } => {
+            vec![change('~', format!("container {container}"), state, None)]
+        }
+        Step::Rejoin {
+            container, dirs, ..
+        } => vec![change(
+            '!',
             format!("container {container}"),
-            &format!("it is {state}"),
+            &format!("without {}", dirs.join(", ")),
             None,
         )],
         Step::Signal {
             container,
             signal,
             files,
+            ..
         } => {
             vec![change(
                 '~',
@@ -278,16 +265,18 @@ fn changes(step: &Step) -> Vec<PlanChange> {
         Step::RemoveUnit { unit } => vec![change(
             '-',
             format!("unit {unit}"),
-            "no longer wanted here",
+            "no longer wanted on this host",
             None,
         )],
-        Step::Remove { container, reason } => {
+        Step::Remove {
+            container, reason, ..
+        } => {
             vec![change('-', format!("container {container}"), reason, None)]
         }
     }
 }
 
-/// Takes what a status does not show; its failures are in the table.
+/// Drops the events of a status: its failures are in the table.
 struct Quiet;
 
 impl EventSink for Quiet {
@@ -296,45 +285,48 @@ impl EventSink for Quiet {
     }
 }
 
-/// Reads the cluster once.
-pub(super) async fn look(
+/// Observes the cluster once.
+pub(super) async fn read_status(
     loaded: Loaded,
-    connection: &Connection,
-) -> Result<(ClusterName, StatusView), Exit> {
+    connection: &ConnectionArgs,
+) -> Result<(ClusterName, StatusView), CliError> {
     let scope = loaded
         .inventory
         .hosts
         .iter()
         .map(|host| host.name.clone())
         .collect();
-    let wanted = Wanted {
+    let wanted = RunRequest {
         command: "cluster status",
         connection,
         events: Arc::new(Quiet),
         scope,
-        mode: Mode::default(),
+        mode: RunOptions::default(),
         timeout: None,
-        run_id: run_id(),
+        run_id: start::run_id(),
         cancel: Cancel::default(),
+        pauser: None,
     };
-    let cx = context::context(loaded, wanted)?;
+    let cx = context::run_context(loaded, wanted)?;
     let view = engine::status(&cx).await;
     Ok((cx.cluster, view))
 }
 
+/// Pause between two readings of `status --watch`.
+const STATUS_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// `toots cluster status`
-pub(super) async fn status(args: Status) -> Exit {
+pub(super) async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
     loop {
-        let loaded = match context::load(&args.source) {
-            Ok(loaded) => loaded,
-            Err(exit) => return exit,
+        let loaded = context::load(&args.source)?;
+        let (cluster, view) = read_status(loaded, &args.connection).await?;
+        let exit = match (view.unread.is_empty(), view.healthy) {
+            (false, _) => ExitCode::UNREACHABLE,
+            (true, false) => ExitCode::GATE,
+            (true, true) => ExitCode::DONE,
         };
-        let (cluster, view) = match look(loaded, &args.connection).await {
-            Ok(seen) => seen,
-            Err(exit) => return exit,
-        };
-        let healthy = view.healthy;
-        let report = status_report(&cluster, view);
+        let inventory = hints::named_inventory(&args.source);
+        let report = status_report(&cluster, view, exit, inventory.as_deref());
         if args.watch && args.output != Some(Output::Json) {
             // The screen is cleared only where there is one.
             use std::io::IsTerminal as _;
@@ -351,16 +343,18 @@ pub(super) async fn status(args: Status) -> Exit {
             )),
         }
         if !args.watch {
-            return if healthy { Exit::DONE } else { Exit::GATE };
+            return Ok(exit);
         }
-        tokio::select! {
-            () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
-            _ = tokio::signal::ctrl_c() => return Exit::INTERRUPTED,
-        }
+        tokio::time::sleep(STATUS_INTERVAL).await;
     }
 }
 
-fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
+fn status_report(
+    cluster: &ClusterName,
+    view: StatusView,
+    exit: ExitCode,
+    inventory: Option<&std::path::Path>,
+) -> StatusReport {
     let mut hosts: Vec<HostStatusView> = Vec::new();
     let unread: BTreeMap<_, _> = view.unread;
     for (host, components) in view.hosts {
@@ -371,7 +365,7 @@ fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
                 health: Some(if state.as_wanted {
                     "ok".to_owned()
                 } else {
-                    "not as wanted".to_owned()
+                    "out of date".to_owned()
                 }),
                 state: state.state,
                 role: state.role,
@@ -396,7 +390,10 @@ fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
         .services
         .into_iter()
         .map(|(row, verdict)| ServiceView {
-            row,
+            row: crate::event::ServiceRow {
+                hints: hints::with_inventory(&row.hints, inventory),
+                ..row
+            },
             members: verdict.members,
             quorum: (verdict.quorum > 0).then_some(verdict.quorum),
         })
@@ -404,6 +401,7 @@ fn status_report(cluster: &ClusterName, view: StatusView) -> StatusReport {
     StatusReport {
         cluster: cluster.clone(),
         healthy: view.healthy,
+        exit_code: exit.0,
         services,
         hosts,
         web: view.web,

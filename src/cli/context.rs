@@ -1,4 +1,4 @@
-//! From an inventory to what the engine needs.
+//! Builds the engine's input from the inventory and the arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,21 +6,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::args::{Connection, Source};
-use super::exit::Exit;
+use super::args::{ConnectionArgs, SourceArgs};
+use super::error::CliError;
+use super::output;
 use crate::desired::{self, Desired, Draw, Recorded};
-use crate::engine::{Cancel, Context, HostInfo, Mode, RegistryLogin, Timeouts};
+use crate::engine::{Cancel, HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts};
 use crate::event::EventSink;
 use crate::inventory::{Inventory, PasswordSource};
 use crate::plan::Limits;
 use crate::playbook::{Playbook, SecretKind};
+use crate::report::Pauser;
 use crate::spec::{HostName, Role, Secret};
 use crate::transport::{
-    AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshSettings,
+    Ask, AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshOptions,
     TransportError,
 };
 
-/// An inventory and a playbook that fit each other.
+/// An inventory and a playbook that match.
 pub(super) struct Loaded {
     pub inventory: Inventory,
     pub text: String,
@@ -28,37 +30,31 @@ pub(super) struct Loaded {
     pub offline: Desired,
 }
 
-/// Reads inventory and playbook; what is wrong is printed.
-pub(super) fn load(source: &Source) -> Result<Loaded, Exit> {
-    let (inventory, text) = crate::inventory::load(&source.inventory).map_err(|errors| {
-        eprintln!("{errors}");
-        Exit::USAGE
-    })?;
+/// Reads inventory and playbook.
+pub(super) fn load(source: &SourceArgs) -> Result<Loaded, CliError> {
+    let (inventory, text) = crate::inventory::load(&source.inventory)?;
     fit(inventory, text, source)
 }
 
-/// Builds the desired state without any record, which also proves that playbook and inventory fit.
-pub(super) fn fit(inventory: Inventory, text: String, source: &Source) -> Result<Loaded, Exit> {
-    let fail = |error: &dyn std::error::Error| {
-        eprintln!("toots: failed to {error}");
-        if let Some(cause) = error.source() {
-            eprintln!("  {cause}");
-        }
-        Exit::USAGE
-    };
-    let playbook = Playbook::load(source.playbooks.as_deref()).map_err(|error| fail(&error))?;
+/// Builds the desired state without records. That also proves that playbook and inventory match.
+pub(super) fn fit(
+    inventory: Inventory,
+    text: String,
+    source: &SourceArgs,
+) -> Result<Loaded, CliError> {
+    let playbook = Playbook::load(source.playbooks.as_deref())?;
     for (what, path) in inventory.files() {
         if let Err(error) = std::fs::read(path) {
-            eprintln!(
-                "{}: {what} {} cannot be read: {error}",
-                source.inventory.display(),
-                path.display()
-            );
-            return Err(Exit::USAGE);
+            return Err(CliError::ReadReferenced {
+                inventory: source.inventory.clone(),
+                what,
+                path: path.to_owned(),
+                source: error,
+            });
         }
     }
-    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked)
-        .map_err(|error| fail(&error))?;
+    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked)?;
+    desired::check_local_files(&inventory, &playbook)?;
     Ok(Loaded {
         inventory,
         text,
@@ -67,7 +63,7 @@ pub(super) fn fit(inventory: Inventory, text: String, source: &Source) -> Result
     })
 }
 
-/// Says what would be open to whoever reaches a host that listens on every address.
+/// Warns about ports that are open to everyone on hosts that listen on every address.
 pub(super) fn warn_open(loaded: &Loaded) {
     for host in loaded.offline.hosts.iter().filter(|host| host.listen_all) {
         let here = host
@@ -84,15 +80,16 @@ pub(super) fn warn_open(loaded: &Loaded) {
                 )
             })
             .collect();
-        eprintln!(
-            "warning: {} listens on every address (listen_ip = \"0.0.0.0\"); open to whoever reaches it: {}",
+        output::message(&format!(
+            "warning: {} listens on every address (listen_ip = \"0.0.0.0\"); \
+             open to everyone who can reach it: {}",
             host.name,
             open.join(", ")
-        );
+        ));
     }
 }
 
-/// Stands for ids and secrets where nothing is drawn.
+/// Placeholder for ids and secrets where nothing is drawn.
 pub(super) struct Masked;
 
 impl Draw for Masked {
@@ -113,7 +110,7 @@ impl Draw for Masked {
     }
 }
 
-/// Draws from the system's random numbers, once per run: building the desired state twice must give the same.
+/// Draws random values once per run: two builds of the desired state must be equal.
 struct Random {
     id: String,
     bytes: [u8; 32],
@@ -143,20 +140,22 @@ impl Draw for Random {
     }
 }
 
-/// What the command line adds.
-pub(super) struct Wanted<'a> {
+/// What the command line adds to the inventory.
+pub(super) struct RunRequest<'a> {
     pub command: &'a str,
-    pub connection: &'a Connection,
+    pub connection: &'a ConnectionArgs,
     pub events: Arc<dyn EventSink>,
     pub scope: BTreeSet<HostName>,
-    pub mode: Mode,
+    pub mode: RunOptions,
     pub timeout: Option<std::time::Duration>,
     pub run_id: String,
     pub cancel: Cancel,
+    /// Keeps the live view still while a question is open.
+    pub pauser: Option<Pauser>,
 }
 
-/// Builds the engine's context. `Err` is printed.
-pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exit> {
+/// Builds the engine's context.
+pub(super) fn run_context(loaded: Loaded, wanted: RunRequest<'_>) -> Result<RunContext, CliError> {
     let Loaded {
         inventory,
         text,
@@ -164,7 +163,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         offline,
     } = loaded;
     let registry = registry(&inventory)?;
-    let dial = Arc::new(Dialer::new(&inventory, wanted.connection));
+    let dial = Arc::new(Dialer::new(&inventory, wanted.connection, wanted.pauser));
     let contacted = |host: &&crate::inventory::Host| {
         wanted.scope.contains(&host.name) || host.roles.contains(&Role::Master)
     };
@@ -182,6 +181,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
         nics: inventory
             .hosts
             .iter()
+            .filter(|host| host.nic_is_used)
             .map(|host| (host.name.clone(), host.nic.clone()))
             .collect(),
         install_docker: inventory.docker.install,
@@ -189,7 +189,7 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
     };
     let times = &inventory.timeouts;
     let limits_given = &wanted.connection.limits;
-    let timeouts = Timeouts {
+    let timeouts = RunTimeouts {
         exec: limits_given.exec_timeout.unwrap_or(times.exec),
         install: limits_given.install_timeout.unwrap_or(times.install),
         answer: limits_given.answer_timeout.unwrap_or(times.answer),
@@ -206,14 +206,12 @@ pub(super) fn context(loaded: Loaded, wanted: Wanted<'_>) -> Result<Context, Exi
     let cluster = inventory.cluster.clone();
     let masters = inventory.with_role(Role::Master).count();
     let (domain, vip) = (inventory.network.in_domain.clone(), inventory.network.vip);
-    let build = move |recorded: &Recorded| {
-        desired::build(&inventory, &playbook, recorded, &random).map_err(|error| error.to_string())
-    };
-    let mode = Mode {
+    let build = move |recorded: &Recorded| desired::build(&inventory, &playbook, recorded, &random);
+    let mode = RunOptions {
         inventory_text: text,
         ..wanted.mode
     };
-    Ok(Context {
+    Ok(RunContext {
         command: wanted.command.to_owned(),
         cluster,
         hosts,
@@ -247,8 +245,8 @@ fn owner() -> String {
         .collect()
 }
 
-/// The registry's login; its password is read from where the inventory says.
-fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, Exit> {
+/// The registry's credentials; the password comes from the source that the inventory names.
+pub(super) fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, CliError> {
     let Some(registry) = &inventory.registry else {
         return Ok(None);
     };
@@ -256,19 +254,15 @@ fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, Exit> {
         return Ok(None);
     };
     let password = match source {
-        PasswordSource::File(path) => std::fs::read_to_string(path).map_err(|error| {
-            eprintln!(
-                "toots: failed to read the registry's password from {}: {error}",
-                path.display()
-            );
-            Exit::USAGE
-        })?,
-        PasswordSource::Env(name) => std::env::var(name).map_err(|_| {
-            eprintln!(
-                "toots: failed to read the registry's password: the variable {name} is not set"
-            );
-            Exit::USAGE
-        })?,
+        PasswordSource::File(path) => {
+            std::fs::read_to_string(path).map_err(|source| CliError::Read {
+                path: path.clone(),
+                source,
+            })?
+        }
+        PasswordSource::Env(name) => {
+            std::env::var(name).map_err(|_| CliError::RegistryVariable(name.clone()))?
+        }
     };
     let password = Secret::new(password.lines().next().unwrap_or_default());
     Ok(Some(RegistryLogin {
@@ -278,32 +272,48 @@ fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, Exit> {
     }))
 }
 
-/// Dials the inventory's hosts.
+/// Prompts on the terminal while the live view is paused: the next frame would erase the question.
+struct PausingAsk(Pauser);
+
+#[async_trait]
+impl Ask for PausingAsk {
+    async fn secret(&self, question: &str) -> Option<Secret> {
+        let _pause = self.0.paused().await;
+        AskTerminal.secret(question).await
+    }
+}
+
+/// Connects to the inventory's hosts.
 pub(super) struct Dialer {
     connector: Connector,
     hosts: BTreeMap<HostName, HostSettings>,
 }
 
 impl Dialer {
-    pub(super) fn new(inventory: &Inventory, connection: &Connection) -> Self {
+    /// `pauser` belongs to the run's live view, when there is one.
+    pub(super) fn new(
+        inventory: &Inventory,
+        connection: &ConnectionArgs,
+        pauser: Option<Pauser>,
+    ) -> Self {
         use std::io::IsTerminal as _;
-        let settings = SshSettings {
+        let settings = SshOptions {
             config_files: inventory.ssh.config_file.clone().map(|file| vec![file]),
             connect_timeout: connection.limits.connect_timeout,
-            timeouts: crate::transport::Timeouts {
+            timeouts: crate::transport::SshTimeouts {
                 connect: inventory.timeouts.connect,
                 keepalive: connection
                     .limits
                     .keepalive
                     .unwrap_or(inventory.timeouts.keepalive),
-                ..crate::transport::Timeouts::default()
+                ..crate::transport::SshTimeouts::default()
             },
-            ..SshSettings::default()
+            ..SshOptions::default()
         };
-        let ask: Arc<dyn crate::transport::Ask> = if std::io::stdin().is_terminal() {
-            Arc::new(AskTerminal)
-        } else {
-            Arc::new(AskNobody)
+        let ask: Arc<dyn Ask> = match pauser {
+            _ if !std::io::stdin().is_terminal() => Arc::new(AskNobody),
+            Some(pauser) => Arc::new(PausingAsk(pauser)),
+            None => Arc::new(AskTerminal),
         };
         let hosts = inventory
             .hosts
@@ -321,17 +331,17 @@ impl Dialer {
         }
     }
 
-    /// The connector itself, for questions that need no session.
+    /// The connector, for questions that need no session.
     pub(super) fn connector(&self) -> &Connector {
         &self.connector
     }
 }
 
-/// How one host is reached.
+/// The connection settings of one host.
 pub(super) fn host_settings(
     inventory: &Inventory,
     host: &crate::inventory::Host,
-    connection: &Connection,
+    connection: &ConnectionArgs,
 ) -> HostSettings {
     let ssh = &inventory.ssh;
     let known: Vec<PathBuf> = ssh.known_hosts_files.clone();
@@ -368,8 +378,20 @@ impl Dial for Dialer {
     }
 }
 
-/// The hosts that `--limit` names: a host, a role, or a glob over host names.
-pub(super) fn scope(inventory: &Inventory, limit: &[String]) -> Result<BTreeSet<HostName>, Exit> {
+/// The host names for a hint.
+pub(super) fn host_names(inventory: &Inventory) -> Vec<String> {
+    inventory
+        .hosts
+        .iter()
+        .map(|host| host.name.to_string())
+        .collect()
+}
+
+/// Resolves `--limit`: a host, a role, or a glob over host names.
+pub(super) fn scope(
+    inventory: &Inventory,
+    limit: &[String],
+) -> Result<BTreeSet<HostName>, CliError> {
     if limit.is_empty() {
         return Ok(inventory
             .hosts
@@ -384,9 +406,9 @@ pub(super) fn scope(inventory: &Inventory, limit: &[String]) -> Result<BTreeSet<
             .find(|role| [role.as_str().to_owned(), format!("{role}s")].contains(text));
         let glob = globset::Glob::new(text)
             .map(|glob| glob.compile_matcher())
-            .map_err(|error| {
-                eprintln!("toots: --limit {text:?} is no glob: {}", error.kind());
-                Exit::USAGE
+            .map_err(|error| CliError::LimitPattern {
+                pattern: text.clone(),
+                why: error.kind().to_string(),
             })?;
         let fits = |host: &&crate::inventory::Host| match role {
             Some(role) => host.roles.contains(&role),
@@ -401,16 +423,10 @@ pub(super) fn scope(inventory: &Inventory, limit: &[String]) -> Result<BTreeSet<
                 .map(|host| host.name.clone()),
         );
         if out.len() == before && !inventory.hosts.iter().any(|host| fits(&host)) {
-            let names: Vec<&str> = inventory
-                .hosts
-                .iter()
-                .map(|host| host.name.as_str())
-                .collect();
-            eprintln!(
-                "toots: --limit {text:?} fits no host\n  hint: the inventory has {}",
-                names.join(", ")
-            );
-            return Err(Exit::USAGE);
+            return Err(CliError::LimitMatchesNone {
+                pattern: text.clone(),
+                known: host_names(inventory),
+            });
         }
     }
     Ok(out)

@@ -1,22 +1,22 @@
-//! `toots inventory check`, `import` and `toots init`; no host is contacted.
+//! `toots inventory check`, `import` and `toots init`. Contacts no host.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::args::{Init, Source};
-use super::exit::Exit;
-use super::{context, menu, output};
-use crate::inventory::Draft;
-use crate::spec::Role;
+use super::args::{DEFAULT_INVENTORY, InitArgs, SourceArgs};
+use super::error::CliError;
+use super::{context, hints, menu, output};
+use crate::inventory::{Draft, InventoryErrors};
+use crate::spec::{ExitCode, Remedy, Role};
 
 /// `toots inventory check`
-pub(super) fn check(source: &Source) -> Exit {
-    let loaded = match context::load(source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+pub(super) fn check(source: &SourceArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(source)?;
     context::warn_open(&loaded);
-    let count = |role| loaded.inventory.with_role(role).count();
+    let count = |role: Role| match loaded.inventory.with_role(role).count() {
+        1 => format!("1 {role}"),
+        n => format!("{n} {role}s"),
+    };
     let containers: usize = loaded
         .offline
         .hosts
@@ -24,7 +24,7 @@ pub(super) fn check(source: &Source) -> Exit {
         .map(|host| host.components.len())
         .sum();
     output::print(&format!(
-        "{} is good: cluster {}, {} hosts ({} masters, {} slaves, {} edges), {containers} containers\n",
+        "{} is valid: cluster {}, {} hosts ({}, {}, {}), {containers} containers\n",
         source.inventory.display(),
         loaded.inventory.cluster,
         loaded.inventory.hosts.len(),
@@ -32,37 +32,36 @@ pub(super) fn check(source: &Source) -> Exit {
         count(Role::Slave),
         count(Role::Edge),
     ));
-    Exit::DONE
+    Ok(ExitCode::DONE)
 }
 
 /// `toots inventory import`
-pub(super) fn import(file: &Path) -> Exit {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!("{}: cannot be read: {error}", file.display());
-            return Exit::USAGE;
-        }
-    };
-    match crate::inventory::import(&text, &file.display().to_string()) {
-        Ok(inventory) => {
-            output::print(&inventory);
-            Exit::DONE
-        }
-        Err(errors) => {
-            eprintln!("{errors}");
-            Exit::USAGE
-        }
-    }
+pub(super) fn import(file: &Path) -> Result<ExitCode, CliError> {
+    let text = std::fs::read_to_string(file).map_err(|source| CliError::Read {
+        path: file.to_owned(),
+        source,
+    })?;
+    let inventory = crate::inventory::import(&text, &file.display().to_string())?;
+    output::print(&inventory);
+    Ok(ExitCode::DONE)
 }
 
 /// `toots init`
-pub(super) fn init(args: &Init) -> Exit {
+pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, CliError> {
+    let path = match &args.out {
+        Some(path) => Some(path.as_path()),
+        None => std::io::stdout()
+            .is_terminal()
+            .then(|| Path::new(DEFAULT_INVENTORY)),
+    };
+    // Before the first question: the answers would be lost.
+    path.map_or(Ok(()), require_new)?;
     let given = Draft {
         cluster: args.cluster.clone(),
         masters: args.masters.clone(),
         slaves: args.slaves.clone(),
         edges: args.edges.clone(),
+        user: args.user.clone(),
         nic: args.nic.clone(),
         in_domain: args.in_domain.clone(),
         ex_domain: args.ex_domain.clone(),
@@ -74,45 +73,57 @@ pub(super) fn init(args: &Init) -> Exit {
     };
     let answers = match (given.masters.is_empty(), std::io::stdin().is_terminal()) {
         (false, _) => Ok(given),
-        // Questions go to stderr: stdout is the inventory.
-        (true, true) => menu::ask(given, &mut std::io::stdin().lock(), &mut std::io::stderr()),
-        (true, false) => {
-            eprintln!(
-                "toots: init needs --masters IP,IP,IP, or a terminal on which to ask\n  hint: toots init --help"
-            );
-            return Exit::USAGE;
-        }
-    };
-    let Ok(answers) = answers else {
-        eprintln!("\nnothing was written");
-        return Exit::INTERRUPTED;
-    };
-    let text = crate::inventory::draft(&answers);
-    let name = args.out.as_ref().map_or_else(
-        || "the inventory".to_owned(),
-        |path| path.display().to_string(),
-    );
-    if let Err(errors) = crate::inventory::parse(&text, &name, Path::new(".")) {
-        eprintln!("{errors}");
-        return Exit::USAGE;
+        // Questions go to stderr: stdout is the inventory. On a thread of its own, so that a signal
+        // is heard while a question is open.
+        (true, true) => tokio::task::spawn_blocking(|| {
+            menu::ask(given, &mut std::io::stdin().lock(), &mut std::io::stderr())
+        })
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        (true, false) => return Err(CliError::NothingToInit),
     }
-    let Some(path) = &args.out else {
-        output::print(&text);
-        return Exit::DONE;
-    };
-    let written = std::fs::OpenOptions::new()
+    .map_err(|_| CliError::InitAborted)?;
+    let text = crate::inventory::draft(&answers);
+    crate::inventory::parse(&text, "the inventory", Path::new("."))
+        .map_err(InventoryErrors::without_places)?;
+    match path {
+        None => output::print(&text),
+        Some(path) => {
+            write_new(path, &text)?;
+            let next = Remedy::RunFirstCommands.text(hints::named_file(path));
+            output::message(&format!("wrote {}; next:\n  {next}", path.display()));
+        }
+    }
+    Ok(ExitCode::DONE)
+}
+
+/// Refuses a path at which a new file cannot be written.
+fn require_new(path: &Path) -> Result<(), CliError> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = std::fs::metadata(folder.unwrap_or(Path::new(".")));
+    match (std::fs::symlink_metadata(path), folder) {
+        (Ok(_), _) => Err(CliError::Exists(path.to_owned())),
+        (Err(_), Ok(_)) => Ok(()),
+        (Err(_), Err(source)) => Err(CliError::Write {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Writes a file that does not exist.
+fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)
-        .and_then(|mut file| {
-            use std::io::Write as _;
-            file.write_all(text.as_bytes())
-        });
-    match written {
-        Ok(()) => Exit::DONE,
-        Err(error) => {
-            eprintln!("{}: cannot be written: {error}", path.display());
-            Exit::USAGE
-        }
-    }
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => CliError::Exists(path.to_owned()),
+            _ => CliError::Write {
+                path: path.to_owned(),
+                source,
+            },
+        })
 }

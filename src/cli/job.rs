@@ -1,29 +1,31 @@
-//! `toots job …`: jobs, through a host of the cluster to Chronos' leader.
+//! `toots job …`: jobs, through any host of the cluster to Chronos' leader.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::app::read_definitions;
 use super::args::Output;
-use super::args::app::{Job as Command, Reach};
-use super::exit::Exit;
+use super::args::app::{JobCommand as Command, Reach};
+use super::error::CliError;
 use super::output;
-use super::reach::{Reached, fail, reach, usage};
+use super::reach::{Reached, failed, reach};
 use crate::app::{self, AppError, Chronos, Job, Program};
 use crate::report;
-use crate::spec::shown;
+use crate::spec::{ExitCode, shown};
 
-/// Between two looks at a job that runs.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two checks of a running job.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a command.
-pub(super) async fn run(command: Command) -> Exit {
-    let result = match command {
+pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
+    match command {
         Command::Deploy {
             files,
             dry_run,
+            no_schema,
             reach,
-        } => deploy(&files, dry_run, &reach).await,
+        } => deploy(&files, dry_run, no_schema, &reach).await,
         Command::List { output, reach } => list(output, &reach).await,
         Command::Show { name, reach } => show(&name, &reach).await,
         Command::Run {
@@ -33,23 +35,23 @@ pub(super) async fn run(command: Command) -> Exit {
             reach,
         } => run_now(&name, wait.then_some(timeout), &reach).await,
         Command::Delete { names, yes, reach } => delete(&names, yes, &reach).await,
-    };
-    result.unwrap_or_else(|exit| exit)
+    }
 }
 
 fn chronos(reached: &Reached) -> Chronos {
     Chronos::new(Arc::clone(&reached.session), reached.masters.clone())
 }
 
-async fn deploy(files: &[PathBuf], dry_run: bool, to: &Reach) -> Result<Exit, Exit> {
-    let definitions = app::read(files, Program::Chronos, |name| std::env::var(name).ok())
-        .map_err(|wrong| usage(&wrong.join("\n")))?;
+async fn deploy(
+    files: &[PathBuf],
+    dry_run: bool,
+    no_schema: bool,
+    to: &Reach,
+) -> Result<ExitCode, CliError> {
+    let definitions = read_definitions(files, Program::Chronos, no_schema).await?;
     let reached = reach(to).await?;
     let chronos = chronos(&reached);
-    let now = chronos
-        .list()
-        .await
-        .map_err(|error| fail("look at the jobs", &error))?;
+    let now = chronos.list().await.map_err(failed("read the jobs"))?;
     for definition in &definitions {
         let name = &definition.name;
         match now
@@ -58,7 +60,7 @@ async fn deploy(files: &[PathBuf], dry_run: bool, to: &Reach) -> Result<Exit, Ex
             .map(|job| app::changes(&job.raw, &definition.value))
         {
             Some(lines) if lines.is_empty() => {
-                output::print(&format!("{name}: as it is wanted\n"));
+                output::print(&format!("{name}: up to date\n"));
                 continue;
             }
             Some(lines) => output::print(&shown(&format!(
@@ -71,25 +73,25 @@ async fn deploy(files: &[PathBuf], dry_run: bool, to: &Reach) -> Result<Exit, Ex
             chronos
                 .put(name, &definition.value)
                 .await
-                .map_err(|error| fail(&format!("deploy {name}"), &error))?;
+                .map_err(failed(format!("deploy {name}")))?;
         }
     }
     if dry_run {
-        eprintln!("nothing was changed");
+        output::message("dry run: nothing was changed");
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
-async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
+async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
     let reached = reach(to).await?;
     let jobs = chronos(&reached)
         .list()
         .await
-        .map_err(|error| fail("list the jobs", &error))?;
+        .map_err(failed("list the jobs"))?;
     if form == Some(Output::Json) {
-        let all: Vec<_> = jobs.iter().map(|job| &job.raw).collect();
-        output::print(&format!("{}\n", serde_json::json!(all)));
-        return Ok(Exit::DONE);
+        let raw: Vec<_> = jobs.iter().map(|job| &job.raw).collect();
+        output::print(&format!("{}\n", serde_json::json!(raw)));
+        return Ok(ExitCode::DONE);
     }
     let rows = jobs.iter().map(|job| {
         let when = job
@@ -104,7 +106,10 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
             }
         };
         let state = if job.disabled { "disabled" } else { "enabled" };
-        let runs = format!("{} well, {} not", job.success_count, job.error_count);
+        let runs = format!(
+            "{} succeeded, {} failed",
+            job.success_count, job.error_count
+        );
         vec![
             job.name.clone(),
             state.to_owned(),
@@ -119,28 +124,28 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<Exit, Exit> {
         rows,
         &output::options(),
     ));
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
-async fn show(name: &str, to: &Reach) -> Result<Exit, Exit> {
+async fn show(name: &str, to: &Reach) -> Result<ExitCode, CliError> {
     let reached = reach(to).await?;
     let job = chronos(&reached)
         .show(name)
         .await
-        .map_err(|error| fail(&format!("show {}", shown(name)), &error))?;
+        .map_err(failed(format!("show {}", shown(name))))?;
     output::print(&shown(&format!("{:#}\n", job.raw)));
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }
 
-async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<Exit, Exit> {
+async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<ExitCode, CliError> {
     let reached = reach(to).await?;
     let chronos = chronos(&reached);
-    let failed = |error: AppError| fail(&format!("run {}", shown(name)), &error);
+    let failed = |error| failed(format!("run {name}"))(error);
     let before = chronos.show(name).await.map_err(failed)?;
     chronos.run(name).await.map_err(failed)?;
     let Some(limit) = wait else {
-        output::print(&format!("{name}: begun\n"));
-        return Ok(Exit::DONE);
+        output::print(&format!("{name}: started\n"));
+        return Ok(ExitCode::DONE);
     };
     let began = Instant::now();
     let ended = |job: &Job| {
@@ -148,24 +153,24 @@ async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<Exit,
     };
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            _ = tokio::signal::ctrl_c() => return Err(Exit::INTERRUPTED),
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
         }
         match chronos.show(name).await {
             Ok(job) if ended(&job) && job.success_count > before.success_count => {
                 output::print(&format!("{name}: done\n"));
-                return Ok(Exit::DONE);
+                return Ok(ExitCode::DONE);
             }
             Ok(job) if ended(&job) => {
-                let why = format!("its run failed at {}", shown(&job.last_error));
+                let why = format!("the run failed at {}", shown(&job.last_error));
                 return Err(failed(AppError::Failed { why, task: None }));
             }
             Err(error @ AppError::Missing(_)) => return Err(failed(error)),
-            // A leader that is being elected answers later.
+            // A new leader may be in election: it answers later.
             _ if began.elapsed() >= limit => {
                 return Err(failed(AppError::Deadline {
                     limit,
-                    why: "it has not ended".into(),
+                    why: "the run has not ended".into(),
                 }));
             }
             _ => {}
@@ -173,24 +178,22 @@ async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<Exit,
     }
 }
 
-async fn delete(names: &[String], yes: bool, to: &Reach) -> Result<Exit, Exit> {
+async fn delete(names: &[String], yes: bool, to: &Reach) -> Result<ExitCode, CliError> {
     let reached = reach(to).await?;
     let chronos = chronos(&reached);
     for name in names {
         chronos
             .show(name)
             .await
-            .map_err(|error| fail(&format!("remove {}", shown(name)), &error))?;
+            .map_err(failed(format!("remove {}", shown(name))))?;
     }
-    if !yes && output::yes(&format!("remove {}?", names.join(", "))) == Some(false) {
-        return Err(Exit::INTERRUPTED);
-    }
+    output::confirm_deletion(names, yes).await?;
     for name in names {
         chronos
             .delete(name)
             .await
-            .map_err(|error| fail(&format!("remove {name}"), &error))?;
-        output::print(&format!("{name}: removed\n"));
+            .map_err(failed(format!("remove {name}")))?;
+        output::print(&format!("{name}: deleted\n"));
     }
-    Ok(Exit::DONE)
+    Ok(ExitCode::DONE)
 }

@@ -1,4 +1,4 @@
-//! The run's log: everything, in a private file whose path is printed when the run fails.
+//! The log of a run: a private file whose path is shown when the run fails.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -7,10 +7,10 @@ use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs of former runs that are kept.
-const KEPT: usize = 50;
+/// Number of old logs that are kept.
+const MAX_OLD_LOGS: usize = 50;
 
-/// Begins the log. `None` when no file can be written: a run is not refused for that.
+/// Starts the log. `None` when no file can be written: that does not stop a run.
 pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
@@ -37,6 +37,7 @@ pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
         EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=debug,warn"));
     tracing_subscriber::fmt()
         .with_writer(Mutex::new(file))
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_env_filter(filter)
         .try_init()
@@ -44,14 +45,16 @@ pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Warnings on standard error, for commands that serve until they are interrupted.
+/// Shows warnings on standard error, for commands that serve until they are interrupted.
 pub(super) fn to_terminal() {
     let filter =
         EnvFilter::try_from_env("TOOTS_LOG").unwrap_or_else(|_| EnvFilter::new("toots=warn"));
-    // What hosts say is escaped where it becomes text.
+    // Text from hosts is escaped where it becomes text.
     drop(
         tracing_subscriber::fmt()
             .with_writer(std::io::stderr)
+            // An internal error about a terminal that went away would panic.
+            .log_internal_errors(false)
             .with_ansi(false)
             .with_env_filter(filter)
             .try_init(),
@@ -67,9 +70,9 @@ fn prune(dir: &std::path::Path) {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "log"))
         .collect();
-    // The names begin with the time, so their order is the order of the runs.
+    // The names start with the time, so their order is the order of the runs.
     logs.sort();
-    for old in logs.iter().take(logs.len().saturating_sub(KEPT)) {
+    for old in logs.iter().take(logs.len().saturating_sub(MAX_OLD_LOGS)) {
         // Another toots may prune at the same time.
         drop(std::fs::remove_file(old));
     }

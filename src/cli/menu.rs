@@ -1,4 +1,4 @@
-//! The questions of `toots init` on a terminal: what the former shell tool's menus asked.
+//! The questions of `toots init` on a terminal: those of the old shell tool's menus.
 
 use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use crate::inventory::Draft;
 
 /// Switches of optional components, with their questions.
 const SWITCHES: [(&str, &str); 4] = [
-    ("balancer_on_slaves", "HAProxy on slaves too?"),
-    ("dnsmasq", "DNS (dnsmasq) on slaves?"),
-    ("registrator_on_masters", "Registrator on masters too?"),
+    ("balancer_on_slaves", "Run HAProxy on slaves?"),
+    ("dnsmasq", "Run a DNS server (dnsmasq) on slaves?"),
+    ("registrator_on_masters", "Run Registrator on masters?"),
     (
         "supervisord",
-        "supervisord's page on every host (needs an image)?",
+        "Serve supervisord's page on every host (needs an image)?",
     ),
 ];
 
@@ -22,7 +22,7 @@ struct Menu<'a> {
 }
 
 impl Menu<'_> {
-    /// An answer; an empty one is the default.
+    /// Asks for a text; an empty answer is the default.
     fn text(&mut self, question: &str, default: &str) -> io::Result<String> {
         let shown = if default.is_empty() {
             String::new()
@@ -43,7 +43,7 @@ impl Menu<'_> {
         })
     }
 
-    /// Asks until the answer is of the wanted form; an empty one is none.
+    /// Asks until the answer can be parsed; an empty answer is allowed.
     fn parsed<T>(
         &mut self,
         question: &str,
@@ -82,7 +82,7 @@ impl Menu<'_> {
     }
 }
 
-/// Asks everything that was not given.
+/// Asks for everything that the flags do not set.
 ///
 /// # Errors
 /// When the input ends before the last answer.
@@ -92,7 +92,7 @@ pub(super) fn ask(
     output: &mut dyn Write,
 ) -> io::Result<Draft> {
     let mut menu = Menu { input, output };
-    writeln!(menu.output, "What is left empty keeps its default.")?;
+    writeln!(menu.output, "An empty answer keeps the default.")?;
     draft.masters = menu.addresses(
         "Masters (three, five or seven addresses)",
         |n| matches!(n, 3 | 5 | 7),
@@ -108,10 +108,10 @@ pub(super) fn ask(
         "3" => Some(3),
         _ => None,
     })?;
-    let others = "IP addresses with commas between";
+    let others = "IP addresses separated by commas";
     let roles: [(&mut Vec<IpAddr>, &str, u8); 2] = [
-        (&mut draft.slaves, "Further slaves (addresses)", 2),
-        (&mut draft.edges, "Further edges (addresses)", 3),
+        (&mut draft.slaves, "Additional slaves (addresses)", 2),
+        (&mut draft.edges, "Additional edges (addresses)", 3),
     ];
     for (list, question, from) in roles {
         if mode >= from {
@@ -120,17 +120,26 @@ pub(super) fn ask(
         list.extend(menu.addresses(question, |_| true, others)?);
     }
     for (answer, question, default) in [
-        (&mut draft.cluster, "Cluster's name", "dc1"),
-        (&mut draft.nic, "Network interface of the addresses", "eth0"),
+        (
+            &mut draft.user,
+            "SSH user (default: that of ssh_config, else your own name)",
+            "",
+        ),
+        (&mut draft.cluster, "Cluster name", "dc1"),
+        (
+            &mut draft.nic,
+            "Network interface that holds the addresses (default: any, and eth0 for a virtual address)",
+            "",
+        ),
         (
             &mut draft.in_domain,
             "Internal domain (Consul's DNS)",
             "consul",
         ),
-        (&mut draft.ex_domain, "External domain of the edges", ""),
+        (&mut draft.ex_domain, "External domain (edges)", ""),
         (
             &mut draft.nfs,
-            "NFS export of persistent slaves (server:/path)",
+            "NFS export for persistent slaves (server:/path)",
             "",
         ),
         (&mut draft.registry, "Private registry (host:port)", ""),
@@ -139,8 +148,8 @@ pub(super) fn ask(
         *answer = Some(text).filter(|text| !text.is_empty());
     }
     if draft.registry.is_some() {
-        draft.ca =
-            Some(menu.text("Its CA certificate (file)", "")?).filter(|text| !text.is_empty());
+        draft.ca = Some(menu.text("CA certificate of the registry (file)", "")?)
+            .filter(|text| !text.is_empty());
     }
     if !draft.edges.is_empty() {
         let none_or_address = |text: &str| {
@@ -151,7 +160,7 @@ pub(super) fn ask(
             }
         };
         draft.vip = menu.parsed(
-            "Virtual address of the edges",
+            "Virtual IP address of the edges",
             "an IP address, or nothing",
             none_or_address,
         )?;
@@ -170,7 +179,7 @@ mod tests {
 
     #[test]
     fn answers_become_a_good_inventory() {
-        let answers = "10.0.0.1,10.0.0.2\n10.0.0.1, 10.0.0.2 10.0.0.3\n4\n2\n10.0.0.9\n10.0.0.31\nprod\n\ncluster.example\nexample.com\n\n\nx\n10.0.0.100\nno\nyes\n\n\n";
+        let answers = "10.0.0.1,10.0.0.2\n10.0.0.1, 10.0.0.2 10.0.0.3\n4\n2\n10.0.0.9\n10.0.0.31\nops\nprod\n\ncluster.example\nexample.com\n\n\nx\n10.0.0.100\nno\nyes\n\n\n";
         let mut said = Vec::new();
         let draft = ask(Draft::default(), &mut answers.as_bytes(), &mut said).unwrap();
         let said = String::from_utf8(said).unwrap();
@@ -193,6 +202,7 @@ mod tests {
             (inventory.cluster.as_str(), inventory.hosts.len()),
             ("prod", 5)
         );
+        assert_eq!(inventory.ssh.user.as_deref(), Some("ops"));
         assert_eq!(
             ask(Draft::default(), &mut "".as_bytes(), &mut Vec::new())
                 .unwrap_err()

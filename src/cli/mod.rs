@@ -1,15 +1,19 @@
 //! The command line: the clap tree, one file per command, settings, exit codes and hints.
 //!
-//! Owns: everything between the process and the engine. May import: all rooms; only it may name clap and color-eyre.
-//! To add a command: a variant in [`args`], a file here with its `run`.
+//! Owns: everything between the process and the engine. Must not decide what happens to a host. May
+//! import: all rooms; only it may name clap and color-eyre. To add a command: a variant in
+//! [`args`], and a file here that runs it.
 
 pub mod args;
 
 mod add;
 mod app;
+mod bundle;
+mod check;
 mod cluster;
 mod context;
-mod exit;
+mod error;
+mod hints;
 mod inventory;
 mod job;
 mod log;
@@ -17,10 +21,11 @@ mod menu;
 mod output;
 mod reach;
 mod render;
+mod repair;
 mod run;
 mod signals;
 mod ssh;
+mod start;
 mod tunnel;
 
-pub use exit::Exit;
 pub use run::main;

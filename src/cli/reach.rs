@@ -1,19 +1,19 @@
-//! A way into a running cluster for commands that change nothing on its hosts.
+//! Access to a running cluster for commands that change nothing on its hosts.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::args::app::Reach;
 use super::context::{self, Dialer};
-use super::exit::Exit;
+use super::error::{AppFailure, CliError};
 use super::log;
 use crate::app::AppError;
 use crate::inventory::Inventory;
-use crate::spec::{HostName, Role, shown};
+use crate::spec::{HostName, Role};
 use crate::transport::Session;
-use crate::tunnel::Way;
+use crate::tunnel::Gateway;
 
-/// A session to any host, and what the inventory knows.
+/// A session to one host, and what the inventory knows about the others.
 pub(super) struct Reached {
     pub session: Arc<dyn Session>,
     pub dial: Arc<Dialer>,
@@ -32,7 +32,7 @@ impl Reached {
     }
 }
 
-/// Masters first: they reach everything and are there as long as the cluster is.
+/// Masters first: they reach everything and exist as long as the cluster.
 pub(super) fn order(inventory: &Inventory) -> Vec<HostName> {
     let (masters, others): (Vec<_>, Vec<_>) = inventory
         .hosts
@@ -45,23 +45,14 @@ pub(super) fn order(inventory: &Inventory) -> Vec<HostName> {
         .collect()
 }
 
-/// Connects to the first host that lets us in. What is wrong is printed.
-pub(super) async fn reach(to: &Reach) -> Result<Reached, Exit> {
+/// Connects to the first host that accepts the login.
+pub(super) async fn reach(to: &Reach) -> Result<Reached, CliError> {
     let loaded = context::load(&to.source)?;
     log::to_terminal();
     let inventory = &loaded.inventory;
-    let dial = Arc::new(Dialer::new(inventory, &to.connection));
-    let way = Way::new(Arc::clone(&dial) as _, order(inventory));
-    let session = way.session().await.map_err(|error| {
-        eprintln!(
-            "toots: failed to come in through any host: {}",
-            shown(&error.to_string())
-        );
-        for hint in error.hints() {
-            eprintln!("  hint: {}", shown(hint));
-        }
-        Exit::UNREACHED
-    })?;
+    let dial = Arc::new(Dialer::new(inventory, &to.connection, None));
+    let way = Gateway::new(Arc::clone(&dial) as _, order(inventory));
+    let session = way.session().await.map_err(CliError::NoHost)?;
     Ok(Reached {
         session,
         dial,
@@ -77,32 +68,15 @@ pub(super) async fn reach(to: &Reach) -> Result<Reached, Exit> {
     })
 }
 
-/// Prints what is wrong with what was asked for; nothing was contacted.
-pub(super) fn usage(what: &str) -> Exit {
-    eprintln!("{}", shown(what));
-    Exit::USAGE
-}
-
-/// Prints why something was not done, and the next command.
-pub(super) fn fail(what: &str, error: &AppError) -> Exit {
-    eprintln!("toots: failed to {what}: {}", shown(&error.to_string()));
-    let (exit, hint) = match error {
-        AppError::NoLeader { .. } => (Exit::GATE, Some("toots cluster status")),
-        AppError::Question(_) => (
-            Exit::GATE,
-            Some("what was asked for may have been done; toots cluster status"),
-        ),
-        AppError::Missing(_) => (Exit::REFUSED, None),
-        AppError::Locked(_) => (
-            Exit::REFUSED,
-            Some("wait for it, or --force to take its place"),
-        ),
-        AppError::Refused { .. } => (Exit::REFUSED, None),
-        AppError::Failed { .. } => (Exit::GATE, None),
-        AppError::Deadline { .. } => (Exit::DEADLINE, None),
-    };
-    if let Some(hint) = hint {
-        eprintln!("  hint: {hint}");
+/// Builds the error of an operation on an application or a job: "cannot ACTION: …".
+pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(AppError) -> CliError {
+    let action = action.into();
+    |source| {
+        CliError::App(Box::new(AppFailure {
+            action,
+            source,
+            started: Vec::new(),
+            rollback: None,
+        }))
     }
-    exit
 }

@@ -1,18 +1,16 @@
-//! `toots render`: every file and container that a host would get; no host is contacted.
+//! `toots render`: prints every file and container of every host. Contacts no host.
 
 use std::path::Path;
 
-use super::args::Render;
-use super::exit::Exit;
+use super::args::RenderArgs;
+use super::error::CliError;
 use super::{context, output};
 use crate::desired::HostDesired;
+use crate::spec::ExitCode;
 
 /// `toots render`
-pub(super) fn render(args: &Render) -> Exit {
-    let loaded = match context::load(&args.source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+pub(super) fn render_hosts(args: &RenderArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(&args.source)?;
     let hosts: Vec<&HostDesired> = loaded
         .offline
         .hosts
@@ -24,18 +22,10 @@ pub(super) fn render(args: &Render) -> Exit {
         })
         .collect();
     if hosts.is_empty() {
-        let names: Vec<&str> = loaded
-            .offline
-            .hosts
-            .iter()
-            .map(|host| host.name.as_str())
-            .collect();
-        eprintln!(
-            "toots: no host {:?}\n  hint: the inventory has {}",
-            args.host.as_deref().unwrap_or(""),
-            names.join(", ")
-        );
-        return Exit::USAGE;
+        return Err(CliError::UnknownHost {
+            name: args.host.clone().unwrap_or_default(),
+            known: context::host_names(&loaded.inventory),
+        });
     }
     for host in hosts {
         for (path, text) in tree(host) {
@@ -46,26 +36,24 @@ pub(super) fn render(args: &Render) -> Exit {
                     if text.ends_with('\n') { "" } else { "\n" }
                 )),
                 Some(folder) => {
-                    if let Err(error) = write(&folder.join(host.name.as_str()), &path, &text) {
-                        eprintln!("toots: failed to write below {}: {error}", folder.display());
-                        return Exit::INTERNAL;
-                    }
+                    write(&folder.join(host.name.as_str()), &path, &text)?;
                 }
             }
         }
     }
-    Exit::DONE
+    Ok(ExitCode::DONE)
 }
 
-fn write(folder: &Path, path: &str, text: &str) -> std::io::Result<()> {
+fn write(folder: &Path, path: &str, text: &str) -> Result<(), CliError> {
     let file = folder.join(path.trim_start_matches('/'));
-    if let Some(parent) = file.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(file, text)
+    file.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&file, text))
+        .map_err(|source| CliError::Write { path: file, source })
 }
 
-/// Paths and texts: files (secrets are drawn by the first run and stand as `***`), containers as the Engine gets them.
+/// Paths and texts: files (secrets are drawn by the first run and shown as `***`), and containers
+/// as the Engine receives them.
 #[must_use]
 pub fn tree(host: &HostDesired) -> Vec<(String, String)> {
     let files = host.files.iter().chain(

@@ -1,29 +1,70 @@
-//! Ctrl-C once: the current steps are finished and nothing new begins. Twice: at once.
+//! Signals. The engine's runs end in order: the steps under way are finished and nothing new begins.
+//! Every other command changes nothing by itself and ends at once.
 
-use crate::engine::Cancel;
+use std::sync::Arc;
 
-/// Watches for signals until the process ends.
-pub(super) fn watch(cancel: Cancel) {
-    use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::engine::{Cancel, EndCause};
+use crate::event::{Event, EventSink};
+
+/// The signals that end a command.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> EndCause {
+        tokio::select! {
+            _ = self.interrupt.recv() => EndCause::Interrupted,
+            _ = self.terminate.recv() => EndCause::Terminated,
+            _ = self.hangup.recv() => EndCause::HungUp,
+        }
+    }
+}
+
+/// Asks the run to end when a signal comes. Listens until the process ends.
+pub(super) fn watch(cancel: Cancel, events: Arc<dyn EventSink>) {
+    // Before anything of the run: a signal that comes earlier would end the process.
+    let Ok(mut signals) = Signals::listen() else {
+        return;
+    };
     tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::hangup()),
-        ) else {
-            return;
-        };
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            if cancel.is_cancelled() {
-                std::process::exit(130);
-            }
-            cancel.cancel();
-            eprintln!("\nfinishing the current steps; again to abandon them");
+            let cause = signals.next().await;
+            // A second signal must not cut in two what the first one left to be finished.
+            let text = if cancel.cancel(cause) {
+                format!(
+                    "{}: finishing the steps under way, nothing new begins",
+                    cause.as_str()
+                )
+            } else {
+                "already ending: the steps under way are finished first".to_owned()
+            };
+            // Through the reporter, so that a live view stays whole.
+            events.send(Event::warning(None, text));
         }
     });
+}
+
+/// Listens from now on; the future is the first signal. It never ends when signals cannot be
+/// listened to.
+pub(super) fn first() -> impl Future<Output = EndCause> {
+    let signals = Signals::listen();
+    async move {
+        match signals {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => std::future::pending().await,
+        }
+    }
 }

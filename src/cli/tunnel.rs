@@ -5,21 +5,17 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::args::{Open, Tunnel};
+use super::args::{OpenArgs, TunnelArgs};
 use super::context::{self, Dialer};
-use super::exit::Exit;
+use super::error::CliError;
 use super::reach::order;
 use super::{cluster, log, output};
 use crate::inventory::Inventory;
-use crate::spec::{Role, shown};
-use crate::tunnel::{Names, Way, forward, socks};
-
-fn fail(what: &str, error: &dyn std::fmt::Display) {
-    eprintln!("toots: failed to {what}: {}", shown(&error.to_string()));
-}
+use crate::spec::{ExitCode, Role};
+use crate::tunnel::{Gateway, Names, forward, socks};
 
 fn names(inventory: &Inventory) -> Names {
-    let of = |role| inventory.with_role(role).map(|host| host.address).collect();
+    let addresses = |role| inventory.with_role(role).map(|host| host.address).collect();
     Names {
         domain: inventory.network.in_domain.clone(),
         ex_domain: inventory.network.ex_domain.clone(),
@@ -28,79 +24,62 @@ fn names(inventory: &Inventory) -> Names {
             .iter()
             .map(|host| (host.name.as_str().to_ascii_lowercase(), host.address))
             .collect(),
-        edges: of(Role::Edge),
-        servers: of(Role::Master),
+        edges: addresses(Role::Edge),
+        servers: addresses(Role::Master),
     }
 }
 
-/// `toots tunnel`: serves until it is interrupted.
-pub(super) async fn tunnel(args: Tunnel) -> Exit {
-    let loaded = match context::load(&args.source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+/// `toots tunnel`: serves until interrupted.
+pub(super) async fn serve_proxy(args: TunnelArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(&args.source)?;
     if !args.listen.ip().is_loopback() {
-        eprintln!(
-            "toots: {} is no address of loopback: anyone who reaches it would be in the cluster",
-            args.listen.ip()
-        );
-        return Exit::USAGE;
+        return Err(CliError::NotLoopback(args.listen.ip()));
     }
     log::to_terminal();
-    let way = Arc::new(Way::new(
-        Arc::new(Dialer::new(&loaded.inventory, &args.connection)),
+    let way = Arc::new(Gateway::new(
+        Arc::new(Dialer::new(&loaded.inventory, &args.connection, None)),
         order(&loaded.inventory),
     ));
-    let through = match way.session().await {
-        Ok(session) => session.host().clone(),
-        Err(error) => {
-            fail("come in through any host", &error);
-            return Exit::UNREACHED;
-        }
-    };
-    let (listener, address) = match listen(args.listen).await {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
+    let through = way
+        .session()
+        .await
+        .map_err(CliError::NoHost)?
+        .host()
+        .clone();
+    let (listener, address) = listen(args.listen).await?;
     output::print(&format!("socks5h://{address}\n"));
-    eprintln!(
-        "through {through}; for instance: curl --proxy socks5h://{address} http://{through}:8500/ui/"
-    );
+    output::message(&format!(
+        "through {through}; for example: curl --proxy socks5h://{address} http://{through}:8500/ui/"
+    ));
     tokio::select! {
         never = socks(listener, way, names(&loaded.inventory)) => match never {},
-        _ = tokio::signal::ctrl_c() => Exit::DONE,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
     }
 }
 
-/// `toots open`: forwards a port to where the service's web interface is now, until it is interrupted.
-pub(super) async fn open(args: Open) -> Exit {
-    let loaded = match context::load(&args.source) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
-    };
+/// `toots open`: forwards a port to the current address of the service's web interface, until
+/// interrupted.
+pub(super) async fn open_service(args: OpenArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(&args.source)?;
     log::to_terminal();
     let order = order(&loaded.inventory);
-    let dial = Arc::new(Dialer::new(&loaded.inventory, &args.connection));
-    let web = match cluster::look(loaded, &args.connection).await {
-        Ok((_, view)) => view.web,
-        Err(exit) => return exit,
-    };
+    let dial = Arc::new(Dialer::new(&loaded.inventory, &args.connection, None));
+    let (_, view) = cluster::read_status(loaded, &args.connection).await?;
+    let web = view.web;
     let Some(address) = web.iter().find(|address| address.service == args.service) else {
-        let known: Vec<&str> = web.iter().map(|address| address.service.as_str()).collect();
-        eprintln!(
-            "toots: no web interface of {:?}\n  hint: there are {}",
-            args.service,
-            known.join(", ")
-        );
-        return Exit::USAGE;
+        return Err(CliError::NoWebInterface {
+            service: args.service,
+            known: web.into_iter().map(|address| address.service).collect(),
+        });
     };
-    let uri: hyper::Uri = match address.url.parse() {
-        Ok(uri) => uri,
-        Err(error) => {
-            fail("read its address", &error);
-            return Exit::INTERNAL;
-        }
-    };
+    let uri: hyper::Uri = address
+        .url
+        .parse()
+        .map_err(|error: hyper::http::uri::InvalidUri| CliError::WebAddress {
+            service: address.service.clone(),
+            url: address.url.clone(),
+            why: error.to_string(),
+        })?;
     let (host, port) = (
         uri.host()
             .unwrap_or_default()
@@ -108,8 +87,8 @@ pub(super) async fn open(args: Open) -> Exit {
             .to_owned(),
         uri.port_u16().unwrap_or(80),
     );
-    let way = Arc::new(Way::new(dial, order));
-    // The service's own number where it is free here, since people know it.
+    let way = Arc::new(Gateway::new(dial, order));
+    // The service's own port number when it is free here, because people know it.
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let bound = match args.port {
         Some(port) => listen(at(port)).await,
@@ -118,21 +97,23 @@ pub(super) async fn open(args: Open) -> Exit {
             Err(_) => listen(at(0)).await,
         },
     };
-    let (listener, local) = match bound {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
+    let (listener, local) = bound?;
     let url = format!("http://{local}{}", uri.path());
     output::print(&format!("{url}\n"));
-    eprintln!("{} at {}, until Ctrl-C", address.service, address.url);
+    output::message(&format!(
+        "{} at {}; press Ctrl-C to stop",
+        address.service, address.url
+    ));
     if !args.no_browser
         && let Err(error) = ::open::that_detached(&url)
     {
-        eprintln!("no browser could be opened ({error}): open the address above");
+        output::message(&format!(
+            "warning: cannot open a browser ({error}): open the address above"
+        ));
     }
     tokio::select! {
         never = forward(listener, way, host, port) => match never {},
-        _ = tokio::signal::ctrl_c() => Exit::DONE,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
     }
 }
 
@@ -142,9 +123,8 @@ async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)>
     Ok((listener, address))
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Exit> {
-    bind(address).await.map_err(|error| {
-        fail(&format!("listen on {address}"), &error);
-        Exit::USAGE
-    })
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    bind(address)
+        .await
+        .map_err(|source| CliError::Listen { address, source })
 }

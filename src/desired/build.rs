@@ -1,34 +1,35 @@
-//! The whole cluster.
+//! Builds the desired state of the whole cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::component;
-use super::host;
-use super::names;
-use super::types::{Desired, HostDesired, Recorded};
-use super::values;
+use super::images::Images;
+use super::types::{ComponentCommon, Desired, HostDesired, Recorded};
+use super::{component, host, members, names, values};
 use crate::inventory::{Host, Inventory};
 use crate::playbook::{Component, Condition, Playbook, PlaybookError, Renderer, SecretKind};
-use crate::spec::{ComponentName, HostName, NodeRecord, Role, Secret};
+use crate::spec::{ComponentName, HostName, NodeRecord, Secret};
 
-/// Where new ids and secrets come from; fixed in tests and offline.
+/// The source of new ids and secrets; fixed in tests and offline.
 pub trait Draw {
     /// A new cluster id.
     fn cluster_id(&self) -> String;
     /// A new secret.
     fn secret(&self, kind: SecretKind) -> Secret;
 
-    /// The password of the inventory's registry, where it has a login.
+    /// The password of the inventory's registry, when it has credentials.
     fn registry_password(&self) -> Option<Secret> {
         None
     }
 
-    /// A private key of the operator's; one that cannot be read was refused when the inventory was.
+    /// The content of a private key file. An unreadable one was rejected together with the
+    /// inventory.
     fn private_key(&self, path: &std::path::Path) -> Secret {
         Secret::new(std::fs::read_to_string(path).unwrap_or_default())
     }
 
-    /// A new secret of its own for each name, so that knowing one (the login of a page) tells nothing of another.
+    /// Draws a different secret for each name, so that one secret (the login of a page) tells
+    /// nothing about another.
     fn named(&self, name: &str, kind: SecretKind) -> Secret {
         let root = self.secret(kind);
         if root.expose() == Secret::MASK {
@@ -42,7 +43,7 @@ pub trait Draw {
 /// Builds the desired state.
 ///
 /// # Errors
-/// When the playbook does not fit the inventory (a template refers to something undefined).
+/// When the playbook does not match the inventory (a template uses an undefined value).
 pub fn build(
     inventory: &Inventory,
     playbook: &Playbook,
@@ -51,23 +52,30 @@ pub fn build(
 ) -> Result<Desired, PlaybookError> {
     names::check(inventory, playbook)?;
     let renderer = Renderer::new(playbook)?;
-    let cluster_id = recorded
-        .nodes
-        .values()
+    let nodes = recorded.nodes.values().map(|node| &node.cluster_id);
+    let cluster_id = nodes
+        .chain(recorded.membership.iter().map(|record| &record.cluster_id))
         .next()
-        .map_or_else(|| draw.cluster_id(), |node| node.cluster_id.clone());
-    let members = members(inventory, recorded);
-    let placed: BTreeMap<&HostName, Vec<&Component>> = inventory
+        .map_or_else(|| draw.cluster_id(), Clone::clone);
+    let membership = members::membership(inventory, playbook, recorded, &cluster_id);
+    let members: BTreeMap<HostName, u8> = membership
+        .members
+        .iter()
+        .map(|member| (member.host.clone(), member.number))
+        .collect();
+    let mut placed: BTreeMap<&HostName, Vec<&Component>> = inventory
         .hosts
         .iter()
         .map(|host| (&host.name, components_of(playbook, inventory, host)))
         .collect();
+    keep_single(&mut placed, inventory, &members);
     let used: BTreeSet<ComponentName> = placed
         .values()
         .flatten()
         .map(|component| component.name.clone())
         .collect();
     names::images(inventory, playbook, &used)?;
+    let images = Images::choose(inventory, playbook, recorded, &used);
     let mut secrets = BTreeMap::new();
     for component in playbook
         .components
@@ -86,41 +94,90 @@ pub fn build(
         }
     }
     let mut hosts: Vec<HostDesired> = Vec::new();
+    let mut values = values::cluster_values(inventory, &members, &secrets);
+    values.insert(
+        "registry",
+        &values::registry(inventory, draw.registry_password().as_ref()),
+    );
+    values.insert("openvpn", &values::openvpn(inventory, draw));
+    let common: BTreeMap<&ComponentName, Arc<ComponentCommon>> = playbook
+        .components
+        .values()
+        .filter(|component| used.contains(&component.name))
+        .map(|component| {
+            let probes = component::probes(component, &renderer, &values)?;
+            let common = component::common(component, &images, recorded, &used, probes);
+            Ok((&component.name, Arc::new(common)))
+        })
+        .collect::<Result<_, PlaybookError>>()?;
+    let default_images = images.record();
     for host in &inventory.hosts {
         let node = NodeRecord {
+            format: NodeRecord::FORMAT,
             cluster: inventory.cluster.clone(),
             cluster_id: cluster_id.clone(),
             node: host.name.clone(),
             member: members.get(&host.name).copied(),
         };
         let here: &[&Component] = placed.get(&host.name).map_or(&[], Vec::as_slice);
-        let mut values = values::values(inventory, host, &members, &secrets);
-        values.insert(
-            "registry".to_owned(),
-            values::registry(inventory, draw.registry_password().as_ref()),
-        );
-        values.insert("openvpn".to_owned(), values::openvpn(inventory, draw));
-        values.insert("components".to_owned(), values::components(here));
+        values.insert("host", &values::describe(host, &members));
+        values.insert("components", &values::components(here));
         let mut components = Vec::new();
         for component in here {
             components.push(component::desired(
-                component, inventory, &renderer, &values, recorded, &used,
+                component,
+                &common[&component.name],
+                inventory,
+                &images,
+                &renderer,
+                &values,
+                recorded,
             )?);
         }
-        hosts.push(host::desired(
+        let mut host = host::desired(
             inventory,
             host,
             node,
+            &membership,
+            default_images.as_ref(),
             &secrets,
             sorted(components),
-        ));
+        );
+        for component in playbook
+            .components
+            .values()
+            .filter(|component| used.contains(&component.name))
+        {
+            component::add_to_every_host(component, &renderer, &values, &mut host)?;
+        }
+        return_spare_memory(&mut host);
+        hosts.push(host);
     }
     Ok(Desired {
         cluster: inventory.cluster.clone(),
         cluster_id,
         hosts,
         secrets,
+        recipes: images.recipes,
+        newer_defaults: images.newer,
+        spread_images: inventory.spread_images,
+        bundle: None,
     })
+}
+
+/// Rendered texts grow by doubling, and thousands of hosts keep theirs until the end of a run.
+fn return_spare_memory(host: &mut HostDesired) {
+    let of_components = host.components.iter_mut().flat_map(|c| &mut c.files);
+    for file in host.files.iter_mut().chain(of_components) {
+        file.content.shrink_to_fit();
+    }
+    for component in &mut host.components {
+        component.container.command.shrink_to_fit();
+        component.files.shrink_to_fit();
+    }
+    host.files.shrink_to_fit();
+    host.dirs.shrink_to_fit();
+    host.components.shrink_to_fit();
 }
 
 /// Values that gates need, by `component.key`.
@@ -136,23 +193,12 @@ pub fn settings(playbook: &Playbook) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Recorded numbers stay; a new master gets the lowest one that no recorded host has.
-fn members(inventory: &Inventory, recorded: &Recorded) -> BTreeMap<HostName, u8> {
-    let mut taken: BTreeSet<u8> = recorded
-        .nodes
-        .values()
-        .filter_map(|node| node.member)
-        .collect();
-    let mut out = BTreeMap::new();
-    for host in inventory.with_role(Role::Master) {
-        let known = recorded.nodes.get(&host.name).and_then(|node| node.member);
-        let member = known.or_else(|| (1..=255).find(|member| !taken.contains(member)));
-        if let Some(member) = member {
-            taken.insert(member);
-            out.insert(host.name.clone(), member);
-        }
-    }
-    out
+/// Checks the files of this machine that arguments of recipes name. Reads all of each.
+///
+/// # Errors
+/// When a file cannot be read, or has another digest.
+pub fn check_local_files(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
+    names::local_files(inventory, playbook)
 }
 
 fn components_of<'a>(
@@ -176,6 +222,27 @@ fn components_of<'a>(
         wanted && met && !rule.except.iter().any(|role| host.roles.contains(role))
     };
     playbook.components.values().filter(here).collect()
+}
+
+/// Leaves a component that runs on a single host where the lowest member number is.
+fn keep_single(
+    placed: &mut BTreeMap<&HostName, Vec<&Component>>,
+    inventory: &Inventory,
+    members: &BTreeMap<HostName, u8>,
+) {
+    let mut holders: BTreeMap<&ComponentName, &HostName> = BTreeMap::new();
+    let mut hosts: Vec<&Host> = inventory.hosts.iter().collect();
+    hosts.sort_by_key(|host| members.get(&host.name).map_or(u16::MAX, |n| (*n).into()));
+    for host in hosts {
+        for component in placed.get(&host.name).into_iter().flatten() {
+            if component.on.single {
+                holders.entry(&component.name).or_insert(&host.name);
+            }
+        }
+    }
+    for (host, components) in placed {
+        components.retain(|component| holders.get(&component.name).is_none_or(|h| h == host));
+    }
 }
 
 /// An order that respects `after`.

@@ -1,58 +1,152 @@
-//! One component on one host.
+//! Builds the desired state of one component on one host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::types::{ComponentDesired, Recorded};
+use super::images::Images;
+use super::types::{ComponentCommon, ComponentDesired, HostDesired, Recorded};
 use crate::inventory::Inventory;
-use crate::playbook::{Component, PlaybookError, Renderer, Values};
-use crate::spec::{ComponentName, ContainerSpec, DirSpec, FileSpec, ImageRef, Place};
+use crate::playbook::{Component, FileEntry, PlaybookError, Renderer, TemplateValues};
+use crate::spec::{
+    ComponentName, ContainerSpec, DirSpec, FileSpec, ImageRef, Placement, ProbeSpec,
+};
+
+/// The part that is the same on every host that runs the component.
+pub(super) fn common(
+    component: &Component,
+    images: &Images,
+    recorded: &Recorded,
+    used: &BTreeSet<ComponentName>,
+    probes: Vec<ProbeSpec>,
+) -> ComponentCommon {
+    let extra_images = images
+        .extra(component)
+        .into_values()
+        .map(|image| {
+            let digest = digest(&image, recorded);
+            (image, digest)
+        })
+        .collect();
+    let image = images.own(component);
+    let is_of_recipe = component.is_of_recipe(&image);
+    let component = &*component.with_image(&image);
+    let requires = component
+        .requires
+        .iter()
+        .filter(|requirement| requirement.concerns(&image, is_of_recipe))
+        .cloned()
+        .collect();
+    ComponentCommon {
+        requires,
+        name: component.name.clone(),
+        after: component
+            .after
+            .iter()
+            .filter(|after| used.contains(*after))
+            .cloned()
+            .collect(),
+        quorum: component.quorum,
+        gate: component.gate.clone(),
+        extra_images,
+        dirs: component
+            .dirs
+            .iter()
+            .map(|dir| DirSpec {
+                path: dir.path.clone(),
+                mode: bits(&dir.mode),
+                uid: dir.uid,
+                gid: dir.gid,
+            })
+            .collect(),
+        units: component.units.clone(),
+        reload: component
+            .files
+            .iter()
+            .filter_map(|file| Some((file.path.clone(), file.reload.clone()?)))
+            .collect(),
+        ports: component
+            .ports
+            .iter()
+            .map(|port| (port.port, port.protocol.clone(), port.purpose.clone()))
+            .collect(),
+        probes,
+        versions: component.versions.clone(),
+        web: component.web.clone(),
+        data_dir: component.data_dir.clone(),
+        rejoin_dirs: component.rejoin_dirs.clone(),
+        empty_vote_command: component.empty_vote_command.clone(),
+    }
+}
+
+/// Its ordinary probes, with the texts that are templates.
+pub(super) fn probes(
+    component: &Component,
+    renderer: &Renderer,
+    values: &TemplateValues,
+) -> Result<Vec<ProbeSpec>, PlaybookError> {
+    let source = format!("{}/component.toml", component.name);
+    let mut probes = component.probes.clone();
+    for probe in &mut probes {
+        if let ProbeSpec::Https { ca, .. } = probe {
+            *ca = renderer.text(&source, ca, values)?;
+        }
+    }
+    Ok(probes)
+}
+
+/// Adds what a host needs to use a component.
+pub(super) fn add_to_every_host(
+    component: &Component,
+    renderer: &Renderer,
+    values: &TemplateValues,
+    host: &mut HostDesired,
+) -> Result<(), PlaybookError> {
+    let source = format!("{}/component.toml", component.name);
+    let text = |text: &str| renderer.text(&source, text, values);
+    for (name, address) in &component.every_host.names {
+        host.hosts_entries.push((text(address)?, text(name)?));
+    }
+    for mut file in files(component, &component.every_host.files, renderer, values)? {
+        file.path = text(&file.path)?;
+        if let Some((folder, _)) = file.path.rsplit_once('/') {
+            host.dirs.push(DirSpec {
+                path: folder.to_owned(),
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+            });
+        }
+        host.files.push(file);
+    }
+    Ok(())
+}
 
 pub(super) fn desired(
     component: &Component,
+    common: &Arc<ComponentCommon>,
     inventory: &Inventory,
+    images: &Images,
     renderer: &Renderer,
-    values: &Values,
+    values: &TemplateValues,
     recorded: &Recorded,
-    used: &BTreeSet<ComponentName>,
 ) -> Result<ComponentDesired, PlaybookError> {
+    let image = images.own(component);
+    let is_of_recipe = component.is_of_recipe(&image);
+    let component = &*component.with_image(&image);
     let source = format!("{}/component.toml", component.name);
-    let extra: BTreeMap<&String, ImageRef> = component
-        .extra_images
-        .iter()
-        .map(|(key, default)| (key, image(inventory, key, default)))
-        .collect();
+    let extra = images.extra(component);
     let values = &{
         let mut values = values.clone();
-        values.insert("image".to_owned(), serde_json::json!(extra));
-        values.insert(
-            "params".to_owned(),
-            serde_json::json!(params(component, inventory)),
-        );
+        values.insert("by_recipe", &is_of_recipe.into());
+        values.insert("image", &serde_json::json!(extra));
+        values.insert("params", &serde_json::json!(params(component, inventory)));
         values
     };
     let text = |text: &String| renderer.text(&source, text, values);
     let texts = |list: &[String]| list.iter().map(text).collect::<Result<Vec<_>, _>>();
-    let files = files(component, renderer, values)?;
-    let image = image(
-        inventory,
-        component
-            .image_key
-            .as_deref()
-            .unwrap_or(component.name.as_str()),
-        &component.image,
-    );
-    let digest = |image: &ImageRef| {
-        image
-            .digest()
-            .map(str::to_owned)
-            .or_else(|| recorded.digests.get(image).cloned())
-    };
-    let reload: BTreeMap<String, String> = component
-        .files
-        .iter()
-        .filter_map(|file| Some((file.path.clone(), file.reload.clone()?)))
-        .collect();
-    // A file that is taken up by a signal, that is only ever put down once, or that the container does not see, calls for no new container.
+    let files = files(component, &component.files, renderer, values)?;
+    // A file that a signal reloads, that is written only once, or that the container does not see
+    // requires no new container.
     let seen = |file: &FileSpec| {
         component
             .mounts
@@ -60,7 +154,7 @@ pub(super) fn desired(
             .any(|mount| std::path::Path::new(&file.path).starts_with(&mount.source))
     };
     let watched = files.iter().filter(|file| {
-        file.place == Place::Always && !reload.contains_key(&file.path) && seen(file)
+        file.place == Placement::Always && !common.reload.contains_key(&file.path) && seen(file)
     });
     let mut labels = BTreeMap::new();
     for (key, value) in &component.labels {
@@ -71,7 +165,7 @@ pub(super) fn desired(
     }
     let container = ContainerSpec {
         component: component.name.clone(),
-        digest: digest(&image),
+        digest: digest(&image, recorded),
         entrypoint: component.entrypoint.as_deref().map(texts).transpose()?,
         command: texts(&component.command)?
             .into_iter()
@@ -89,7 +183,10 @@ pub(super) fn desired(
         devices: component.devices.clone(),
         privileged: component.privileged,
         pid_host: component.pid_host,
+        cgroupns_host: component.cgroupns_host,
+        init: component.init,
         expose: component.expose.clone(),
+        published: None,
         stop_signal: component.stop_signal.clone(),
         stop_timeout_s: component.stop_timeout_s,
         nofile: component.nofile,
@@ -99,57 +196,24 @@ pub(super) fn desired(
             .collect(),
         image,
     };
-    let extra = extra
-        .into_values()
-        .map(|image| {
-            let digest = digest(&image);
-            (image, digest)
-        })
-        .collect();
-    let requires = component
-        .requires
-        .iter()
-        .filter(|requirement| requirement.concerns(&container.image))
-        .cloned()
-        .collect();
     Ok(ComponentDesired {
-        requires,
-        name: component.name.clone(),
-        after: component
-            .after
-            .iter()
-            .filter(|after| used.contains(*after))
-            .cloned()
-            .collect(),
-        quorum: component.quorum,
-        gate: component.gate.clone(),
+        common: Arc::clone(common),
         container,
-        extra_images: extra,
-        dirs: component
-            .dirs
-            .iter()
-            .map(|dir| DirSpec {
-                path: dir.path.clone(),
-                mode: bits(&dir.mode),
-                uid: dir.uid,
-                gid: dir.gid,
-            })
-            .collect(),
         files,
-        units: component.units.clone(),
-        reload,
-        ports: component
-            .ports
-            .iter()
-            .map(|port| (port.port, port.protocol.clone(), port.purpose.clone()))
-            .collect(),
-        probes: component.probes.clone(),
-        web: component.web.clone(),
-        data_dir: component.data_dir.clone(),
     })
 }
 
-/// The component's parameters: the inventory's values, which were checked, else the defaults.
+/// The digest to which an image is pinned: by its reference, or by an earlier run. An image that toots
+/// builds has another one after each build.
+pub(super) fn digest(image: &ImageRef, recorded: &Recorded) -> Option<String> {
+    let recorded = || recorded.digests.get(image).cloned();
+    image
+        .digest()
+        .map(str::to_owned)
+        .or_else(|| image.recipe_hash().is_none().then(recorded).flatten())
+}
+
+/// The component's parameters: the inventory's validated values, else the defaults.
 fn params<'a>(component: &'a Component, inventory: &'a Inventory) -> BTreeMap<&'a str, &'a str> {
     let own = inventory.params.get(component.name.as_str());
     let value = |name: &String| own.and_then(|own| own.get(name)).map(String::as_str);
@@ -160,26 +224,18 @@ fn params<'a>(component: &'a Component, inventory: &'a Inventory) -> BTreeMap<&'
         .collect()
 }
 
-fn image(inventory: &Inventory, key: &str, default: &str) -> ImageRef {
-    inventory
-        .images
-        .get(key)
-        .cloned()
-        .unwrap_or_else(|| ImageRef(default.to_owned()))
-}
-
-/// Checked when the playbook was loaded.
+/// Validated when the playbook was loaded.
 fn bits(mode: &str) -> u32 {
     u32::from_str_radix(mode, 8).unwrap_or(0o600)
 }
 
 fn files(
     component: &Component,
+    entries: &[FileEntry],
     renderer: &Renderer,
-    values: &Values,
+    values: &TemplateValues,
 ) -> Result<Vec<FileSpec>, PlaybookError> {
-    component
-        .files
+    entries
         .iter()
         .map(|file| {
             Ok(FileSpec {

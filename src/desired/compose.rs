@@ -1,14 +1,14 @@
-//! `/etc/toots/compose.yaml`: the host's containers as docker-compose describes them, so that its `ps`, `logs`, `restart` and `up -d` work
-//! there. It says what toots does and decides nothing.
+//! `/etc/toots/compose.yaml`: the host's containers in docker-compose's format, so that its `ps`,
+//! `logs`, `restart` and `up -d` work there. It mirrors what toots does and decides nothing.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::types::ComponentDesired;
-use crate::spec::{ClusterName, ContainerSpec, FileSpec, Mount, Place};
+use crate::spec::{ClusterName, ContainerSpec, FileSpec, Mount, Placement};
 
-/// Where it lies; its folder's name is the project's.
+/// Its folder's name is the compose project.
 const PATH: &str = "/etc/toots/compose.yaml";
 
 pub(super) fn file(components: &[ComponentDesired], cluster: &ClusterName) -> FileSpec {
@@ -25,11 +25,12 @@ pub(super) fn file(components: &[ComponentDesired], cluster: &ClusterName) -> Fi
         gid: 0,
         content: format!("{head}{}\n", text.trim_end()).into_bytes(),
         secret: false,
-        place: Place::Always,
+        place: Placement::Always,
     }
 }
 
-/// The same as the Engine is asked for (`docker::create`), labels included: what docker-compose makes of it is toots' container too.
+/// The same as the Engine's request (`docker::create`), labels included, so that a container
+/// created by docker-compose equals that of toots.
 fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
     let mount = |mount: &Mount| {
         let propagation = mount
@@ -91,6 +92,8 @@ fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
         ),
         ("privileged", json!(true), spec.privileged),
         ("pid", json!("host"), spec.pid_host),
+        // The first docker-compose refuses the whole file for the key that sets the cgroup namespace.
+        ("init", json!(true), spec.init),
         (
             "expose",
             json!(
@@ -123,7 +126,7 @@ fn service(spec: &ContainerSpec, cluster: &ClusterName) -> Value {
     out
 }
 
-/// A text in which docker-compose replaces nothing.
+/// Escapes a text so that docker-compose substitutes nothing.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }

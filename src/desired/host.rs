@@ -1,15 +1,19 @@
-//! What a host has besides its components.
+//! Builds what a host has besides its components.
 
 use std::collections::BTreeMap;
 
 use super::types::{ComponentDesired, HostDesired};
 use crate::inventory::{Host, Inventory};
-use crate::spec::{DirSpec, FileSpec, NodeRecord, Place, Role, Secret};
+use crate::spec::{
+    DefaultImages, DirSpec, FileSpec, Membership, NodeRecord, Placement, Role, Secret,
+};
 
 pub(super) fn desired(
     inventory: &Inventory,
     host: &Host,
     node: NodeRecord,
+    membership: &Membership,
+    default_images: Option<&DefaultImages>,
     secrets: &BTreeMap<String, Secret>,
     components: Vec<ComponentDesired>,
 ) -> HostDesired {
@@ -27,8 +31,16 @@ pub(super) fn desired(
     ];
     let mut content = serde_json::to_vec_pretty(&node).unwrap_or_default();
     content.push(b'\n');
-    let mut files = vec![file(NodeRecord::PATH, 0o644, content, false)];
+    let record = |path, content| FileSpec {
+        place: Placement::Record,
+        ..file(path, 0o644, content, false)
+    };
+    let mut files = vec![record(NodeRecord::PATH, content)];
     if host.roles.contains(&Role::Master) {
+        files.push(record(Membership::PATH, membership.content()));
+        if let Some(record_of_images) = default_images {
+            files.push(record(DefaultImages::PATH, record_of_images.content()));
+        }
         dirs.push(dir("/etc/toots/secrets", 0o700));
         for (name, secret) in secrets {
             files.push(file(
@@ -47,7 +59,7 @@ pub(super) fn desired(
         {
             hosts_entries.push((address.to_string(), name.to_owned()));
         }
-        // Read when the run began; an unreadable file was refused then.
+        // Read at the start of the run; an unreadable file was rejected then.
         if let Some(ca) = registry
             .ca
             .as_ref()
@@ -95,11 +107,11 @@ pub(super) fn desired(
     }
 }
 
-/// systemd names a mount's unit after its place, /var/store.
+/// systemd names a mount unit after its path, /var/store.
 const STORE_UNIT: &str = "var-store.mount";
 
-/// The host boots without its server, and a mount that does not come about is given up. What is mounted waits for a server that is gone for
-/// a while, since an error in the middle of a write would cost data.
+/// The host boots without its NFS server: a mount that fails is skipped. A mounted export waits for
+/// a server that is away, because an error in the middle of a write would cost data.
 fn store(export: &str) -> String {
     format!(
         "# Written by toots.
@@ -129,6 +141,6 @@ fn file(path: &str, mode: u32, content: Vec<u8>, secret: bool) -> FileSpec {
         gid: 0,
         content,
         secret,
-        place: Place::Always,
+        place: Placement::Always,
     }
 }

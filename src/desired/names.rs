@@ -1,19 +1,21 @@
-//! Keys of the inventory that only the playbook can check: switches, images, parameters.
+//! Checks the keys of the inventory that the playbook defines: switches, images, parameters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::images::key;
 use crate::inventory::Inventory;
-use crate::playbook::{Playbook, PlaybookError};
-use crate::spec::{ComponentName, shown};
+use crate::playbook::{ImageSource, Playbook, PlaybookError, RecipeSource};
+use crate::spec::{ComponentName, Remedy, digest_of_reader, quote, shown};
 
-/// Refuses a name that no component has, with the nearest one that exists.
+/// Rejects a name that no component has, and suggests the nearest existing one.
 pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
     let components = || playbook.components.values();
     let switches: BTreeSet<&str> = components()
         .flat_map(|c| c.on.options.keys())
         .map(String::as_str)
         .collect();
-    let own = components().map(|c| c.image_key.as_deref().unwrap_or(c.name.as_str()));
+    let own = components().map(key);
     let images: BTreeSet<&str> = own
         .chain(components().flat_map(|c| c.extra_images.keys().map(String::as_str)))
         .collect();
@@ -22,20 +24,50 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
         .map(|c| c.name.as_str())
         .collect();
 
-    let mut problems = Problems {
+    let mut problems = NameProblems {
         inventory,
         found: Vec::new(),
     };
     for switch in &inventory.switches {
-        problems.unknown("components", switch, "is no optional component", &switches);
+        problems.unknown(
+            "components",
+            switch,
+            "is not an optional component",
+            &switches,
+        );
     }
     for image in inventory.images.keys() {
         problems.unknown(
             "images",
             image,
-            "is no component and no further image of one",
+            "is not a component or an extra image of one",
             &images,
         );
+    }
+    let recipes: BTreeSet<&str> = playbook.recipes.keys().map(String::as_str).collect();
+    for (recipe, arguments) in &inventory.recipe_arguments {
+        let Some(known) = playbook.recipes.get(recipe) else {
+            problems.unknown("images", recipe, "is not a recipe", &recipes);
+            continue;
+        };
+        let own = known.arguments.keys().chain(&known.file_arguments);
+        let mut names: BTreeSet<&str> = own.map(String::as_str).collect();
+        names.insert("base");
+        for file in &known.file_arguments {
+            check_file_argument(recipe, file, arguments, &mut problems);
+        }
+        for name in arguments
+            .keys()
+            .filter(|name| !names.contains(name.as_str()))
+        {
+            let hint = nearest(name, &names);
+            problems.add(
+                "images",
+                &format!("{recipe}.{name}"),
+                format!("recipe {recipe} has no argument {name:?}"),
+                Some(hint),
+            );
+        }
     }
     for (component, values) in &inventory.params {
         let Some(known) = playbook
@@ -47,7 +79,7 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
             problems.unknown(
                 "params",
                 component,
-                "is no component with parameters",
+                "is not a component with parameters",
                 &tunable,
             );
             continue;
@@ -60,7 +92,7 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
                 Some(param) => problems.add(
                     "params",
                     &key,
-                    format!("{name} = {value:?} is not {}", param.wanted()),
+                    format!("`{name}` must be {}, got {value:?}", param.wanted()),
                     None,
                 ),
                 None => {
@@ -83,25 +115,20 @@ pub(super) fn check(inventory: &Inventory, playbook: &Playbook) -> Result<(), Pl
     }
 }
 
-/// Refuses a component without a default image for which the inventory names none.
+/// Rejects a component without a default image when the inventory names none.
 pub(super) fn images(
     inventory: &Inventory,
     playbook: &Playbook,
     used: &BTreeSet<ComponentName>,
 ) -> Result<(), PlaybookError> {
-    let mut problems = Problems {
+    let mut problems = NameProblems {
         inventory,
         found: Vec::new(),
     };
-    for component in playbook
-        .components
-        .values()
-        .filter(|component| component.image.is_empty() && used.contains(&component.name))
-    {
-        let key = component
-            .image_key
-            .as_deref()
-            .unwrap_or(component.name.as_str());
+    for component in playbook.components.values().filter(|component| {
+        component.image == ImageSource::Reference(String::new()) && used.contains(&component.name)
+    }) {
+        let key = key(component);
         if !inventory.images.contains_key(key) {
             let switch = component
                 .on
@@ -110,12 +137,14 @@ pub(super) fn images(
                 .find(|switch| inventory.switches.contains(*switch))
                 .cloned()
                 .unwrap_or_default();
-            let hint = format!("add to [images]: {key} = \"registry.example.com:5000/{key}:1\"");
+            let hint = Remedy::AddImage {
+                key: key.to_owned(),
+            };
             problems.add(
                 "components",
                 &switch,
                 format!("{} has no public image", component.name),
-                Some(hint),
+                Some(hint.to_string()),
             );
         }
     }
@@ -127,12 +156,99 @@ pub(super) fn images(
     }
 }
 
-struct Problems<'a> {
+/// A file needs its digest, and the other way round.
+fn check_file_argument(
+    recipe: &str,
+    file: &str,
+    arguments: &BTreeMap<String, String>,
+    problems: &mut NameProblems<'_>,
+) {
+    let digest = RecipeSource::digest_argument(file);
+    let value = |name: &str| arguments.get(name).filter(|value| !value.is_empty());
+    let print = |path: &String| {
+        let path = problems.inventory.path(path).display().to_string();
+        format!("to what this prints: sha256sum {}", quote(&path))
+    };
+    let mut add = |name: &str, what: String, hint: String| {
+        problems.add("images", &format!("{recipe}.{name}"), what, Some(hint));
+    };
+    match (value(file), value(&digest)) {
+        (Some(path), None) => add(
+            file,
+            format!("`{file}` needs `{digest}`, the digest of that file"),
+            format!("set {digest} {}", print(path)),
+        ),
+        (None, Some(_)) => add(
+            &digest,
+            format!("`{digest}` needs `{file}`, the file with this digest"),
+            format!("add {file} = \"FILE\", or remove {digest}"),
+        ),
+        (Some(path), Some(sha256)) if !is_sha256(sha256) => add(
+            &digest,
+            format!("`{digest}` must be a SHA-256 digest (64 lower-case hexadecimal digits)"),
+            format!("set it {}", print(path)),
+        ),
+        _ => {}
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.len() == 64 && text.chars().all(is_hex)
+}
+
+fn digest_of_file(path: &Path) -> std::io::Result<String> {
+    // A pipe would never end.
+    if std::fs::metadata(path)?.is_file() {
+        digest_of_reader(std::fs::File::open(path)?)
+    } else {
+        Err(std::io::Error::other("it must be a regular file"))
+    }
+}
+
+/// Rejects files of recipes that cannot be read, or are not those that the inventory expects. Reads
+/// all of each file. The names must have been checked.
+pub(super) fn local_files(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
+    let mut problems = NameProblems {
+        inventory,
+        found: Vec::new(),
+    };
+    for (recipe, arguments) in &inventory.recipe_arguments {
+        let files = super::images::local_files(inventory, playbook, recipe, arguments);
+        for (name, file) in files {
+            let path = file.path.display();
+            let key = format!("{recipe}.{name}");
+            match digest_of_file(&file.path) {
+                Ok(found) if found == file.sha256 => {}
+                Ok(found) => {
+                    let digest = RecipeSource::digest_argument(&name);
+                    problems.add(
+                        "images",
+                        &key,
+                        format!("{path} must have the SHA-256 {}, got {found}", file.sha256),
+                        Some(format!("get the file again, or correct {digest}")),
+                    );
+                }
+                Err(error) => {
+                    problems.add("images", &key, format!("cannot read {path}: {error}"), None);
+                }
+            }
+        }
+    }
+    let problems = problems.found;
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(PlaybookError::Inventory { problems })
+    }
+}
+
+struct NameProblems<'a> {
     inventory: &'a Inventory,
     found: Vec<String>,
 }
 
-impl Problems<'_> {
+impl NameProblems<'_> {
     fn unknown(&mut self, table: &str, name: &str, what: &str, known: &BTreeSet<&str>) {
         if !known.contains(name) {
             self.add(

@@ -1,4 +1,4 @@
-//! One secret for each name out of one draw.
+//! Derives one secret for each name from one random draw.
 
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::playbook::SecretKind;
 use crate::spec::Secret;
 
-/// A secret that depends on the drawn one and on its name, in the form of its kind.
+/// A secret that depends on the drawn one and on its name, in the format of its kind.
 pub(super) fn derived(root: &Secret, name: &str, kind: SecretKind) -> Secret {
     let bytes = Sha256::new()
         .chain_update(root.expose())
@@ -31,11 +31,15 @@ mod tests {
     #[test]
     fn each_name_has_its_own() {
         let root = Secret::new("drawn");
-        let one = derived(&root, "vrrp", SecretKind::Password);
-        assert_ne!(one, derived(&root, "stats", SecretKind::Password));
-        assert_eq!(one, derived(&root, "vrrp", SecretKind::Password));
+        let derived_once = derived(&root, "vrrp", SecretKind::Password);
+        assert_ne!(derived_once, derived(&root, "stats", SecretKind::Password));
+        assert_eq!(derived_once, derived(&root, "vrrp", SecretKind::Password));
         assert!(
-            one.expose().len() == 24 && one.expose().chars().all(|c| c.is_ascii_alphanumeric())
+            derived_once.expose().len() == 24
+                && derived_once
+                    .expose()
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric())
         );
         let key = derived(&root, "consul_gossip", SecretKind::Base64);
         let bytes = base64::engine::general_purpose::STANDARD

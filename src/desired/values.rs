@@ -1,4 +1,4 @@
-//! What templates may refer to.
+//! The values that templates may use.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::inventory::{Host, Inventory};
-use crate::playbook::{Component, Values};
+use crate::playbook::{Component, TemplateValues};
 use crate::spec::{HostName, Role, Secret};
 
 /// The host's components in an order that respects `after`.
@@ -32,7 +32,7 @@ pub(super) fn components(here: &[&Component]) -> Value {
     json!(out)
 }
 
-/// The private registry as a docker configuration names it; `auth` is empty without a login.
+/// The private registry as in Docker's configuration; `auth` is empty without credentials.
 pub(super) fn registry(inventory: &Inventory, password: Option<&Secret>) -> Value {
     let registry = inventory.registry.as_ref();
     let auth = registry
@@ -45,7 +45,7 @@ pub(super) fn registry(inventory: &Inventory, password: Option<&Secret>) -> Valu
     json!({ "server": registry.map(|registry| &registry.server), "auth": auth.unwrap_or_default() })
 }
 
-/// The VPN's network and certificates; nothing without `[openvpn]`.
+/// The VPN's network and certificates; empty without `[openvpn]`.
 pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
     let Some(openvpn) = &inventory.openvpn else {
         return Value::Null;
@@ -66,33 +66,20 @@ pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
     })
 }
 
-/// The values of one host: the cluster's, the same everywhere, and `host`.
-pub(super) fn values(
+/// The values of the cluster, the same on every host.
+pub(super) fn cluster_values(
     inventory: &Inventory,
-    host: &Host,
     members: &BTreeMap<HostName, u8>,
     secrets: &BTreeMap<String, Secret>,
-) -> Values {
-    let describe = |host: &Host| {
-        json!({
-            "name": host.name,
-            "address": host.address,
-            // In URLs and address:port pairs an IPv6 address stands in brackets.
-            "url_address": if host.address.is_ipv6() { format!("[{}]", host.address) } else { host.address.to_string() },
-            "listen_ip": host.listen_ip,
-            "listen_all": host.listen_ip.is_unspecified(),
-            "nic": host.nic,
-            "member": members.get(&host.name),
-            "persistent": host.persistent,
-            "master": host.roles.contains(&Role::Master),
-            "slave": host.roles.contains(&Role::Slave),
-            "edge": host.roles.contains(&Role::Edge),
-        })
-    };
+) -> TemplateValues {
+    // By member number: what programs read must not follow the order of a list. A cluster's first
+    // numbers follow its list, and masters precede the other hosts in it.
     let with = |role| {
-        inventory
-            .with_role(role)
-            .map(describe)
+        let mut hosts: Vec<&Host> = inventory.with_role(role).collect();
+        hosts.sort_by_key(|host| members.get(&host.name).map_or(u16::MAX, |n| (*n).into()));
+        hosts
+            .into_iter()
+            .map(|host| describe(host, members))
             .collect::<Vec<Value>>()
     };
     let masters = with(Role::Master);
@@ -101,31 +88,49 @@ pub(super) fn values(
         .filter_map(|master| master["url_address"].as_str())
         .map(|address| format!("{address}:2181"))
         .collect();
-    BTreeMap::from([
-        ("cluster".to_owned(), json!(inventory.cluster)),
-        ("in_domain".to_owned(), json!(inventory.network.in_domain)),
-        ("ex_domain".to_owned(), json!(inventory.network.ex_domain)),
-        ("switches".to_owned(), json!(inventory.switches)),
-        ("vip".to_owned(), json!(inventory.network.vip)),
-        ("quorum".to_owned(), json!(masters.len() / 2 + 1)),
-        ("zk".to_owned(), json!(zk.join(","))),
-        ("masters".to_owned(), json!(masters)),
-        ("slaves".to_owned(), json!(with(Role::Slave))),
-        ("edges".to_owned(), json!(with(Role::Edge))),
-        (
-            "consul".to_owned(),
-            json!({ "raft_multiplier": inventory.consul.raft_multiplier }),
-        ),
-        ("images".to_owned(), json!(inventory.images)),
-        ("host".to_owned(), describe(host)),
-        (
-            "secrets".to_owned(),
-            json!(
-                secrets
-                    .iter()
-                    .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
-                    .collect::<BTreeMap<_, _>>()
-            ),
-        ),
-    ])
+    let secrets: BTreeMap<&str, &str> = secrets
+        .iter()
+        .map(|(name, secret)| (name.as_str(), secret.expose()))
+        .collect();
+    let mut values = TemplateValues::default();
+    values.insert("cluster", &json!(inventory.cluster));
+    values.insert("in_domain", &json!(inventory.network.in_domain));
+    values.insert("ex_domain", &json!(inventory.network.ex_domain));
+    values.insert("switches", &json!(inventory.switches));
+    values.insert("vip", &json!(inventory.network.vip));
+    values.insert("quorum", &json!(masters.len() / 2 + 1));
+    values.insert("zk", &json!(zk.join(",")));
+    values.insert("masters", &json!(masters));
+    values.insert("slaves", &json!(with(Role::Slave)));
+    values.insert("edges", &json!(with(Role::Edge)));
+    values.insert(
+        "consul",
+        &json!({ "raft_multiplier": inventory.consul.raft_multiplier }),
+    );
+    values.insert("images", &json!(inventory.images));
+    values.insert("secrets", &json!(secrets));
+    values
+}
+
+/// A host as templates see it.
+pub(super) fn describe(host: &Host, members: &BTreeMap<HostName, u8>) -> Value {
+    // In URLs and address:port pairs an IPv6 address needs brackets.
+    let url_address = if host.address.is_ipv6() {
+        format!("[{}]", host.address)
+    } else {
+        host.address.to_string()
+    };
+    json!({
+        "name": host.name,
+        "address": host.address,
+        "url_address": url_address,
+        "listen_ip": host.listen_ip,
+        "listen_all": host.listen_ip.is_unspecified(),
+        "nic": host.nic,
+        "member": members.get(&host.name),
+        "persistent": host.persistent,
+        "master": host.roles.contains(&Role::Master),
+        "slave": host.roles.contains(&Role::Slave),
+        "edge": host.roles.contains(&Role::Edge),
+    })
 }

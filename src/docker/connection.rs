@@ -1,45 +1,104 @@
-//! HTTP/1.1 to the Engine over channels of a session. Opening a channel costs a round trip, so a connection that has finished its answer
-//! is used again.
+//! HTTP/1.1 to the Engine over channels of a session. Opening a channel costs a round trip, so a
+//! connection is reused when its response is complete.
+//!
+//! A user who may not open the Engine's socket needs a login shell and a session channel for each
+//! connection. There are at most [`MAX_COMMANDS`] of them; further requests wait for one that is
+//! done.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::BollardRequest;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderMap, HeaderValue};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::limited::{Allowance, Limited};
 use crate::transport::{BoxStream, Session, Target, TransportError};
 
-type Boxed = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Boxed = Box<dyn std::error::Error + Send + Sync>;
 type Sender = SendRequest<UnsyncBoxBody<Bytes, Boxed>>;
 
-/// Where the Engine listens.
+/// An open connection.
+struct Open {
+    sender: Sender,
+    allowance: Allowance,
+    /// Held by a connection that needs a session channel.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The Engine's socket.
 const SOCKET: &str = "/var/run/docker.sock";
-/// The Docker command that joins its standard streams to the Engine (18.09 and later), for users who may not use the socket.
+/// Connects its standard streams to the Engine (Docker 18.09 and later), for users who may not open
+/// the socket.
 const STDIO: &str = "docker system dial-stdio";
 
-/// The way to one Engine.
+/// Connections through the Docker command at once.
+const MAX_COMMANDS: usize = 2;
+/// How long a request waits for the first of them before the second is opened.
+const GROW_INTERVAL: Duration = Duration::from_millis(300);
+
+/// The connections to one Engine.
 pub(super) struct Connections {
     session: Arc<dyn Session>,
-    idle: Mutex<Vec<Sender>>,
-    target: OnceCell<Target>,
+    idle: Arc<Idle>,
+    target: Arc<OnceCell<Target>>,
+    commands: Arc<Semaphore>,
+}
+
+/// Connections without a request, or whose response is being read.
+#[derive(Default)]
+struct Idle {
+    open: Mutex<Vec<Open>>,
+    /// A connection is done with its response, or has ended.
+    freed: Notify,
+    /// A connection through the Docker command is being opened.
+    connecting: AtomicBool,
+}
+
+impl Idle {
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Open>) -> T) -> T {
+        f(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A connection that can take a request. Those that have ended are dropped.
+    fn take(&self) -> Option<Open> {
+        self.with(|open| {
+            open.retain(|open| !open.sender.is_closed());
+            let at = open.iter().position(|open| open.sender.is_ready())?;
+            Some(open.swap_remove(at))
+        })
+    }
+
+    /// Keeps a connection for the next request, once its response is complete.
+    async fn keep(self: Arc<Self>, mut open: Open) {
+        if open.sender.ready().await.is_ok() {
+            self.with(|idle| idle.push(open));
+        } else {
+            drop(open);
+        }
+        self.freed.notify_waiters();
+    }
 }
 
 impl Connections {
     pub(super) fn new(session: Arc<dyn Session>) -> Self {
         Self {
             session,
-            idle: Mutex::new(Vec::new()),
-            target: OnceCell::new(),
+            idle: Arc::default(),
+            target: Arc::default(),
+            commands: Arc::new(Semaphore::new(MAX_COMMANDS)),
         }
     }
 
-    /// Sends one request; the connection is kept for the next one.
+    /// Sends one request and keeps the connection for the next one.
     pub(super) async fn request(
         &self,
         request: BollardRequest,
@@ -47,74 +106,155 @@ impl Connections {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = path.parse().map_err(std::io::Error::other)?;
-        parts
-            .headers
-            .insert(HOST, HeaderValue::from_static("docker"));
-        url_alphabet(&mut parts.headers);
-        let request = Request::from_parts(parts, body.map_err(Into::into).boxed_unsync());
-        let mut sender = match self.take() {
-            Some(sender) => sender,
-            None => self.connect().await?,
-        };
-        let response = sender
+        self.send(
+            Request::from_parts(parts, body.map_err(Into::into).boxed_unsync()),
+            None,
+        )
+        .await
+    }
+
+    /// The same for a request that bollard does not know. `limit` is that of the answer in bytes,
+    /// when it is not the usual one.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<UnsyncBoxBody<Bytes, Boxed>>,
+        limit: Option<usize>,
+    ) -> Result<Response<Incoming>, std::io::Error> {
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_static("docker"));
+        url_alphabet(headers);
+        let mut open = self.take_or_connect().await?;
+        open.allowance.renew(limit);
+        let response = open
+            .sender
             .send_request(request)
             .await
             .map_err(std::io::Error::other)?;
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sender);
+        if open.sender.is_ready() || open.permit.is_none() {
+            self.idle.with(|idle| idle.push(open));
+        } else {
+            tokio::spawn(Arc::clone(&self.idle).keep(open));
+        }
         Ok(response)
     }
 
-    fn take(&self) -> Option<Sender> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|sender| !sender.is_closed());
-        let at = idle.iter().position(SendRequest::is_ready)?;
-        Some(idle.swap_remove(at))
-    }
-
-    async fn connect(&self) -> Result<Sender, std::io::Error> {
-        let stream = self.stream().await.map_err(std::io::Error::other)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(std::io::Error::other)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to the engine ended");
+    /// An idle connection, else a new one.
+    async fn take_or_connect(&self) -> Result<Open, std::io::Error> {
+        let mut try_socket = true;
+        let mut waited = false;
+        loop {
+            let freed = self.idle.freed.notified();
+            tokio::pin!(freed);
+            // Registered before the check, so that a connection freed in between is not missed.
+            freed.as_mut().enable();
+            if let Some(open) = self.idle.take() {
+                return Ok(open);
             }
-        });
-        Ok(sender)
+            if std::mem::take(&mut try_socket)
+                && let Some(open) = self.connect_socket().await?
+            {
+                return Ok(open);
+            }
+            let first = self.commands.available_permits() == MAX_COMMANDS;
+            if (first || waited)
+                && let Some(attempt) = self.connect_command()
+            {
+                tokio::select! {
+                    biased;
+                    // No error here means that the attempt succeeded.
+                    Ok(error) = attempt => return Err(error),
+                    () = freed => {}
+                }
+                waited = false;
+            } else {
+                waited = tokio::time::timeout(GROW_INTERVAL, freed).await.is_err();
+            }
+        }
     }
 
-    /// The socket when the login user may use it, else the Docker command as root; found out once.
-    async fn stream(&self) -> Result<BoxStream, TransportError> {
-        if let Some(target) = self.target.get() {
-            return self.session.open(target.clone()).await;
-        }
+    /// Connects to the socket; `None` when the login user may not open it. Determined once.
+    async fn connect_socket(&self) -> Result<Option<Open>, std::io::Error> {
         let socket = Target::Unix {
             path: SOCKET.to_owned(),
         };
+        if self.target.get().is_some_and(|target| *target != socket) {
+            return Ok(None);
+        }
         match self.session.open(socket.clone()).await {
             Ok(stream) => {
+                let open = speak_http(stream, None).await?;
                 drop(self.target.set(socket));
-                Ok(stream)
+                Ok(Some(open))
             }
-            Err(TransportError::Refused { .. }) => {
-                let command = Target::Command {
-                    command: STDIO.to_owned(),
-                    privileged: true,
-                };
-                let stream = self.session.open(command.clone()).await?;
-                drop(self.target.set(command));
-                Ok(stream)
-            }
-            Err(other) => Err(other),
+            Err(TransportError::Refused { .. }) if self.target.get().is_none() => Ok(None),
+            Err(other) => Err(std::io::Error::other(other)),
         }
+    }
+
+    /// Connects through the Docker command as root, in a task: a login shell that has been started
+    /// is not given up when another connection is free sooner. `None` while another one starts, or
+    /// when there are enough.
+    fn connect_command(&self) -> Option<oneshot::Receiver<std::io::Error>> {
+        if self.idle.connecting.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let idle = Arc::clone(&self.idle);
+        let Ok(permit) = Arc::clone(&self.commands).try_acquire_owned() else {
+            idle.connecting.store(false, Ordering::SeqCst);
+            return None;
+        };
+        let (failed, attempt) = oneshot::channel();
+        let (session, target) = (Arc::clone(&self.session), Arc::clone(&self.target));
+        tokio::spawn(async move {
+            let command = Target::Command {
+                command: STDIO.to_owned(),
+                privileged: true,
+            };
+            let opened = match session.open(command.clone()).await {
+                Ok(stream) => speak_http(stream, Some(permit)).await,
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            idle.connecting.store(false, Ordering::SeqCst);
+            match opened {
+                Ok(open) => {
+                    drop(target.set(command));
+                    idle.with(|idle| idle.push(open));
+                }
+                Err(error) => drop(failed.send(error)),
+            }
+            idle.freed.notify_waiters();
+        });
+        Some(attempt)
     }
 }
 
-/// The Engine reads the login in the alphabet for URLs; bollard 0.21 writes it in the standard one, which differs for some passwords.
+/// Prepares a stream for requests.
+async fn speak_http(
+    stream: BoxStream,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Open, std::io::Error> {
+    let allowance = Allowance::default();
+    let stream = Limited {
+        stream,
+        allowance: allowance.clone(),
+    };
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to the Docker Engine closed");
+        }
+    });
+    Ok(Open {
+        sender,
+        allowance,
+        permit,
+    })
+}
+
+/// The Engine reads credentials in URL-safe base64; bollard 0.21 writes standard base64, which
+/// differs for some passwords.
 fn url_alphabet(headers: &mut HeaderMap) {
     let Some(login) = headers.get_mut("x-registry-auth") else {
         return;
@@ -136,7 +276,56 @@ fn url_alphabet(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
     use super::*;
+    use crate::docker::Engine;
+    use crate::spec::HostName;
+    use crate::transport::fake::FakeSession;
+
+    /// Answers every request after a moment.
+    async fn answer_slowly(mut far: DuplexStream) {
+        let mut request = Vec::new();
+        while let Ok(byte) = far.read_u8().await {
+            request.push(byte);
+            if request.ends_with(b"\r\n\r\n") {
+                request.clear();
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                let body = r#"{"Version":"20.10.0","ApiVersion":"1.41"}"#;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json";
+                let text = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                far.write_all(text.as_bytes()).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_without_the_socket_needs_two_channels_at_most() {
+        let socket = Target::Unix {
+            path: SOCKET.to_owned(),
+        };
+        let command = Target::Command {
+            command: STDIO.to_owned(),
+            privileged: true,
+        };
+        let refused = TransportError::Refused {
+            what: SOCKET.to_owned(),
+            why: "permission denied".to_owned(),
+        };
+        let session = Arc::new(
+            FakeSession::new(HostName::new("m1").unwrap())
+                .on_open(move |target| (*target == socket).then(|| Err(refused.clone())))
+                .serve(command.clone(), answer_slowly),
+        );
+        let engine = Engine::over(session.clone() as Arc<dyn Session>);
+        let first = engine.version().await;
+        assert!(first.is_ok(), "{first:?}");
+        let more = futures::future::join_all((0..8).map(|_| engine.version())).await;
+        assert!(more.iter().all(Result::is_ok), "{more:?}");
+        let commands = session.targets();
+        let commands = commands.iter().filter(|target| **target == command);
+        assert_eq!(commands.count(), 2);
+    }
 
     #[test]
     fn a_login_is_written_for_urls() {

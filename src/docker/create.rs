@@ -1,22 +1,24 @@
-//! A container's specification as the Engine's creation request.
+//! The Engine's creation request for a container specification.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::spec::{ClusterName, ContainerSpec};
 
-/// Host networking, restarts by itself, logs bounded.
+/// Automatic restarts, bounded logs, and host networking unless ports are published.
 pub(super) fn body(
     spec: &ContainerSpec,
+    image: &str,
     cluster: &ClusterName,
     more: &BTreeMap<String, String>,
 ) -> ContainerCreateBody {
     ContainerCreateBody {
-        image: Some(spec.image_to_run()),
+        image: Some(image.to_owned()),
         entrypoint: spec.entrypoint.clone(),
         cmd: Some(spec.command.clone()).filter(|command| !command.is_empty()),
         env: Some(
@@ -57,8 +59,20 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         cgroup_permissions: Some("rwm".into()),
     };
     let nofile = spec.nofile.and_then(|limit| i64::try_from(limit).ok());
+    let publish = |address: IpAddr| {
+        let ports = spec.expose.iter().map(|port| {
+            let binding = PortBinding {
+                host_ip: Some(address.to_string()),
+                host_port: Some(port.to_string()),
+            };
+            (format!("{port}/tcp"), Some(vec![binding]))
+        });
+        ports.collect()
+    };
+    let network = spec.published.map_or("host", |_| "bridge");
     HostConfig {
-        network_mode: Some("host".into()),
+        network_mode: Some(network.into()),
+        port_bindings: spec.published.map(publish),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
@@ -74,6 +88,10 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         devices: Some(spec.devices.iter().map(device).collect()),
         privileged: Some(spec.privileged),
         pid_mode: spec.pid_host.then(|| "host".to_owned()),
+        cgroupns_mode: spec
+            .cgroupns_host
+            .then_some(HostConfigCgroupnsModeEnum::HOST),
+        init: spec.init.then_some(true),
         ulimits: nofile.map(|limit| {
             vec![ResourcesUlimits {
                 name: Some("nofile".into()),

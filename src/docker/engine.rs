@@ -1,4 +1,4 @@
-//! The calls that toots needs.
+//! The Engine API calls that toots needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,38 +7,49 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::models::{SystemInfo, SystemVersion};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder, PruneImagesOptionsBuilder,
     RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bytes::Bytes;
 use futures::StreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 
-use super::connection::Connections;
+use super::connection::{Boxed, Connections};
+use super::content::ImageDetail;
 use super::error::DockerError;
-use super::types::{ContainerDetail, ContainerStatus, EngineStatus, ImageStatus, RegistryAuth};
-use crate::spec::{ClusterName, ContainerSpec};
+use super::proxies::Proxies;
+use super::types::{
+    ContainerDetail, ContainerStatus, EngineInfo, EngineStatus, ImageStatus, RegistryAuth,
+};
+use crate::spec::{ClusterName, ContainerSpec, Recipe};
 use crate::transport::Session;
 
-/// An answer is due within this unless told otherwise; streams of pulls have a limit of their own.
-const ANSWER: Duration = Duration::from_secs(30);
+/// Default limit of one answer; the streams of pulls have a limit of their own.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The Engine of one host.
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
+    connections: Arc<Connections>,
     answer: Duration,
 }
 
 impl Engine {
-    /// The Engine at the other end of a session. Nothing is opened before the first call.
+    /// The Engine at the far end of a session. Opens nothing before the first call.
     #[must_use]
     pub fn over(session: Arc<dyn Session>) -> Self {
         let connections = Arc::new(Connections::new(session));
+        let of_bollard = Arc::clone(&connections);
         let transport = move |request: BollardRequest| {
-            let connections = Arc::clone(&connections);
+            let connections = Arc::clone(&of_bollard);
             async move {
                 connections
                     .request(request)
@@ -55,9 +66,10 @@ impl Engine {
         match built {
             Ok(docker) => Self {
                 docker,
-                answer: ANSWER,
+                connections,
+                answer: ANSWER_LIMIT,
             },
-            // The constructor has no failing path; its signature only shares the type of the other constructors.
+            // The constructor cannot fail; its signature is shared with the other constructors.
             Err(error) => unreachable!("{error}"),
         }
     }
@@ -68,24 +80,33 @@ impl Engine {
         Self { answer, ..self }
     }
 
+    /// Sends a request that bollard does not know.
+    pub(super) async fn send(
+        &self,
+        what: &str,
+        request: Request<UnsyncBoxBody<Bytes, Boxed>>,
+        limit: Option<usize>,
+    ) -> Result<Response<Incoming>, DockerError> {
+        let sent = self.connections.send(request, limit).await;
+        sent.map_err(|err| DockerError::from_bollard(what, Error::IOError { err }))
+    }
+
     pub(super) fn api(&self) -> &Docker {
         &self.docker
     }
 
-    /// Its version.
+    /// Reads its version, and how it is set up when it tells.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn version(&self) -> Result<EngineStatus, DockerError> {
-        let version = answer("ask for the version", self.answer, self.docker.version()).await?;
-        Ok(EngineStatus {
-            version: version.version.unwrap_or_default(),
-            api: version.api_version.unwrap_or_default(),
-            min_api: version.min_api_version.unwrap_or_default(),
-        })
+        let version = answer("ask for the version", self.answer, self.docker.version());
+        let info = answer("ask for its settings", self.answer, self.docker.info());
+        let (version, info) = tokio::join!(version, info);
+        Ok(engine_status(version?, info.ok()))
     }
 
-    /// All containers, also those that do not run.
+    /// Lists all containers, stopped ones included.
     ///
     /// # Errors
     /// When it does not answer.
@@ -114,7 +135,7 @@ impl Engine {
         Ok(list.into_iter().map(status).collect())
     }
 
-    /// All images.
+    /// Lists all images.
     ///
     /// # Errors
     /// When it does not answer.
@@ -129,12 +150,44 @@ impl Engine {
             id: image.id,
             tags: image.repo_tags,
             digests: image.repo_digests,
+            labels: image.labels.into_iter().collect(),
             size: u64::try_from(image.size).unwrap_or(0),
         };
         Ok(list.into_iter().map(status).collect())
     }
 
-    /// One container in detail.
+    /// Reads the content of an image, by its id or name.
+    ///
+    /// # Errors
+    /// When the image does not exist.
+    pub async fn image_detail(&self, image: &str) -> Result<ImageDetail, DockerError> {
+        let what = format!("inspect {image}");
+        let image = answer(&what, self.answer, self.docker.inspect_image(image)).await?;
+        Ok(image.into())
+    }
+
+    /// Removes images that failed or interrupted builds of toots left. Nothing uses them.
+    ///
+    /// # Errors
+    /// When the Engine refuses.
+    pub async fn prune_builds(&self) -> Result<(), DockerError> {
+        let filters = [
+            ("dangling", vec!["true"]),
+            ("label", vec![Recipe::LABEL_BUILD]),
+        ];
+        let options = PruneImagesOptionsBuilder::new()
+            .filters(&filters.into())
+            .build();
+        answer(
+            "remove what earlier builds left",
+            self.answer,
+            self.docker.prune_images(Some(options)),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Reads the details of one container.
     ///
     /// # Errors
     /// When it does not exist.
@@ -159,27 +212,30 @@ impl Engine {
         })
     }
 
-    /// Creates a container, with more labels than its specification has; it does not run yet. One of the same name is a conflict.
+    /// Creates a container from an image, by its id or name, with labels in addition to its
+    /// specification. Does not start it.
     ///
     /// # Errors
-    /// When the Engine refuses.
+    /// When the Engine refuses; an existing container of that name is a conflict.
     pub async fn create(
         &self,
         spec: &ContainerSpec,
+        image: &str,
         cluster: &ClusterName,
         labels: &BTreeMap<String, String>,
     ) -> Result<(), DockerError> {
         let name = spec.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let call = self
-            .docker
-            .create_container(Some(options), super::create::body(spec, cluster, labels));
+        let call = self.docker.create_container(
+            Some(options),
+            super::create::body(spec, image, cluster, labels),
+        );
         answer(&format!("create {name}"), self.answer, call)
             .await
             .map(drop)
     }
 
-    /// Starts a container; one that runs is left alone.
+    /// Starts a container; does nothing when it runs.
     ///
     /// # Errors
     /// When the Engine refuses.
@@ -193,11 +249,12 @@ impl Engine {
         .await
     }
 
-    /// Stops a container, with SIGKILL after `grace_s` seconds; one that does not run is left alone.
+    /// Stops a container, with SIGKILL after `grace_s` seconds; does nothing when it is stopped.
+    /// Only the guard's door may call it: a test holds this.
     ///
     /// # Errors
     /// When the Engine refuses.
-    pub async fn stop(&self, name: &str, grace_s: u32) -> Result<(), DockerError> {
+    pub async fn stop_container(&self, name: &str, grace_s: u32) -> Result<(), DockerError> {
         let options = StopContainerOptionsBuilder::new()
             .t(i32::try_from(grace_s).unwrap_or(i32::MAX))
             .build();
@@ -210,11 +267,11 @@ impl Engine {
         .await
     }
 
-    /// Sends a signal.
+    /// Sends a signal to a container. Only the guard's door may call it: a test holds this.
     ///
     /// # Errors
     /// When the Engine refuses.
-    pub async fn kill(&self, name: &str, signal: &str) -> Result<(), DockerError> {
+    pub async fn send_signal(&self, name: &str, signal: &str) -> Result<(), DockerError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
         answer(
             &format!("send {signal} to {name}"),
@@ -224,11 +281,23 @@ impl Engine {
         .await
     }
 
-    /// Removes a container, with its anonymous volumes.
+    /// Removes a container that does not run, with its anonymous volumes.
     ///
     /// # Errors
-    /// When the Engine refuses, or it runs and `force` is false.
-    pub async fn remove(&self, name: &str, force: bool) -> Result<(), DockerError> {
+    /// When the Engine refuses, as it does while the container runs.
+    pub async fn remove(&self, name: &str) -> Result<(), DockerError> {
+        self.remove_container(name, false).await
+    }
+
+    /// Ends and removes a container that holds nothing and has no votes: a probe's own one.
+    ///
+    /// # Errors
+    /// When the Engine refuses.
+    pub async fn force_remove(&self, name: &str) -> Result<(), DockerError> {
+        self.remove_container(name, true).await
+    }
+
+    async fn remove_container(&self, name: &str, force: bool) -> Result<(), DockerError> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(force)
             .v(true)
@@ -255,7 +324,7 @@ impl Engine {
         .await
     }
 
-    /// The last lines of a container's output, as it wrote them.
+    /// Reads the last log lines of a container, unescaped.
     ///
     /// # Errors
     /// When the Engine refuses.
@@ -288,10 +357,10 @@ impl Engine {
         Ok(out)
     }
 
-    /// Gives an image a name besides its digest, so that what asks for the name finds it here and people can read the list of images.
+    /// Tags an image, so that it is found by name and people can read the list of images.
     ///
     /// # Errors
-    /// When the image is not there.
+    /// When the image does not exist.
     pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
         let options = TagImageOptionsBuilder::new()
             .repo(repository)
@@ -305,7 +374,7 @@ impl Engine {
         .await
     }
 
-    /// The digest behind a reference, asked of its registry through this Engine; nothing is pulled.
+    /// Asks the registry, through this Engine, for the digest of a reference. Pulls nothing.
     ///
     /// # Errors
     /// When the registry or the Engine refuses.
@@ -325,8 +394,38 @@ impl Engine {
             .ok_or_else(|| DockerError::Refused {
                 what,
                 status: 200,
-                message: "the answer holds no digest".into(),
+                message: "the response has no digest".into(),
             })
+    }
+}
+
+fn engine_status(version: SystemVersion, info: Option<SystemInfo>) -> EngineStatus {
+    let components = version.components.unwrap_or_default();
+    EngineStatus {
+        version: version.version.unwrap_or_default(),
+        api: version.api_version.unwrap_or_default(),
+        min_api: version.min_api_version.unwrap_or_default(),
+        is_podman: components.iter().any(|c| c.name.starts_with("Podman")),
+        info: info.map(|info| {
+            let options = info.security_options.unwrap_or_default();
+            let has = |name: &str| {
+                options
+                    .iter()
+                    .any(|o| o.split(',').any(|part| part == name))
+            };
+            EngineInfo {
+                root: info.docker_root_dir.unwrap_or_default(),
+                has_containerd_store: info
+                    .driver_status
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .any(|text| text == "io.containerd.snapshotter.v1"),
+                is_rootless: has("name=rootless"),
+                remaps_users: has("name=userns"),
+                proxies: Proxies::new(info.http_proxy, info.https_proxy, info.no_proxy),
+            }
+        }),
     }
 }
 
@@ -351,5 +450,45 @@ async fn answer<T>(
         }),
         Ok(Err(error)) => Err(DockerError::from_bollard(what, error)),
         Ok(Ok(value)) => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(version: &str, info: Option<&str>) -> EngineStatus {
+        engine_status(
+            serde_json::from_str(version).unwrap(),
+            info.map(|info| serde_json::from_str(info).unwrap()),
+        )
+    }
+
+    /// Fields as Docker Engine 20.10 and Podman 4.3 answer them.
+    #[test]
+    fn an_engine_tells_what_it_is() {
+        let docker = status(
+            r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12",
+                "Components":[{"Name":"Engine","Version":"20.10.24"}]}"#,
+            Some(
+                r#"{"DockerRootDir":"/srv/docker","SecurityOptions":["name=apparmor",
+                    "name=seccomp,profile=default","name=rootless","name=userns"],
+                    "HttpProxy":"http://p:1","HttpsProxy":"","NoProxy":"10.0.0.1"}"#,
+            ),
+        );
+        assert!(!docker.is_podman);
+        let info = docker.info.unwrap();
+        assert_eq!(info.root, "/srv/docker");
+        assert!(info.is_rootless && info.remaps_users);
+        let proxies = Proxies::new(Some("http://p:1".into()), None, Some("10.0.0.1".into()));
+        assert_eq!(info.proxies, proxies);
+        let podman = status(
+            r#"{"Version":"4.3.1","ApiVersion":"1.41",
+                "Components":[{"Name":"Podman Engine","Version":"4.3.1"},{"Name":"Conmon","Version":"2.1.6"}]}"#,
+            Some(r#"{"SecurityOptions":["name=seccomp,profile=default"]}"#),
+        );
+        assert!(podman.is_podman);
+        assert_eq!(podman.info, Some(EngineInfo::default()));
+        assert_eq!(status("{}", None), EngineStatus::default());
     }
 }

@@ -1,15 +1,32 @@
 //! The Docker Engine of a host, through its API over a session.
 //!
-//! Owns: [`Engine`] and the few typed answers that other rooms need. May import: `transport`, `spec`; only it may name bollard.
-//! To add a call: a method in `engine.rs` that takes and gives toots' own types.
+//! Owns: [`Engine`] and the few typed answers that other rooms need. Must not decide what a
+//! container should be. May import: `transport`, `spec`; only it may name bollard. To add a
+//! request: a method in `engine.rs` that takes and returns toots' own types.
 
+mod answer_lines;
+mod archive;
+mod build;
+mod build_context;
 mod connection;
+mod content;
 mod create;
 mod engine;
 mod error;
+mod limited;
+mod proxies;
 mod pull;
+mod saved;
+mod transfer;
 mod types;
 
+pub use archive::{ArchivePart, ImageArchive};
+pub use build::BuildRequest;
+pub use content::{ImageContent, ImageDetail, ImageSettings};
 pub use engine::Engine;
 pub use error::DockerError;
-pub use types::{ContainerDetail, ContainerStatus, EngineStatus, ImageStatus, RegistryAuth};
+pub use proxies::Proxies;
+pub use saved::SavedImage;
+pub use types::{
+    ContainerDetail, ContainerStatus, EngineInfo, EngineStatus, ImageStatus, RegistryAuth,
+};

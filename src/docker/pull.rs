@@ -1,4 +1,4 @@
-//! Pulls with progress summed over layers, bounded by silence, not by total time.
+//! Pulls with progress summed over layers, aborted when no data arrives, not by total time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::error::DockerError;
 use super::types::RegistryAuth;
 
 impl Engine {
-    /// Pulls an image. `progress` gets the bytes so far and, once known, in all.
+    /// Pulls an image. `progress` receives the bytes so far and, once known, the total.
     ///
     /// # Errors
-    /// When the Engine or the registry refuses, or nothing moves for `idle`.
+    /// When the Engine or the registry refuses, or no data arrives for `idle`.
     pub async fn pull(
         &self,
         reference: &str,
@@ -40,7 +40,7 @@ impl Engine {
                 Ok(Some(Err(error))) => return Err(DockerError::from_bollard(&what, error)),
                 Ok(Some(Ok(info))) => info,
             };
-            // Bytes are counted once, while they are fetched; their unpacking has a progress of its own.
+            // Only fetched bytes count; unpacking reports progress of its own.
             let (Some(id), Some("Downloading"), Some(detail)) =
                 (info.id, info.status.as_deref(), info.progress_detail)
             else {

@@ -1,32 +1,76 @@
-//! Carries one step out on one host.
+//! Executes one step on one host.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::connect::HostRun;
-use super::context::Context;
-use super::{compose, failure, place};
-use crate::docker::{DockerError, RegistryAuth};
-use crate::event::{Event, Failure};
+use super::gates::Gates;
+use super::loads::ImageLoad;
+use super::run_context::RunContext;
+use super::work::Work;
+use super::{compose, failure, images, place, recipes, repair};
+use crate::docker::DockerError;
+use crate::event::Failure;
+use crate::guard::{Door, StopError, StopReason};
 use crate::plan::{Package, Step};
-use crate::spec::{ContainerSpec, ImageRef};
+use crate::spec::{ClusterName, ContainerSpec};
 use crate::transport::Exec;
 
-/// Carries it out. What is in the way is said in full, but not as an event.
+/// Why a step did not succeed, ready to be reported.
+#[derive(Debug)]
+pub(super) enum StepError {
+    Failed(Box<Failure>),
+    /// The guard refused to stop a container.
+    Refused(Box<Failure>),
+}
+
+impl From<Box<Failure>> for StepError {
+    fn from(failure: Box<Failure>) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Executes the step. A failure is returned with its log, not sent as an event.
 pub(super) async fn run(
-    cx: &Context,
+    work: &Work<'_>,
     host: &HostRun,
     phase: &str,
     step: &Step,
-) -> Result<(), Box<Failure>> {
+) -> Result<(), StepError> {
+    let result = execute(work, host, phase, step).await;
+    result.map_err(|error| match error {
+        StepError::Failed(mut failure) => {
+            let observed = work.planned.observed.get(&host.info.name);
+            let docker_root = observed.map(|status| status.facts.docker_root.as_str());
+            failure::name_full_file_system(&mut failure, step, docker_root);
+            StepError::Failed(failure)
+        }
+        refused @ StepError::Refused(_) => refused,
+    })
+}
+
+async fn execute(
+    work: &Work<'_>,
+    host: &HostRun,
+    phase: &str,
+    step: &Step,
+) -> Result<(), StepError> {
+    let cx = work.cx;
     let title = step.title();
-    let fail =
-        |error: &(dyn std::error::Error + 'static)| Box::new(failure::of(phase, &title, error));
-    let engine = &host.engine;
+    let stopped = |result: Result<(), StopError>| result.map_err(|e| not_stopped(phase, &title, e));
+    let image_load = |image, digest| ImageLoad {
+        work,
+        host,
+        phase,
+        title: &title,
+        image,
+        digest,
+    };
     match step {
         Step::Install { package, manager } => {
-            install(cx, host, phase, &title, *package, manager).await
+            Ok(install(cx, host, phase, &title, *package, manager).await?)
         }
         Step::Place {
             dirs,
@@ -36,57 +80,115 @@ pub(super) async fn run(
             let dirs: Vec<_> = dirs.iter().map(|(dir, _)| dir).collect();
             let files: Vec<_> = files.iter().map(|change| &change.file).collect();
             let exec = place::command(&dirs, &files, hosts_entries.as_deref(), cx.timeouts.exec)
-                .map_err(|why| Box::new(failure::words(phase, &title, why, Vec::new())))?;
+                .map_err(|error| Box::new(failure::from_error(phase, &title, &error)))?;
             let _turn = host.placing.lock().await;
-            checked(host, phase, &title, exec).await
+            checked(host, phase, &title, exec).await?;
+            Ok(())
         }
-        Step::Pull { image, digest } => pull(cx, host, phase, image, digest.as_deref()).await,
-        Step::Create { spec } => create(cx, host, phase, &title, spec).await,
-        Step::Replace { spec, .. } => replace(cx, host, phase, &title, spec).await,
+        Step::Pull { image, digest } => {
+            let digest = digest.as_deref();
+            Ok(images::pull_or_load(&image_load(image, digest)).await?)
+        }
+        Step::Build {
+            recipe,
+            base_digest,
+            ..
+        } => {
+            let base_digest = base_digest.as_deref();
+            Ok(recipes::build(cx, host, phase, recipe, base_digest).await?)
+        }
+        Step::Load {
+            image,
+            digest,
+            from,
+        } => Ok(image_load(image, digest.as_deref()).run(from).await?),
+        Step::Create { spec } => Ok(create(work, host, phase, &title, spec).await?),
+        Step::Replace { spec, .. } => replace(work, host, phase, &title, spec).await,
         Step::Start { container, .. } => {
-            engine.start(container).await.map_err(|error| fail(&error))
+            let started = host.engine.start(container).await;
+            Ok(started.map_err(|e| Box::new(failure::from_error(phase, &title, &e)))?)
+        }
+        Step::Rejoin {
+            container,
+            component,
+            grace_s,
+            dirs,
+        } => {
+            let gates = work.gates();
+            let door = door(&gates, host);
+            stopped(
+                door.stop(container, component, *grace_s, StopReason::Replace)
+                    .await,
+            )?;
+            Ok(repair::rejoin(work, host, phase, &title, container, dirs).await?)
         }
         Step::Signal {
-            container, signal, ..
-        } => engine
-            .kill(container, signal)
-            .await
-            .map_err(|error| fail(&error)),
+            container,
+            component,
+            signal,
+            ..
+        } => {
+            let gates = work.gates();
+            let door = door(&gates, host);
+            stopped(door.signal(container, component, signal).await)
+        }
         Step::Unit { unit, .. } => {
-            // A unit that failed often is refused a start until that is forgotten.
+            // systemd refuses to start a unit that failed often until the failure is reset.
             let script = "systemctl daemon-reload && systemctl enable --quiet \"$1\" && { systemctl reset-failed \"$1\" 2>/dev/null; systemctl restart \"$1\"; } || { systemctl status --no-pager --lines=20 \"$1\" >&2; exit 1; }";
-            checked(host, phase, &title, systemd(cx, script, unit)).await
+            checked(host, phase, &title, systemd(cx, script, unit)).await?;
+            Ok(())
         }
         Step::RemoveUnit { unit } => {
             let script = "systemctl disable --quiet --now \"$1\" && rm -f \"/etc/systemd/system/$1\" && systemctl daemon-reload";
-            checked(host, phase, &title, systemd(cx, script, unit)).await
+            checked(host, phase, &title, systemd(cx, script, unit)).await?;
+            Ok(())
         }
-        Step::Remove { container, .. } => {
-            engine
-                .stop(container, 30)
-                .await
-                .or_else(gone)
-                .map_err(|error| fail(&error))?;
-            engine
-                .remove(container, true)
-                .await
-                .or_else(gone)
-                .map_err(|error| fail(&error))
+        Step::Remove {
+            container,
+            component,
+            replaced,
+            ..
+        } => {
+            let reason = if *replaced {
+                StopReason::Replace
+            } else {
+                StopReason::NotAMember
+            };
+            let gates = work.gates();
+            let door = door(&gates, host);
+            stopped(
+                door.remove(container, component, REMOVAL_GRACE_S, reason)
+                    .await,
+            )
         }
     }
 }
 
-fn gone(error: DockerError) -> Result<(), DockerError> {
-    if error.is_not_found() {
-        Ok(())
-    } else {
-        Err(error)
+/// Seconds between SIGTERM and SIGKILL for a container whose specification is no longer known.
+const REMOVAL_GRACE_S: u32 = 30;
+
+/// The door through which a host's containers are stopped.
+fn door<'a>(gates: &'a Gates<'_>, host: &'a HostRun) -> Door<'a> {
+    Door {
+        host: &host.info.name,
+        address: host.info.address,
+        engine: &host.engine,
+        services: gates,
     }
 }
 
-fn systemd(cx: &Context, script: &'static str, unit: &str) -> Exec {
+fn not_stopped(phase: &str, title: &str, error: StopError) -> StepError {
+    match error {
+        StopError::Docker(error) => {
+            StepError::Failed(Box::new(failure::from_error(phase, title, &error)))
+        }
+        refused => StepError::Refused(Box::new(failure::refused(phase, title, &refused))),
+    }
+}
+
+fn systemd(cx: &RunContext, script: &'static str, unit: &str) -> Exec {
     Exec {
-        command: format!("sh -s -- {}", crate::transport::quote(unit)),
+        command: format!("sh -s -- {}", crate::spec::quote(unit)),
         stdin: Bytes::from_static(script.as_bytes()),
         privileged: true,
         deadline: cx.timeouts.exec,
@@ -94,20 +196,25 @@ fn systemd(cx: &Context, script: &'static str, unit: &str) -> Exec {
     }
 }
 
-/// Runs a command whose status must be 0; its last lines are in the failure.
-async fn checked(host: &HostRun, phase: &str, title: &str, exec: Exec) -> Result<(), Box<Failure>> {
+/// Runs a command that must exit with 0; returns its output. A failure contains its last lines.
+pub(super) async fn checked(
+    host: &HostRun,
+    phase: &str,
+    title: &str,
+    exec: Exec,
+) -> Result<Vec<u8>, Box<Failure>> {
     let output = host
         .session
         .exec(exec)
         .await
         .map_err(|error| Box::new(failure::transport(phase, title, &error)))?;
     if output.status == 0 {
-        return Ok(());
+        return Ok(output.stdout);
     }
-    let mut failure = failure::words(
+    let mut failure = failure::from_text(
         phase,
         title,
-        format!("the command ended with status {}", output.status),
+        format!("command exited with status {}", output.status),
         Vec::new(),
     );
     failure.log = failure::tail(if output.stderr.is_empty() {
@@ -119,75 +226,121 @@ async fn checked(host: &HostRun, phase: &str, title: &str, exec: Exec) -> Result
 }
 
 async fn create(
-    cx: &Context,
+    work: &Work<'_>,
     host: &HostRun,
     phase: &str,
     title: &str,
     spec: &ContainerSpec,
 ) -> Result<(), Box<Failure>> {
-    let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
-    let labels = compose::labels(host.compose.get_or_init(|| compose::ask(host)).await, spec);
-    host.engine
-        .create(spec, &cx.cluster, &labels)
-        .await
-        .map_err(fail)?;
+    let fail = |error: DockerError| Box::new(failure::from_error(phase, title, &error));
+    let compose = host.compose.get_or_init(|| compose::ask(host)).await;
+    let image = compose.image(spec);
+    let labels = compose::labels(compose, image.as_deref(), spec);
+    // Its id, because the host may know the image by another name.
+    let image = image.unwrap_or_else(|| spec.image_to_run());
+    let created = create_or_adopt(host, spec, &image, &work.cx.cluster, &labels).await;
+    created.map_err(fail)?;
     if let Err(error) = host.engine.start(&spec.name()).await {
-        let failure = with_log(host, &spec.name(), failure::of(phase, title, &error)).await;
-        // A container that never ran holds nothing; without it the next run begins this step anew.
-        if let Err(error) = host.engine.remove(&spec.name(), true).await {
-            tracing::warn!(%error, "the container that did not start could not be removed");
+        let failure = with_log(
+            host,
+            &spec.name(),
+            failure::from_error(phase, title, &error),
+        )
+        .await;
+        // A container that never ran holds nothing; without it the next run starts this step again.
+        if let Err(error) = host.engine.remove(&spec.name()).await {
+            tracing::warn!(%error, "failed to remove the container that did not start");
         }
         return Err(Box::new(failure));
     }
     Ok(())
 }
 
-/// The name of a container that is about to be replaced.
-pub(super) fn aside(container: &str) -> String {
+/// How long a name may be taken by a container that is not listed yet.
+const ADOPTION_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two attempts.
+const ADOPTION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Creates the container. A run that was killed may have sent the same request a moment ago, and the
+/// Engine carries it out: then the container of the same specification is taken as it is.
+async fn create_or_adopt(
+    host: &HostRun,
+    spec: &ContainerSpec,
+    image: &str,
+    cluster: &ClusterName,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), DockerError> {
+    let started = Instant::now();
+    loop {
+        let error = match host.engine.create(spec, image, cluster, labels).await {
+            Err(error) if error.is_conflict() => error,
+            result => return result,
+        };
+        let containers = host.engine.containers().await?;
+        let holder = containers.iter().find(|c| c.name == spec.name());
+        match holder.map(|c| c.labels.get(ContainerSpec::LABEL_SPEC)) {
+            Some(hash) if hash == Some(&spec.hash().0) => return Ok(()),
+            // The Engine reserves the name before it lists the container.
+            None if started.elapsed() < ADOPTION_LIMIT => {
+                tokio::time::sleep(ADOPTION_INTERVAL).await;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The name of the old container during its replacement.
+pub(super) fn backup_name(container: &str) -> String {
     format!("{container}.old")
 }
 
-/// The former container is set aside, not removed, until the new one has started: a new one that cannot be created or started is taken
-/// back and the former one runs again.
+/// Renames the old container aside and removes it only when the new one runs: when the new one
+/// cannot be created or started, it is removed and the old one started again.
 async fn replace(
-    cx: &Context,
+    work: &Work<'_>,
     host: &HostRun,
     phase: &str,
     title: &str,
     spec: &ContainerSpec,
-) -> Result<(), Box<Failure>> {
+) -> Result<(), StepError> {
     let name = spec.name();
-    let old = aside(&name);
+    let old = backup_name(&name);
     let engine = &host.engine;
-    let fail = |error: DockerError| Box::new(failure::of(phase, title, &error));
-    engine
-        .remove(&old, true)
-        .await
-        .or_else(gone)
-        .map_err(fail)?;
-    engine
-        .stop(&name, spec.stop_timeout_s)
-        .await
-        .map_err(fail)?;
+    let fail = |error: DockerError| Box::new(failure::from_error(phase, title, &error));
+    let stopped = |result: Result<(), StopError>| result.map_err(|e| not_stopped(phase, title, e));
+    let gates = work.gates();
+    let door = door(&gates, host);
+    let (component, grace_s) = (&spec.component, spec.stop_timeout_s);
+    stopped(
+        door.remove(&old, component, grace_s, StopReason::Replace)
+            .await,
+    )?;
+    stopped(
+        door.stop(&name, component, grace_s, StopReason::Replace)
+            .await,
+    )?;
     engine.rename(&name, &old).await.map_err(fail)?;
-    if let Err(mut failure) = create(cx, host, phase, title, spec).await {
+    if let Err(mut failure) = create(work, host, phase, title, spec).await {
         let back = async {
             engine.rename(&old, &name).await?;
             engine.start(&name).await
         };
         failure.left = Some(match back.await {
-            Ok(()) => "the former container runs again".into(),
+            Ok(()) => "rolled back: the former container runs again".into(),
             Err(error) => format!(
-                "the former container could not be started again: {}",
+                "rollback failed: the former container did not start: {}",
                 crate::event::escape(&error.to_string())
             ),
         });
-        return Err(failure);
+        return Err(failure.into());
     }
-    engine.remove(&old, true).await.or_else(gone).map_err(fail)
+    match engine.remove(&old).await {
+        Err(error) if !error.is_not_found() => Err(fail(error).into()),
+        _ => Ok(()),
+    }
 }
 
-/// Adds the container's last lines.
+/// Adds the container's last log lines.
 pub(super) async fn with_log(host: &HostRun, container: &str, mut failure: Failure) -> Failure {
     if let Ok(log) = host.engine.logs_tail(container, 20).await {
         failure.log = failure::tail(log.as_bytes());
@@ -195,85 +348,8 @@ pub(super) async fn with_log(host: &HostRun, container: &str, mut failure: Failu
     failure
 }
 
-async fn pull(
-    cx: &Context,
-    host: &HostRun,
-    phase: &str,
-    image: &ImageRef,
-    digest: Option<&str>,
-) -> Result<(), Box<Failure>> {
-    let title = format!("pull {image}");
-    let reference = digest.map_or_else(|| image.0.clone(), |digest| image.pinned(digest));
-    let name = &host.info.name;
-    let progress = |bytes, total| {
-        cx.events.send(Event::StepProgress {
-            host: name.clone(),
-            bytes,
-            total,
-        })
-    };
-    let auth = login(cx, image);
-    let pull = || {
-        host.engine
-            .pull(&reference, auth.as_ref(), cx.timeouts.pull_idle, progress)
-    };
-    let mut pulled = pull().await;
-    if let Err(error) = &pulled
-        && !host.session.closed()
-    {
-        tracing::warn!(host = %name, %error, "the pull is tried once more");
-        tokio::time::sleep(PULL_AGAIN).await;
-        pulled = pull().await;
-    }
-    pulled.map_err(|error| {
-        let mut failure = failure::of(phase, &title, &error);
-        failure.hints = pull_hints(image);
-        Box::new(failure)
-    })?;
-    if digest.is_some() {
-        // A pull by digest leaves the image without a name.
-        let tagged = host
-            .engine
-            .tag(&reference, image.repository(), image.tag())
-            .await;
-        tagged.map_err(|error| Box::new(failure::of(phase, &title, &error)))?;
-    }
-    Ok(())
-}
-
-/// Before a pull that failed is tried once more: what is gone after that (a busy registry, an Engine's stale view of /etc/hosts, which it
-/// keeps for 5 s) is no reason to give a host up.
-const PULL_AGAIN: Duration = Duration::from_secs(6);
-
-fn pull_hints(image: &ImageRef) -> Vec<String> {
-    match image.registry() {
-        Some(registry) => {
-            vec![format!(
-                "check that the hosts reach {registry}, and [registry] ca, username and password_file in the inventory"
-            )]
-        }
-        None => vec![
-            "check that the hosts reach the public registry, or name another image in [images]"
-                .into(),
-        ],
-    }
-}
-
-/// The login for an image, when it comes from the registry of the inventory.
-pub(super) fn login(cx: &Context, image: &ImageRef) -> Option<RegistryAuth> {
-    let login = cx
-        .registry
-        .as_ref()
-        .filter(|login| image.registry() == Some(&login.server))?;
-    Some(RegistryAuth {
-        username: login.username.clone(),
-        password: login.password.clone(),
-        server: login.server.clone(),
-    })
-}
-
-/// The command that installs something; each waits for a package manager that is already at work (a fresh cloud machine upgrades itself)
-/// instead of failing.
+/// The command that installs a package. It waits for a package manager at work (a fresh cloud
+/// machine upgrades itself) instead of failing.
 fn installation(package: Package, manager: &str) -> Option<String> {
     let apt = |names: &str| {
         let apt = "apt-get -o DPkg::Lock::Timeout=300";
@@ -282,7 +358,10 @@ fn installation(package: Package, manager: &str) -> Option<String> {
         )
     };
     Some(match (package, manager) {
-        (Package::Docker, "apt-get") => apt("docker.io"),
+        // Debian 13 has the command in a package of its own.
+        (Package::Docker, "apt-get") => {
+            apt("docker.io $(apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli)")
+        }
         (Package::Docker, "dnf") => "dnf install -qy moby-engine || dnf install -qy docker".into(),
         (Package::Docker, "zypper") => "zypper --non-interactive install docker".into(),
         (Package::Docker, "apk") => {
@@ -297,7 +376,7 @@ fn installation(package: Package, manager: &str) -> Option<String> {
 }
 
 async fn install(
-    cx: &Context,
+    cx: &RunContext,
     host: &HostRun,
     phase: &str,
     title: &str,
@@ -305,11 +384,11 @@ async fn install(
     manager: &str,
 ) -> Result<(), Box<Failure>> {
     let Some(install) = installation(package, manager) else {
-        let hints = vec![format!("install {} by hand", package.as_str())];
-        return Err(Box::new(failure::words(
+        let hints = vec![format!("install {} manually", package.as_str()).into()];
+        return Err(Box::new(failure::from_text(
             phase,
             title,
-            "no known package manager is on the host",
+            "no supported package manager found",
             hints,
         )));
     };
@@ -327,5 +406,6 @@ i=0; until docker version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 60 ] || { doc
         deadline: cx.timeouts.install,
         max_output: 1024 * 1024,
     };
-    checked(host, phase, title, exec).await
+    checked(host, phase, title, exec).await?;
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Brings components up in the order that they name themselves: each begins when everything it comes `after` has passed its gate, and
-//! components with no path between them go on together.
+//! Brings up components in the order of their `after` lists: a component starts when everything in
+//! its list has passed its gate; components without a path between them run in parallel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,52 +9,56 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
 use super::connect::{HostRun, ms};
-use super::failure;
-use super::gates::Gates;
-use super::work::Work;
+use super::gates::{ClosedGate, Gates};
+use super::work::{StepsError, Work};
+use super::{ending, failure};
 use crate::event::{Event, Outcome};
-use crate::guard;
+use crate::guard::{self, QuorumServices as _, Standing};
 use crate::plan::Step;
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
 
-/// How long the guard is asked again when every member's host takes part: an election or a view that lags passes, a dead host does not.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two of those questions.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How long the guard is asked again when every member's host takes part: an election or an
+/// outdated view passes, a dead host does not.
+const GUARD_RETRY_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two questions to the guard.
+const GUARD_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How the components ended.
+/// The results of all components.
 #[derive(Default)]
-pub(super) struct Ended {
+pub(super) struct ComponentOutcomes {
     /// Verdicts of the gates that passed.
     pub verdicts: BTreeMap<ComponentName, Verdict>,
-    /// Gates that did not pass, with what was answered.
+    /// Gates that failed, with the faults.
     pub failed: BTreeMap<ComponentName, Vec<String>>,
-    /// Components that were not tried, since one before them failed.
-    pub skipped: BTreeSet<ComponentName>,
+    /// Components that were not brought up to their end, and why.
+    pub skipped: BTreeMap<ComponentName, String>,
     /// How long each took, milliseconds.
     pub took: BTreeMap<ComponentName, u64>,
     /// The guard refused to stop a member.
     pub refused: bool,
 }
 
-enum End {
-    Passed(Option<Verdict>),
+enum ComponentEnd {
+    Passed(Option<Box<Verdict>>),
     Failed(Vec<String>),
     Refused,
+    /// Its gate was not asked, and why.
+    Skipped(String),
 }
 
-/// Runs all components to their end. `writing`: prove by writing even where nothing changed.
-pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> Ended {
-    let mut waiting = graph(gates);
+/// Runs all components. `writing`: prove by writing even where nothing changed.
+pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> ComponentOutcomes {
+    let mut waiting = dependency_graph(gates);
     let mut passed: BTreeSet<ComponentName> = BTreeSet::new();
-    let mut ended = Ended::default();
+    let mut ended = ComponentOutcomes::default();
+    let rolls = &Rolls::default();
     let mut running = FuturesUnordered::new();
     let idle = work.idle();
     loop {
         let ready: Vec<ComponentName> = waiting
             .iter()
-            // A run that changes nothing only asks, and questions need no order.
+            // A run without changes only asks, and questions need no order.
             .filter(|(_, after)| idle || after.iter().all(|name| passed.contains(name)))
             .map(|(name, _)| name.clone())
             .collect();
@@ -62,7 +66,9 @@ pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> En
             waiting.remove(&name);
             running.push(async move {
                 let started = Instant::now();
-                let end = one(gates, work, &name, writing).await;
+                let bring_up = bring_up_component(gates, work, &name, writing, rolls);
+                let end = ending::contained(gates.cx, bring_up).await;
+                let end = end.unwrap_or_else(|| ComponentEnd::Skipped("internal error".into()));
                 (name, end, ms(started))
             });
         }
@@ -71,27 +77,40 @@ pub(super) async fn run(gates: &Gates<'_>, work: &Work<'_>, writing: bool) -> En
         };
         ended.took.insert(name.clone(), took);
         match end {
-            End::Passed(verdict) => {
+            ComponentEnd::Passed(verdict) => {
                 ended
                     .verdicts
-                    .extend(verdict.map(|verdict| (name.clone(), verdict)));
+                    .extend(verdict.map(|verdict| (name.clone(), *verdict)));
                 passed.insert(name);
             }
-            End::Failed(faults) => {
+            ComponentEnd::Failed(faults) => {
                 ended.failed.insert(name, faults);
             }
-            End::Refused => {
+            ComponentEnd::Refused => {
                 ended.refused = true;
-                ended.skipped.insert(name);
+                ended
+                    .skipped
+                    .insert(name, "the guard refused to stop a member".into());
+            }
+            ComponentEnd::Skipped(why) => {
+                ended.skipped.insert(name, why);
             }
         }
     }
-    ended.skipped.extend(waiting.into_keys());
+    let blocked = |(name, after): (ComponentName, BTreeSet<ComponentName>)| {
+        let missing = after.difference(&passed).map(ComponentName::as_str);
+        let missing: Vec<&str> = missing.collect();
+        (
+            name,
+            format!("not proven before it: {}", missing.join(", ")),
+        )
+    };
+    ended.skipped.extend(waiting.into_iter().map(blocked));
     ended
 }
 
-/// Every component that a contacted host holds, with what it comes after.
-fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> {
+/// Every component on a contacted host, with the components before it.
+fn dependency_graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> {
     let mut graph: BTreeMap<ComponentName, BTreeSet<ComponentName>> = BTreeMap::new();
     for host in gates
         .desired
@@ -113,10 +132,16 @@ fn graph(gates: &Gates<'_>) -> BTreeMap<ComponentName, BTreeSet<ComponentName>> 
     graph
 }
 
-async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: bool) -> End {
+async fn bring_up_component(
+    gates: &Gates<'_>,
+    work: &Work<'_>,
+    name: &ComponentName,
+    writing: bool,
+    rolls: &Rolls,
+) -> ComponentEnd {
     let cx = gates.cx;
     let steps: Vec<(&HostRun, &[Step])> = work
-        .in_scope(gates.hosts)
+        .in_scope()
         .filter(|(host, _)| gates.ledger.alive(&host.info.name))
         .filter_map(|(host, plan)| {
             plan.components
@@ -137,20 +162,24 @@ async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: 
     join_all(
         parallel
             .into_iter()
-            .map(|(host, steps)| work.all(host, name.as_str(), steps)),
+            .map(|(host, steps)| work.run_steps(host, name.as_str(), steps)),
     )
     .await;
     if !rolling.is_empty()
-        && let Some(end) = roll(gates, work, name, rolling).await
+        && let Some(end) = roll_containers(gates, work, name, rolling, rolls).await
     {
         return end;
     }
-    let everyone_failed = {
-        let holders = gates.holders(name);
-        !holders.is_empty() && holders.iter().all(|(host, _)| !gates.ledger.alive(host))
+    let holders = gates.holders(name);
+    let all_hosts = |lost: &dyn Fn(&HostName) -> bool| {
+        !holders.is_empty() && holders.iter().all(|(host, _)| lost(host))
     };
-    if everyone_failed {
-        return End::Failed(vec![format!("{name} runs on no host")]);
+    // A gate judges hosts that take part.
+    if all_hosts(&|host| gates.ledger.is_given_up(host)) {
+        return ComponentEnd::Skipped("none of its hosts was reached".into());
+    }
+    if all_hosts(&|host| !gates.ledger.alive(host)) {
+        return ComponentEnd::Failed(vec![format!("{name} runs on no host")]);
     }
     let proof = if changes || writing {
         Proof::Write
@@ -158,8 +187,8 @@ async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: 
         Proof::Read
     };
     let end = match gates.wait(name, proof, changes).await {
-        Ok(verdict) => End::Passed(verdict),
-        Err(faults) => End::Failed(faults),
+        Ok(verdict) => ComponentEnd::Passed(verdict.map(Box::new)),
+        Err(ClosedGate(faults)) => ComponentEnd::Failed(faults),
     };
     if changes {
         cx.events.send(Event::PhaseFinished {
@@ -170,13 +199,35 @@ async fn one(gates: &Gates<'_>, work: &Work<'_>, name: &ComponentName, writing: 
     end
 }
 
-/// Replaces running containers one host at a time, the service proven after each. `Some` when it had to stop.
-async fn roll(
+/// The turn to replace a member of a quorum, from the guard's question to the end of the
+/// replacement. Components are brought up in parallel, and one host runs members of several: the
+/// replacement of one would be refused while another one's member is away.
+type Rolls = tokio::sync::Mutex<()>;
+
+/// The next host, the guard's refusal when it persists, and the turn.
+type Choice<'a> = (
+    HostName,
+    Option<guard::Refusal>,
+    Option<tokio::sync::MutexGuard<'a, ()>>,
+);
+
+async fn take_turn(rolls: &Rolls, quorum: bool) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    if quorum {
+        Some(rolls.lock().await)
+    } else {
+        None
+    }
+}
+
+/// Replaces running containers one host at a time and proves the service after each. Returns `Some`
+/// when it stopped early.
+async fn roll_containers(
     gates: &Gates<'_>,
     work: &Work<'_>,
     name: &ComponentName,
     rolling: Vec<(&HostRun, &[Step])>,
-) -> Option<End> {
+    rolls: &Rolls,
+) -> Option<ComponentEnd> {
     let quorum = gates
         .holders(name)
         .iter()
@@ -187,52 +238,103 @@ async fn roll(
         .collect();
     let mut first = true;
     while !left.is_empty() {
-        if gates.cx.cancel.is_cancelled() {
-            return Some(End::Failed(vec!["interrupted".into()]));
-        }
-        if !first && let Err(faults) = gates.wait(name, Proof::Read, true).await {
-            return Some(End::Failed(faults));
-        }
+        let remaining: Vec<HostName> = left.keys().cloned().collect();
+        let chosen = choose_next_member(gates, name, &remaining, quorum, first, rolls);
+        let (next, refusal, _turn) = match gates.cx.cancel.droppable(chosen).await {
+            None => return Some(ComponentEnd::Failed(vec!["ended early".into()])),
+            Some(Err(ClosedGate(faults))) => return Some(ComponentEnd::Failed(faults)),
+            Some(Ok(next)) => next?,
+        };
         first = false;
-        let (next, refusal) = choose(gates, name, left.keys(), quorum).await?;
         let (host, steps) = left.remove(&next)?;
         if let Some(refusal) = refusal {
-            let hints =
-                vec!["bring the missing member back first: toots cluster status shows it".into()];
-            let failure = failure::words(
-                name.as_str(),
-                "replace a member",
-                refusal.to_string(),
-                hints,
-            );
+            let failure = failure::refused(name.as_str(), "replace a member", &refusal);
             gates.ledger.fail(&next, Outcome::Failed, failure);
-            return Some(End::Refused);
+            return Some(ComponentEnd::Refused);
         }
-        if !work.all(host, name.as_str(), steps).await {
-            return Some(End::Failed(vec![format!(
-                "{next}: the replacement failed; no other member was touched"
-            )]));
+        match work.run_steps(host, name.as_str(), steps).await {
+            Ok(()) => {}
+            Err(StepsError::Refused) => return Some(ComponentEnd::Refused),
+            Err(StepsError::Failed) => {
+                return Some(ComponentEnd::Skipped(format!(
+                    "the replacement on {next} failed; no other member was changed"
+                )));
+            }
         }
     }
     None
 }
 
-/// The host whose turn it is, and the guard's no when it stays with it.
-async fn choose(
+/// A member of a quorum that its own Engine reports as stopped or in a crash loop, and that no
+/// other member counts as synced: stopping it takes no vote from anyone.
+async fn find_stopped_member(
     gates: &Gates<'_>,
     name: &ComponentName,
-    left: impl Iterator<Item = &HostName>,
+    left: &[HostName],
+    quorum: bool,
+) -> Option<HostName> {
+    if !quorum {
+        return None;
+    }
+    let mut stopped = Vec::new();
+    for (host, component) in gates.holders(name) {
+        let Some(run) = gates.hosts.get(&host).filter(|_| left.contains(&host)) else {
+            continue;
+        };
+        if let Ok(detail) = run.engine.inspect(&component.container.name()).await
+            && !detail.is_serving()
+        {
+            stopped.push(host);
+        }
+    }
+    if stopped.is_empty() {
+        return None;
+    }
+    let view = gates.ask(name, Proof::Read, false).await;
+    stopped
+        .into_iter()
+        .find(|host| Standing::judge(host, view.as_ref(), Some(false)) == Standing::NotServing)
+}
+
+/// The next host, and the guard's refusal when it persists. Before any but the first one the
+/// service must pass its gate again.
+async fn choose_next_member<'a>(
+    gates: &Gates<'_>,
+    name: &ComponentName,
+    left: &[HostName],
+    quorum: bool,
+    first: bool,
+    rolls: &'a Rolls,
+) -> Result<Option<Choice<'a>>, ClosedGate> {
+    // Members that do not run cost nothing, and a service without them may have no gate to pass:
+    // a wrong first image would otherwise stay for good.
+    if let Some(stopped) = find_stopped_member(gates, name, left, quorum).await {
+        return Ok(Some((stopped, None, take_turn(rolls, quorum).await)));
+    }
+    if !first {
+        gates.wait(name, Proof::Read, true).await?;
+    }
+    let turn = take_turn(rolls, quorum).await;
+    let chosen = ask_guard(gates, name, left, quorum).await;
+    Ok(chosen.map(|(next, refusal)| (next, refusal, turn)))
+}
+
+/// The member that the guard lets go first. A refusal must persist while every member's host takes
+/// part.
+async fn ask_guard(
+    gates: &Gates<'_>,
+    name: &ComponentName,
+    left: &[HostName],
     quorum: bool,
 ) -> Option<(HostName, Option<guard::Refusal>)> {
     let started = Instant::now();
-    let candidates: Vec<HostName> = left.cloned().collect();
     let everyone = gates
         .holders(name)
         .iter()
         .all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
     loop {
         let views = if quorum {
-            quorum_views(gates).await
+            gates.read().await
         } else {
             BTreeMap::new()
         };
@@ -243,48 +345,26 @@ async fn choose(
                 .await
                 .unwrap_or_default(),
         };
-        let next = guard::order(&candidates, &own).into_iter().next()?;
+        let next = guard::order(left, &own).into_iter().next()?;
         let allowed = if quorum {
-            guard::may_stop(&next, &views.into_values().collect::<Vec<_>>())
+            let views: Vec<Verdict> = views.into_values().collect();
+            guard::may_stop(&next, Standing::Unknown, &views)
         } else {
             Ok(())
         };
         let Err(refusal) = allowed else {
             return Some((next, None));
         };
-        if !everyone || started.elapsed() >= PATIENCE || gates.cx.cancel.is_cancelled() {
+        if !everyone || started.elapsed() >= GUARD_RETRY_LIMIT {
             return Some((next, Some(refusal)));
         }
-        tracing::info!(%refusal, "the guard is asked again");
+        tracing::info!(%refusal, "asking the guard again");
         let event = Event::GateWaiting {
             service: name.to_string(),
             missing: refusal.to_string(),
             elapsed_ms: ms(started),
         };
         gates.cx.events.send(event);
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(GUARD_RETRY_INTERVAL).await;
     }
-}
-
-/// How every service with a quorum stands right now.
-async fn quorum_views(gates: &Gates<'_>) -> BTreeMap<ComponentName, Verdict> {
-    let names: BTreeSet<ComponentName> = gates
-        .desired
-        .hosts
-        .iter()
-        .flat_map(|host| &host.components)
-        .filter(|c| c.quorum)
-        .map(|c| c.name.clone())
-        .collect();
-    let verdicts = join_all(names.iter().map(|name| gates.ask(name, Proof::Read, false))).await;
-    // A component that has no gate says nothing of its members, and unknown counts as down.
-    let unknown = |name: &ComponentName| Verdict {
-        service: name.to_string(),
-        members: gates.holders(name).len(),
-        ..Verdict::default()
-    };
-    let named = |(name, verdict): (&ComponentName, Option<Verdict>)| {
-        (name.clone(), verdict.unwrap_or_else(|| unknown(name)))
-    };
-    names.iter().zip(verdicts).map(named).collect()
 }

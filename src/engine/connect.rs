@@ -1,4 +1,4 @@
-//! Connects to every host and reads it once, all at the same time.
+//! Connects to all hosts and observes them, in parallel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,43 +6,48 @@ use std::time::Instant;
 
 use futures::future::join_all;
 
-use super::context::{Context, HostInfo};
 use super::failure;
 use super::ledger::Ledger;
-use super::line::Line;
+use super::reconnect::ReconnectingSession;
+use super::run_context::{HostInfo, RunContext};
 use crate::docker::Engine;
 use crate::event::{Event, Outcome};
 use crate::observe::{self, Request};
 use crate::plan::Observed;
-use crate::spec::{HostName, Role};
+use crate::spec::{HostName, Remedy, Role};
 use crate::transport::Session;
 
 /// A host with its connection.
 pub(super) struct HostRun {
-    /// The host.
     pub info: HostInfo,
-    /// Its connection, for those who use it.
+    /// The connection, for its users.
     pub session: Arc<dyn Session>,
-    /// The same connection, for those who keep it up.
-    pub line: Arc<Line>,
-    /// Its Engine.
+    /// The same connection, for those who reopen it.
+    pub line: Arc<ReconnectingSession>,
     pub engine: Engine,
-    /// Held while files are put on it: components go on together, and their files are staged in one place.
+    /// Held while files are written: components run in parallel, and their files share one staging
+    /// folder.
     pub placing: tokio::sync::Mutex<()>,
-    /// Asked when the first container of a run is made.
+    /// Held while an image is built.
+    pub building: tokio::sync::Mutex<()>,
+    /// Held while an image is loaded: two would share the line and have no rate of their own.
+    pub loading: tokio::sync::Mutex<()>,
+    /// Images for other hosts.
+    pub saved: super::loads::SavedImages,
+    /// Filled when the first container of a run is created.
     pub compose: tokio::sync::OnceCell<super::compose::Compose>,
 }
 
 /// The connected hosts.
 pub(super) type Hosts = BTreeMap<HostName, Arc<HostRun>>;
 
-/// Connects to all hosts of the run; those that fail are said so and left out.
-pub(super) async fn connect(cx: &Context, ledger: &Ledger) -> Hosts {
+/// Connects to all hosts of the run. Hosts that fail are reported and left out.
+pub(super) async fn connect_hosts(cx: &RunContext, ledger: &Ledger) -> Hosts {
     let started = Instant::now();
     cx.events.send(Event::PhaseStarted {
         phase: "connect".into(),
     });
-    let runs = join_all(cx.hosts.iter().map(|info| one(cx, ledger, info))).await;
+    let runs = join_all(cx.hosts.iter().map(|info| connect_host(cx, ledger, info))).await;
     cx.events.send(Event::PhaseFinished {
         phase: "connect".into(),
         elapsed_ms: ms(started),
@@ -53,7 +58,7 @@ pub(super) async fn connect(cx: &Context, ledger: &Ledger) -> Hosts {
         .collect()
 }
 
-async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> {
+async fn connect_host(cx: &RunContext, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> {
     let started = Instant::now();
     cx.events.send(Event::StepStarted {
         host: info.name.clone(),
@@ -64,8 +69,8 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
         Ok(session) => {
             cx.events
                 .send(finished(&info.name, "connect", false, started));
-            ledger.touch(&info.name);
-            let line = Arc::new(Line::new(session));
+            ledger.mark_touched(&info.name);
+            let line = Arc::new(ReconnectingSession::new(session));
             let session: Arc<dyn Session> = Arc::clone(&line) as Arc<dyn Session>;
             let engine = Engine::over(Arc::clone(&session)).answering_within(cx.timeouts.answer);
             Some(HostRun {
@@ -74,13 +79,16 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
                 line,
                 engine,
                 placing: tokio::sync::Mutex::new(()),
+                building: tokio::sync::Mutex::new(()),
+                loading: tokio::sync::Mutex::new(()),
+                saved: super::loads::SavedImages::default(),
                 compose: tokio::sync::OnceCell::new(),
             })
         }
         Err(error) => {
             ledger.fail(
                 &info.name,
-                Outcome::Unreachable,
+                failure::outcome_of(&error),
                 failure::transport("connect", "connect", &error),
             );
             None
@@ -88,8 +96,8 @@ async fn one(cx: &Context, ledger: &Ledger, info: &HostInfo) -> Option<HostRun> 
     }
 }
 
-/// Reads all connected hosts; those whose reading fails are said so and left out.
-pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Observed {
+/// Observes all connected hosts. Hosts that fail are reported and left out.
+pub(super) async fn observe(cx: &RunContext, ledger: &Ledger, hosts: &Hosts) -> Observed {
     let started = Instant::now();
     cx.events.send(Event::PhaseStarted {
         phase: "observe".into(),
@@ -108,7 +116,7 @@ pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Obs
                 });
                 let mut reading = observe::read(&host.session, &host.engine, &request).await;
                 if reading.as_ref().is_err_and(lost) && host.line.renew(&*cx.dial).await.is_ok() {
-                    // Reading changes nothing, so it may be done again.
+                    // Observing changes nothing, so it may be repeated.
                     reading = observe::read(&host.session, &host.engine, &request).await;
                 }
                 match reading {
@@ -123,7 +131,7 @@ pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Obs
                         } else {
                             Outcome::Failed
                         };
-                        let mut failure = failure::of("observe", "observe", &error);
+                        let mut failure = failure::from_error("observe", "observe", &error);
                         failure.hints = hints(&error);
                         ledger.fail(&host.info.name, outcome, failure);
                         None
@@ -132,6 +140,15 @@ pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Obs
             }),
     )
     .await;
+    for (name, host) in hosts {
+        if let Some(took) = host.session.slow_login() {
+            let text = format!(
+                "login shell of {name} takes {} s; see its startup files, e.g. ~/.bashrc",
+                took.as_secs()
+            );
+            ledger.warn(Some(name.clone()), text);
+        }
+    }
     cx.events.send(Event::PhaseFinished {
         phase: "observe".into(),
         elapsed_ms: ms(started),
@@ -139,7 +156,7 @@ pub(super) async fn observe(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Obs
     readings.into_iter().flatten().collect()
 }
 
-fn hints(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+fn hints(error: &(dyn std::error::Error + 'static)) -> Vec<Remedy> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(transport) = error.downcast_ref::<crate::transport::TransportError>() {
@@ -164,8 +181,9 @@ fn lost(error: &observe::ObserveError) -> bool {
     false
 }
 
-/// What to look at on a host: paths outside /etc/toots, data directories, and on masters whether the other masters can be reached.
-pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
+/// What to observe on a host: paths outside /etc/toots, data directories, and on masters whether
+/// the other masters are reachable.
+pub(super) fn request(cx: &RunContext, info: &HostInfo) -> Request {
     let mut request = Request {
         deadline: Some(cx.timeouts.exec),
         ..Request::default()
@@ -190,6 +208,11 @@ pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
         .filter(|path| !path.starts_with("/etc/toots/"))
         .cloned()
         .collect();
+    let ports = host
+        .components
+        .iter()
+        .flat_map(|component| &component.ports);
+    request.ports = ports.map(|(port, _, _)| *port).collect();
     request.data_dirs = host
         .components
         .iter()
@@ -219,7 +242,7 @@ pub(super) fn request(cx: &Context, info: &HostInfo) -> Request {
     request
 }
 
-/// The event of a step's good end.
+/// The event of a step that succeeded.
 pub(super) fn finished(host: &HostName, step: &str, changed: bool, started: Instant) -> Event {
     Event::StepFinished {
         host: host.clone(),
@@ -229,7 +252,7 @@ pub(super) fn finished(host: &HostName, step: &str, changed: bool, started: Inst
     }
 }
 
-/// Milliseconds since.
+/// Milliseconds since `started`.
 pub(super) fn ms(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

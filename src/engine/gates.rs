@@ -1,37 +1,84 @@
-//! Asks for what proves a service, and waits until it is proven or its deadline has passed.
+//! Gates: ask for the proof of a service until it passes or its deadline expires.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures::future::join_all;
 
 use super::connect::{Hosts, ms};
-use super::context::Context;
-use super::failure;
 use super::ledger::Ledger;
+use super::run_context::RunContext;
+use super::{ending, failure, repair};
 use crate::desired::{ComponentDesired, Desired};
-use crate::event::{Event, Outcome};
+use crate::event::Event;
+use crate::guard::QuorumServices;
 use crate::probe::{self, Groups, Member, Proof, Verdict};
-use crate::spec::{ComponentName, HostName};
+use crate::spec::{ComponentName, HostName, Remedy};
 
-/// First pause between two questions; it doubles up to [`SLOWEST`], since a service that needs long is not helped by being asked often.
-const FIRST: Duration = Duration::from_millis(250);
+/// First pause between two questions. It doubles up to [`MAX_RETRY_INTERVAL`]: frequent questions do not help
+/// a service that starts slowly.
+const FIRST_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest pause between two questions.
-const SLOWEST: Duration = Duration::from_secs(2);
-/// A gate that is being waited for is heard of this often.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval of the events about an open gate.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The view of a run that gates need.
+/// A gate that did not pass: the faults.
+#[derive(Debug)]
+pub(super) struct ClosedGate(pub Vec<String>);
+
+/// What gates need of a run.
 pub(super) struct Gates<'a> {
-    pub cx: &'a Context,
+    pub cx: &'a RunContext,
     pub ledger: &'a Ledger,
     pub hosts: &'a Hosts,
     pub desired: &'a Desired,
 }
 
+#[async_trait]
+impl QuorumServices for Gates<'_> {
+    fn components(&self) -> BTreeSet<ComponentName> {
+        let components = self.desired.hosts.iter().flat_map(|host| &host.components);
+        components
+            .filter(|c| c.quorum)
+            .map(|c| c.name.clone())
+            .collect()
+    }
+
+    async fn read(&self) -> BTreeMap<ComponentName, Verdict> {
+        let names = self.components();
+        let verdicts = join_all(names.iter().map(|name| self.ask(name, Proof::Read, false))).await;
+        // A component without a gate tells nothing about its members, and unknown counts as down.
+        let unknown = |name: &ComponentName| Verdict {
+            service: name.to_string(),
+            members: self.holders(name).len(),
+            ..Verdict::default()
+        };
+        let named = |(name, verdict): (&ComponentName, Option<Verdict>)| {
+            (name.clone(), verdict.unwrap_or_else(|| unknown(name)))
+        };
+        names.iter().zip(verdicts).map(named).collect()
+    }
+}
+
+/// The fault for which a gate waits: a member known to be down holds up nothing.
+fn name_obstacle(faults: &[String], verdict: Option<&Verdict>) -> String {
+    let is_down = |fault: &&String| {
+        let host = fault
+            .split(": ")
+            .next()
+            .and_then(|host| HostName::new(host).ok());
+        let role = host.and_then(|host| verdict?.roles.get(&host));
+        role.is_some_and(|role| role == "down")
+    };
+    let first = faults.iter().find(|fault| !is_down(fault));
+    first.or(faults.first()).cloned().unwrap_or_default()
+}
+
 impl Gates<'_> {
-    /// The hosts that hold a component, with the component as each must have it.
+    /// The hosts that run a component, with the component as desired there.
     pub fn holders(&self, component: &ComponentName) -> Vec<(HostName, &ComponentDesired)> {
         let hosts = self
             .desired
@@ -48,7 +95,9 @@ impl Gates<'_> {
             .collect()
     }
 
-    /// The hosts of every component, with the way to each. A host whose step failed is still asked: it may hold a healthy member.
+    /// The hosts of every component, with their sessions. A host whose step failed is still
+    /// included: it may run a healthy member. One that was given up counts as down, so that nobody
+    /// waits for it to the end.
     fn groups(&self) -> Groups {
         let mut members: BTreeMap<ComponentName, Vec<Member>> = BTreeMap::new();
         for host in self
@@ -64,6 +113,7 @@ impl Gates<'_> {
                 session: self
                     .hosts
                     .get(&host.name)
+                    .filter(|_| !self.ledger.is_given_up(&host.name))
                     .map(|run| Arc::clone(&run.session)),
             };
             for component in &host.components {
@@ -78,6 +128,12 @@ impl Gates<'_> {
             .map(|component| (component.name.clone(), component.extra_images.clone()))
             .collect();
         Groups {
+            hosts: self
+                .desired
+                .hosts
+                .iter()
+                .map(|host| (host.name.clone(), host.address))
+                .collect(),
             members,
             images,
             settings: self.cx.settings.clone(),
@@ -102,21 +158,32 @@ impl Gates<'_> {
         Some(probe::gate(&gate, &self.groups(), proof, after_change).await)
     }
 
-    /// Waits until the component's service and its ordinary probes hold. `None` when the component has neither.
+    /// Waits until the component's service and its ordinary probes pass. `None` when the component
+    /// has neither.
     pub async fn wait(
         &self,
         component: &ComponentName,
         proof: Proof,
         after_change: bool,
-    ) -> Result<Option<Verdict>, Vec<String>> {
+    ) -> Result<Option<Verdict>, ClosedGate> {
         let started = Instant::now();
-        let (mut pause, mut said) = (FIRST, started);
+        let (mut pause, mut said) = (FIRST_RETRY_INTERVAL, started);
         loop {
-            self.renew().await;
-            let (verdict, ordinary) = futures::join!(
-                self.ask(component, proof, after_change),
-                self.ordinary(component)
-            );
+            let question = async {
+                self.renew().await;
+                futures::join!(
+                    self.ask(component, proof, after_change),
+                    self.ordinary(component)
+                )
+            };
+            // A question changes nothing; a proof by writing removes what it wrote.
+            let answer = match proof {
+                Proof::Read => self.cx.cancel.droppable(question).await,
+                Proof::Write => Some(question.await),
+            };
+            let Some((verdict, ordinary)) = answer else {
+                return Err(ClosedGate(vec!["not asked to the end".into()]));
+            };
             let mut faults = ordinary;
             if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
                 faults.extend(verdict.faults.iter().cloned());
@@ -132,7 +199,7 @@ impl Gates<'_> {
                 let proof = verdict
                     .as_ref()
                     .map(|verdict| verdict.proof.clone())
-                    .or_else(|| asked.then(|| "its probes hold".to_owned()));
+                    .or_else(|| asked.then(|| "probes passed".to_owned()));
                 if let Some(proof) = proof {
                     self.cx.events.send(Event::GatePassed {
                         service: component.to_string(),
@@ -143,61 +210,71 @@ impl Gates<'_> {
                 return Ok(verdict);
             }
             if started.elapsed() >= self.cx.timeouts.gate || self.cx.cancel.is_cancelled() {
-                faults.extend(self.ill(component).await);
+                faults.extend(self.find_crash_loops(component).await);
+                let fault = faults.first().map_or("no answer", String::as_str);
+                let text = || format!("{component} is not proven: {fault}");
+                let hints: Vec<Remedy> = verdict.iter().flat_map(repair::hints).collect();
+                self.ledger.note_error(text, &hints);
                 self.cx.events.send(Event::GateFailed {
                     service: component.to_string(),
                     faults: faults.clone(),
+                    hints,
                 });
-                return Err(faults);
+                return Err(ClosedGate(faults));
             }
-            if said.elapsed() >= HEARTBEAT || said == started {
+            if said.elapsed() >= HEARTBEAT_INTERVAL || said == started {
                 said = Instant::now();
-                let missing = faults.first().cloned().unwrap_or_default();
+                let missing = name_obstacle(&faults, verdict.as_ref());
                 self.cx.events.send(Event::GateWaiting {
                     service: component.to_string(),
                     missing,
                     elapsed_ms: ms(started),
                 });
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(SLOWEST);
+            // Ended early or not: the next question tells.
+            let _ = self.cx.cancel.droppable(tokio::time::sleep(pause)).await;
+            pause = (pause * 2).min(MAX_RETRY_INTERVAL);
         }
     }
 
-    /// Connects lost hosts anew: nothing was under way on them, so there is nothing to find out.
+    /// Reconnects lost hosts. No step was in progress on them, so nothing needs to be observed
+    /// again.
     async fn renew(&self) {
         let lost = self
             .hosts
             .values()
             .filter(|host| host.session.closed() && self.ledger.alive(&host.info.name));
         join_all(lost.map(|host| async move {
-            tracing::warn!(host = %host.info.name, "the connection was lost; connecting again");
+            tracing::warn!(host = %host.info.name, "connection lost; reconnecting");
             if let Err(error) = host.line.renew(&*self.cx.dial).await {
+                if error.is_lock_lost() {
+                    ending::lock_lost(self.cx, self.ledger, &host.info.name);
+                }
                 self.ledger.fail(
                     &host.info.name,
-                    Outcome::Unreachable,
-                    failure::of("gate", "connect again", &error),
+                    error.outcome(),
+                    failure::from_error("gate", "reconnect", &error),
                 );
             }
         }))
         .await;
     }
 
-    /// Containers of the component that do not run, or that end again and again, with their last lines. One restart is no illness: some
-    /// programs wait for others by ending.
-    async fn ill(&self, component: &ComponentName) -> Vec<String> {
+    /// Containers of the component that are stopped or in a crash loop, with their last log lines.
+    /// A single restart does not count: some programs wait for others by exiting.
+    async fn find_crash_loops(&self, component: &ComponentName) -> Vec<String> {
         let asked = self.holders(component).into_iter().filter_map(|(host, wanted)| {
             let run = self.hosts.get(&host)?;
             let name = wanted.container.name();
             Some(async move {
                 let Ok(detail) = run.engine.inspect(&name).await else { return Vec::new() };
-                if detail.running && !detail.restarting && !detail.ends_again_and_again() {
+                if detail.running && !detail.restarting && !detail.is_crash_looping() {
                     return Vec::new();
                 }
-                let state = if detail.running { "runs" } else { "does not run" };
-                let memory = if detail.oom_killed { ", killed for want of memory" } else { "" };
+                let state = if detail.running { "runs" } else { "not running" };
+                let memory = if detail.oom_killed { ", OOM-killed" } else { "" };
                 let mut lines = vec![format!(
-                    "{host}: {name} {state}, was started again {} times, last exit code {}{memory}; its last lines:",
+                    "{host}: {name} {state}, restarted {} times, last exit code {}{memory}; its last lines:",
                     detail.restart_count, detail.exit_code
                 )];
                 if let Ok(log) = run.engine.logs_tail(&name, 20).await {
@@ -209,7 +286,7 @@ impl Gates<'_> {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// The faults that ordinary probes show on the component's hosts that still take part.
+    /// The faults of ordinary probes on the component's hosts that still take part.
     async fn ordinary(&self, component: &ComponentName) -> Vec<String> {
         let asked = self
             .holders(component)
@@ -227,6 +304,7 @@ impl Gates<'_> {
                             &wanted.container.name(),
                             run.info.address,
                             spec,
+                            &self.desired.secrets,
                         )
                         .await
                         {
@@ -237,5 +315,25 @@ impl Gates<'_> {
                 })
             });
         join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_down_is_no_obstacle() {
+        let down = ["m2: host is unreachable".to_owned()];
+        let both = [down[0].clone(), "m3: mntr: no answer".to_owned()];
+        let roles = [(HostName::new("m2").unwrap(), "down".to_owned())];
+        let verdict = Verdict {
+            roles: roles.into(),
+            ..Verdict::default()
+        };
+        assert_eq!(name_obstacle(&both, Some(&verdict)), both[1]);
+        assert_eq!(name_obstacle(&down, Some(&verdict)), down[0]);
+        assert_eq!(name_obstacle(&both, None), both[0]);
+        assert_eq!(name_obstacle(&[], None), "");
     }
 }

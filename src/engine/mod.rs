@@ -1,27 +1,43 @@
-//! Carries a plan out: connects, observes, applies phases with their gates, and says everything as events.
+//! Executes a plan: connects, observes, runs the phases with their gates, and reports everything as
+//! events.
 //!
-//! Owns: [`up`], [`status`] and the failure policy. May import: `plan`, `probe`, `guard`, `event` and the rooms below them.
-//! It does not know that terminals exist. To add a kind of change: a variant of `plan::Step` and its arm in `apply.rs`.
+//! Owns: [`up`], [`check`], [`status`] and the failure policy. May import: `bundle`, `plan`, `probe`,
+//! `guard`, `event` and the rooms below them. Must not know that terminals exist. To add a kind of
+//! change: a variant of `plan::Step` and its arm in `apply.rs`.
 
 mod apply;
+mod checks;
 mod components;
 mod compose;
 mod connect;
-mod context;
+mod consent;
+mod ending;
 mod failure;
+#[cfg(test)]
+mod fake_engine;
 mod gates;
 mod images;
 mod ledger;
-mod line;
+mod loads;
+mod masters;
 mod place;
 mod planned;
+mod planning;
 mod prepare;
+mod proofs;
+mod recipes;
+mod reconnect;
+mod repair;
+mod run_context;
 mod status;
 mod summary;
 mod up;
 mod work;
 
-pub use context::{Cancel, Confirm, Context, HostInfo, Mode, RegistryLogin, Timeouts};
+pub use ending::{Cancel, EndCause};
 pub use planned::Planned;
+pub use run_context::{
+    Confirm, Consent, HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts,
+};
 pub use status::{ComponentState, StatusView, status};
-pub use up::{observe_and_plan, up};
+pub use up::{check, observe_and_plan, up};

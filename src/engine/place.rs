@@ -1,7 +1,8 @@
-//! Puts many files on a host in one round trip: old or new, never half.
+//! Writes many files to a host in one round trip: each old or new, never half.
 //!
-//! The files cross as a tar stream on standard input, so that no content is ever in an argument. The script stages each file beside its
-//! target, syncs all of them at once, then renames. A container's /etc/hosts is a bind mount that cannot be renamed over; it alone is
+//! The files cross as a tar stream on standard input, so that no content appears in an argument.
+//! The script stages each file beside its target, syncs all of them at once, then renames. The
+//! /etc/hosts of a container is a bind mount that cannot be replaced by a rename; it alone is
 //! written in place.
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use crate::spec::{DirSpec, FileSpec};
 use crate::transport::Exec;
 
-/// Fixed: nothing of an inventory is ever part of it.
+/// Constant: no value of an inventory is ever part of it.
 const SCRIPT: &str = r##"set -eu
 umask 077
 mkdir -p /etc/toots
@@ -55,21 +56,21 @@ if [ -f "$s/hosts" ]; then
 fi
 "##;
 
-/// The command that places these.
+/// The command that writes these files and directories.
 ///
 /// # Errors
-/// When a path could be misread by the manifest (white space), or the archive cannot be built.
+/// When the manifest could misread a path (white space), or the archive cannot be built.
 pub(super) fn command(
     dirs: &[&DirSpec],
     files: &[&FileSpec],
     hosts_entries: Option<&[(String, String)]>,
     deadline: std::time::Duration,
-) -> Result<Exec, String> {
+) -> Result<Exec, PlaceError> {
     use std::fmt::Write as _;
     let mut manifest = String::new();
     let mut archive = tar::Builder::new(Vec::new());
     for dir in dirs {
-        check(&dir.path)?;
+        check_path(&dir.path)?;
         let _ = writeln!(
             manifest,
             "d {:04o} {} {} - {}",
@@ -77,7 +78,7 @@ pub(super) fn command(
         );
     }
     for (n, file) in files.iter().enumerate() {
-        check(&file.path)?;
+        check_path(&file.path)?;
         let _ = writeln!(
             manifest,
             "f {:04o} {} {} {n} {}",
@@ -94,9 +95,9 @@ pub(super) fn command(
         block.push_str("# toots end\n");
         append(&mut archive, "hosts", block.as_bytes())?;
     }
-    let stdin = archive.into_inner().map_err(|error| error.to_string())?;
+    let stdin = archive.into_inner()?;
     Ok(Exec {
-        command: format!("sh -c {}", crate::transport::quote(SCRIPT)),
+        command: format!("sh -c {}", crate::spec::quote(SCRIPT)),
         stdin: Bytes::from(stdin),
         privileged: true,
         deadline,
@@ -104,23 +105,43 @@ pub(super) fn command(
     })
 }
 
-fn check(path: &str) -> Result<(), String> {
+/// Why files cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error("{0:?} cannot be the path of a managed file")]
+    Path(String),
+    #[error("cannot pack the files: {0}")]
+    Archive(#[from] std::io::Error),
+}
+
+fn check_path(path: &str) -> Result<(), PlaceError> {
     let fine = path.starts_with('/')
         && path.chars().all(|c| c.is_ascii_graphic())
         && !path.split('/').any(|part| part == "..");
     if fine {
         Ok(())
     } else {
-        Err(format!("{path:?} cannot be the path of a managed file"))
+        Err(PlaceError::Path(path.to_owned()))
     }
 }
 
-fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> Result<(), String> {
+fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> std::io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(content.len() as u64);
     header.set_mode(0o600);
     header.set_cksum();
-    archive
-        .append_data(&mut header, name, content)
-        .map_err(|error| error.to_string())
+    archive.append_data(&mut header, name, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("place_error", PlaceError, hints: |_| Vec::new(), {
+            PlaceError::Path(_) => PlaceError::Path("/etc/a b".into()),
+            PlaceError::Archive(_) => PlaceError::Archive(std::io::ErrorKind::InvalidInput.into()),
+        });
+    }
 }

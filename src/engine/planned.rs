@@ -1,39 +1,40 @@
-//! What a run starts from.
+//! The start of a run: desired state, observed state, and the plan.
+
+use std::collections::BTreeMap;
 
 use crate::desired::{Desired, Recorded};
-use crate::event::{HostResult, Outcome, RunResult};
-use crate::plan::{self, Observed, Plan};
+use crate::event::{HostResult, RunResult};
+use crate::plan::{Observed, Plan};
+use crate::spec::{ExitCode, HostName};
 
 /// What `plan` shows and `up` starts from.
 pub struct Planned {
-    /// What is wanted.
+    /// The desired state.
     pub desired: Desired,
-    /// What was seen.
+    /// The observed state.
     pub observed: Observed,
-    /// The difference.
+    /// The difference of the two.
     pub plan: Plan,
-    /// What was recorded on the hosts.
+    /// The hosts' records.
     pub(super) recorded: Recorded,
+    /// The outcome of every host in the run, those that were not observed included.
+    pub(super) outcomes: BTreeMap<HostName, HostResult>,
 }
 
 impl Planned {
+    /// Whether a host of the run could not be observed.
+    #[must_use]
+    pub fn missed_a_host(&self) -> bool {
+        self.outcomes.values().any(|host| host.outcome.is_failure())
+    }
+
     /// The result of a run that only planned.
     #[must_use]
-    pub fn result(&self, exit_code: u8) -> RunResult {
-        let end = |host: &plan::HostPlan| {
-            (
-                host.host.clone(),
-                HostResult {
-                    outcome: Outcome::Ok,
-                    changed: 0,
-                    failed_step: None,
-                },
-            )
-        };
+    pub fn result(&self, exit_code: ExitCode) -> RunResult {
         RunResult {
-            exit_code,
-            changed: 0,
-            hosts: self.plan.hosts.iter().map(end).collect(),
+            exit_code: exit_code.0,
+            hosts: self.outcomes.clone(),
+            ..RunResult::default()
         }
     }
 }

@@ -1,35 +1,35 @@
-//! Locks, the preparation of hosts, and the pinning of images to digests.
+//! Locks, preparation of hosts, and pinning of images to digests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 
-use super::apply;
 use super::connect::{HostRun, Hosts};
-use super::context::Context;
-use super::failure;
 use super::ledger::Ledger;
-use super::work::Work;
+use super::run_context::RunContext;
+use super::work::{RECORD, Work};
+use super::{failure, images};
 use crate::desired::{Desired, Recorded};
 use crate::event::{Event, Failure, Outcome};
 use crate::guard::{LockError, Owner};
 use crate::observe::DockerStatus;
-use crate::plan::{HostPlan, Observed, Package, Step};
-use crate::spec::{FileSpec, ImageRef, Place, Role};
+use crate::plan::{HostPlan, Observed, Package, Plan, Step, is_elsewhere};
+use crate::spec::{FileSpec, ImageRef, Placement, Remedy, Role};
 
-/// Where masters keep the digests to which image references were pinned.
+/// The file on masters that records the digests to which image references are pinned.
 pub(super) const DIGESTS: &str = "/etc/toots/images.json";
 
 /// Why nothing may be changed.
 pub(super) enum NotLocked {
-    /// Another run holds it.
+    /// Another run holds a lock.
     Held,
-    /// A host could not be locked for another reason.
+    /// A lock failed for another reason.
     Failed,
 }
 
-/// Takes the lock of every host that may be changed and of all masters that take part; held until the connections are closed.
-pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result<(), NotLocked> {
+/// Locks every host that may be changed and all masters that take part. The locks are held until
+/// the connections close.
+pub(super) async fn lock(cx: &RunContext, ledger: &Ledger, hosts: &Hosts) -> Result<(), NotLocked> {
     let owner = Owner {
         who: cx.owner.clone(),
         command: cx.command.clone(),
@@ -50,9 +50,9 @@ pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result
     for (host, result) in results {
         let Err(error) = result else { continue };
         let held = matches!(error, LockError::Held { .. });
-        let mut failure = failure::of("lock", "take the host's lock", &error);
+        let mut failure = failure::from_error("lock", "take the lock", &error);
         failure.hints = if held {
-            vec!["wait for that run to end, then run again".into()]
+            vec!["wait until that run ends, then run again".into()]
         } else {
             Vec::new()
         };
@@ -68,27 +68,39 @@ pub(super) async fn lock(cx: &Context, ledger: &Ledger, hosts: &Hosts) -> Result
     refused.map_or(Ok(()), Err)
 }
 
-/// Proves before the first change that each host may pull what it has to from the private registry: its Engine asks for every image, with the
-/// login. A host that does not know the registry's CA or name yet cannot ask; there the pulls are the proof, before any container is stopped.
-/// Returns whether none was refused.
-pub(super) async fn prove_pulls(work: &Work<'_>, hosts: &Hosts) -> bool {
+/// Gives the locks back; the connections stay.
+pub(super) async fn unlock(hosts: &Hosts) {
+    join_all(hosts.values().map(|host| host.line.unlock())).await;
+}
+
+/// Proves before the first change that each host can pull its images from the private registry: its
+/// Engine requests every image with the credentials. A host that does not know the registry's CA or
+/// name yet cannot do that; there the pulls are the proof, before any container is stopped. Returns
+/// whether no image was refused.
+pub(super) async fn prove_pulls(work: &Work<'_>) -> bool {
     let Work { cx, ledger, .. } = *work;
     let asked = work
-        .in_scope(hosts)
+        .in_scope()
         .filter(|(host, plan)| ledger.alive(&host.info.name) && knows_registry(plan));
     let proven = asked.map(|(host, plan)| async move {
-        let refused = join_all(plan.images.iter().map(|step| may_not_pull(cx, host, step))).await;
-        let cause: Vec<String> = refused.into_iter().flatten().collect();
+        let observed = &work.planned.observed;
+        let refused = join_all(plan.images.iter().map(|step| async move {
+            let refused = may_not_pull(cx, host, step).await;
+            // What another host has is loaded from there.
+            refused.filter(|_| {
+                !matches!(step, Step::Pull { image, digest: Some(digest) }
+                    if is_elsewhere(&plan.host, image, digest, observed))
+            })
+        }))
+        .await;
+        let (cause, mut hints): (Vec<String>, Vec<Remedy>) = refused.into_iter().flatten().unzip();
         if cause.is_empty() {
             return true;
         }
-        let hints = vec![
-            "correct [registry] (username, password, ca) or the image in [images] of the inventory"
-                .to_owned(),
-        ];
+        hints.dedup();
         let failure = Failure {
             cause,
-            ..failure::words("preflight", "prove the pulls", "", hints)
+            ..failure::from_text("preflight", "check that images can be pulled", "", hints)
         };
         ledger.fail(&host.info.name, Outcome::Failed, failure);
         false
@@ -96,7 +108,7 @@ pub(super) async fn prove_pulls(work: &Work<'_>, hosts: &Hosts) -> bool {
     join_all(proven).await.into_iter().all(|proven| proven)
 }
 
-/// Whether nothing by which the Engine knows the registry is still to be written.
+/// Whether the plan writes nothing that the Engine needs to know the registry.
 fn knows_registry(plan: &HostPlan) -> bool {
     plan.prepare.iter().all(|step| match step {
         Step::Place {
@@ -114,12 +126,12 @@ fn knows_registry(plan: &HostPlan) -> bool {
     })
 }
 
-/// Why an image of the private registry cannot be pulled. As a pull, it is tried once more.
-async fn may_not_pull(cx: &Context, host: &HostRun, step: &Step) -> Option<String> {
+/// Why an image of the private registry cannot be pulled, and what to do. Tried twice, as a pull is.
+async fn may_not_pull(cx: &RunContext, host: &HostRun, step: &Step) -> Option<(String, Remedy)> {
     let Step::Pull { image, digest } = step else {
         return None;
     };
-    let auth = apply::login(cx, image)?;
+    let auth = images::login(cx, image)?;
     let reference = digest
         .as_ref()
         .map_or_else(|| image.to_string(), |digest| image.pinned(digest));
@@ -127,20 +139,24 @@ async fn may_not_pull(cx: &Context, host: &HostRun, step: &Step) -> Option<Strin
     if ask().await.is_ok() {
         return None;
     }
-    Some(failure::chain(&ask().await.err()?).join(": "))
+    let why = failure::chain(&ask().await.err()?).join(": ");
+    let hint = images::pull_hint(image, &why);
+    Some((why, hint))
 }
 
-/// Runs the preparation of all hosts at once.
-pub(super) async fn prepare(work: &Work<'_>, hosts: &Hosts) {
+/// Prepares all hosts in parallel.
+pub(super) async fn prepare_hosts(work: &Work<'_>) {
     let cx = work.cx;
     cx.events.send(Event::PhaseStarted {
         phase: "prepare".into(),
     });
     let started = std::time::Instant::now();
-    join_all(
-        work.in_scope(hosts)
-            .map(|(host, plan)| work.all(host, "prepare", &plan.prepare)),
-    )
+    join_all(work.in_scope().map(|(host, plan)| async move {
+        if work.run_steps(host, RECORD, &plan.records).await.is_ok() {
+            // A failure is in the ledger.
+            drop(work.run_steps(host, "prepare", &plan.prepare).await);
+        }
+    }))
     .await;
     cx.events.send(Event::PhaseFinished {
         phase: "prepare".into(),
@@ -148,23 +164,34 @@ pub(super) async fn prepare(work: &Work<'_>, hosts: &Hosts) {
     });
 }
 
-/// References of the desired state that are not pinned yet.
+/// Image references of the desired state that are not pinned yet.
 pub(super) fn unpinned(desired: &Desired) -> BTreeSet<ImageRef> {
-    let components = desired.hosts.iter().flat_map(|host| &host.components);
-    let images = components.flat_map(|c| {
-        std::iter::once((&c.container.image, &c.container.digest))
-            .chain(c.extra_images.iter().map(|(image, digest)| (image, digest)))
-    });
-    images
-        .filter(|(_, digest)| digest.is_none())
+    desired
+        .images()
+        .filter(|(image, digest)| digest.is_none() && image.recipe_hash().is_none())
         .map(|(image, _)| image.clone())
         .collect()
 }
 
-/// Asks the registries, through the hosts' Engines, for the digests of references that are not recorded. One host asks for all; the next
-/// host is tried for what the former could not get.
+/// The bases of images that are to be built and are not pinned yet.
+pub(super) fn unpinned_bases(plan: &Plan) -> BTreeSet<ImageRef> {
+    let steps = plan.hosts.iter().flat_map(|host| &host.images);
+    steps
+        .filter_map(|step| match step {
+            Step::Build {
+                recipe,
+                base_digest: None,
+                ..
+            } => Some(recipe.base.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Asks the registries, through the hosts' Engines, for the digests of unpinned references. One
+/// host asks for all; the next host is tried for those that failed.
 pub(super) async fn resolve(
-    cx: &Context,
+    cx: &RunContext,
     ledger: &Ledger,
     hosts: &Hosts,
     wanted: BTreeSet<ImageRef>,
@@ -192,7 +219,7 @@ pub(super) async fn resolve(
             break;
         }
         let answers = join_all(missing.iter().map(|image| {
-            let auth = apply::login(cx, image);
+            let auth = images::login(cx, image);
             async move {
                 host.engine
                     .distribution_digest(image.as_str(), auth.as_ref())
@@ -216,7 +243,7 @@ pub(super) async fn resolve(
     (found, why)
 }
 
-/// Whether at least one host's Engine can be asked.
+/// Whether at least one host has a working Engine.
 pub(super) fn any_engine(observed: &Observed) -> bool {
     observed
         .values()
@@ -225,13 +252,11 @@ pub(super) fn any_engine(observed: &Observed) -> bool {
 
 /// Adds the record of pinned digests to the files of the masters.
 pub(super) fn record_digests(desired: &mut Desired, recorded: &Recorded) {
+    let bases = desired.recipes.values().map(|wanted| &wanted.recipe.base);
     let wanted: BTreeSet<&ImageRef> = desired
-        .hosts
-        .iter()
-        .flat_map(|host| &host.components)
-        .flat_map(|c| {
-            std::iter::once(&c.container.image).chain(c.extra_images.iter().map(|(image, _)| image))
-        })
+        .images()
+        .map(|(image, _)| image)
+        .chain(bases)
         .collect();
     let pinned: BTreeMap<&str, &String> = recorded
         .digests
@@ -256,7 +281,7 @@ pub(super) fn record_digests(desired: &mut Desired, recorded: &Recorded) {
             gid: 0,
             content: content.clone(),
             secret: false,
-            place: Place::Always,
+            place: Placement::Always,
         });
     }
 }

@@ -1,16 +1,16 @@
-//! `cluster status`: how every component on every host stands right now. Changes nothing, waits for nothing.
+//! `cluster status`: the current state of every component on every host. Changes nothing, waits for
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
 
-use super::components::Ended;
-use super::connect;
-use super::context::Context;
+use super::components::ComponentOutcomes;
 use super::gates::Gates;
 use super::ledger::Ledger;
-use super::summary;
+use super::run_context::RunContext;
+use super::{connect, masters, summary};
 use crate::desired::HostDesired;
 use crate::docker::ContainerDetail;
 use crate::event::{Event, EventSink, ServiceRow, WebAddress};
@@ -19,38 +19,39 @@ use crate::plan;
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, ContainerSpec, HostName};
 
-/// One component on one host.
+/// The state of one component on one host.
 #[derive(Debug, Clone, Default)]
 pub struct ComponentState {
-    /// The container's state, `absent` when it is not there.
+    /// The container's state; `absent` when there is none, `unknown` with the reason when its Engine
+    /// does not answer.
     pub state: String,
-    /// Whether it is as wanted (running, from the wanted specification).
+    /// Whether it runs with the desired specification.
     pub as_wanted: bool,
-    /// The role that it plays now.
+    /// Its current role.
     pub role: Option<String>,
     /// Version of the service.
     pub version: Option<String>,
-    /// The image as named.
+    /// The image reference.
     pub image: String,
 }
 
-/// The whole cluster.
+/// The state of the whole cluster.
 #[derive(Debug, Clone, Default)]
 pub struct StatusView {
-    /// Whether everything is proven and every container is as wanted.
+    /// Whether everything is proven and every container is up to date.
     pub healthy: bool,
     /// Services with a leader or a quorum.
     pub services: Vec<(ServiceRow, Verdict)>,
-    /// Hosts and their components; hosts that could not be read have none.
+    /// Hosts and their components; hosts that could not be observed have none.
     pub hosts: BTreeMap<HostName, BTreeMap<ComponentName, ComponentState>>,
-    /// Hosts that could not be read.
+    /// Hosts that could not be observed, and why.
     pub unread: BTreeMap<HostName, String>,
     /// Web addresses.
     pub web: Vec<WebAddress>,
 }
 
-/// Reads the cluster once.
-pub async fn status(cx: &Context) -> StatusView {
+/// Observes the cluster once.
+pub async fn status(cx: &RunContext) -> StatusView {
     let failures = Arc::new(Failures {
         passed_on: Arc::clone(&cx.events),
         seen: Mutex::default(),
@@ -59,9 +60,12 @@ pub async fn status(cx: &Context) -> StatusView {
         cx.hosts.iter().map(|host| host.name.clone()),
         Arc::clone(&failures) as Arc<dyn EventSink>,
     );
-    let hosts = connect::connect(cx, &ledger).await;
+    let hosts = connect::connect_hosts(cx, &ledger).await;
     let observed = connect::observe(cx, &ledger, &hosts).await;
-    let recorded = plan::recorded(&cx.cluster, &observed, &cx.offline).unwrap_or_default();
+    let mut recorded = plan::recorded(&cx.cluster, &observed, &cx.offline).unwrap_or_default();
+    if let Err(error) = masters::complete_records(cx, &hosts, &observed, &mut recorded).await {
+        tracing::warn!(%error, "the masters of the inventory are not those of the cluster");
+    }
     let desired = (cx.build)(&recorded).unwrap_or_else(|_| cx.offline.clone());
     let gates = Gates {
         cx,
@@ -94,6 +98,17 @@ pub async fn status(cx: &Context) -> StatusView {
     for host in &desired.hosts {
         match observed.get(&host.name) {
             Some(status) => {
+                let why = match &status.docker {
+                    DockerStatus::Silent(why)
+                    | DockerStatus::OutOfSessions(why)
+                    | DockerStatus::Unreadable { why, .. } => Some(why),
+                    DockerStatus::Absent | DockerStatus::Up { .. } => None,
+                };
+                if let Some(why) = why {
+                    let text = format!("the Docker Engine does not answer: {why}");
+                    cx.events
+                        .send(Event::warning(Some(host.name.clone()), text));
+                }
                 view.hosts.insert(
                     host.name.clone(),
                     components(host, status, &verdicts, &repeating),
@@ -112,19 +127,24 @@ pub async fn status(cx: &Context) -> StatusView {
         .flat_map(BTreeMap::values)
         .all(|component| component.as_wanted);
     view.healthy &= verdicts.values().all(|verdict| verdict.healthy);
-    let ended = Ended {
+    let ended = ComponentOutcomes {
         verdicts,
-        ..Ended::default()
+        ..ComponentOutcomes::default()
     };
     view.web = summary::web(&gates, &ended);
+    let lost = plan::find_lost_data(&desired, &observed);
     view.services = summary::rows(&ended)
         .into_iter()
-        .filter_map(|row| {
+        .filter_map(|mut row| {
             let verdict = ended
                 .verdicts
                 .values()
                 .find(|verdict| verdict.service == row.service)?
                 .clone();
+            let own = lost
+                .iter()
+                .filter(|lost| lost.component.as_str() == row.service);
+            row.faults.splice(0..0, own.map(ToString::to_string));
             Some((row, verdict))
         })
         .collect();
@@ -132,7 +152,8 @@ pub async fn status(cx: &Context) -> StatusView {
     view
 }
 
-/// Containers that end again and again, by host and name, in words. Only those that began a moment ago are asked about.
+/// Containers in a crash loop, by host and name, with the reason. Only those that started a moment
+/// ago are checked.
 async fn repeating(
     hosts: &connect::Hosts,
     observed: &plan::Observed,
@@ -156,9 +177,9 @@ async fn repeating(
                 .inspect(&container.name)
                 .await
                 .ok()
-                .filter(ContainerDetail::ends_again_and_again)?;
+                .filter(ContainerDetail::is_crash_looping)?;
             let words = format!(
-                "ends again and again ({} times, last exit code {})",
+                "crash loop ({} restarts, last exit code {})",
                 detail.restart_count, detail.exit_code
             );
             Some(((name.clone(), container.name.clone()), words))
@@ -167,7 +188,7 @@ async fn repeating(
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Remembers why hosts could not be read, for the table.
+/// Collects why hosts could not be observed, for the table.
 struct Failures {
     passed_on: Arc<dyn EventSink>,
     seen: Mutex<BTreeMap<HostName, String>>,
@@ -192,7 +213,7 @@ impl Failures {
             .unwrap_or_else(PoisonError::into_inner)
             .get(host)
             .cloned()
-            .unwrap_or_else(|| "not read".into())
+            .unwrap_or_else(|| "unreachable".into())
     }
 }
 
@@ -202,9 +223,15 @@ fn components(
     verdicts: &BTreeMap<ComponentName, Verdict>,
     repeating: &BTreeMap<(HostName, String), String>,
 ) -> BTreeMap<ComponentName, ComponentState> {
-    let containers = match &status.docker {
-        DockerStatus::Up { containers, .. } => containers.as_slice(),
-        _ => &[],
+    let (containers, without) = match &status.docker {
+        DockerStatus::Up { containers, .. } => (containers.as_slice(), "absent"),
+        DockerStatus::Absent => (&[][..], "absent"),
+        // Its containers may exist, and even run.
+        DockerStatus::Silent(_)
+        | DockerStatus::OutOfSessions(_)
+        | DockerStatus::Unreadable { .. } => {
+            (&[][..], "unknown: the Docker Engine does not answer")
+        }
     };
     let state = |component: &crate::desired::ComponentDesired| {
         let verdict = verdicts.get(&component.name);
@@ -215,14 +242,15 @@ fn components(
             .and_then(|c| c.labels.get(ContainerSpec::LABEL_IMAGE))
             .unwrap_or(&component.container.image.0)
             .clone();
-        let ill = container.and_then(|c| repeating.get(&(host.name.clone(), c.name.clone())));
+        let crash_looping =
+            container.and_then(|c| repeating.get(&(host.name.clone(), c.name.clone())));
         ComponentState {
-            state: ill
+            state: crash_looping
                 .cloned()
                 .or_else(|| container.map(|c| c.state.clone()))
-                .unwrap_or_else(|| "absent".to_owned()),
-            // A restart that does not repeat is how some programs wait for others.
-            as_wanted: ill.is_none()
+                .unwrap_or_else(|| without.to_owned()),
+            // Some programs wait for others by exiting: a restart that does not repeat is normal.
+            as_wanted: crash_looping.is_none()
                 && container.is_some_and(|c| {
                     matches!(c.state.as_str(), "running" | "restarting")
                         && c.labels.get(ContainerSpec::LABEL_SPEC)

@@ -1,17 +1,18 @@
-//! The ending: what was proven, not only that nothing failed.
+//! The end of a run: what was proven.
 
 use std::time::Instant;
 
-use super::components::Ended;
+use super::components::ComponentOutcomes;
 use super::connect::ms;
 use super::gates::Gates;
+use super::repair;
 use crate::desired::HostDesired;
 use crate::event::{Event, ServiceRow, Totals, WebAddress};
 use crate::probe::Verdict;
 use crate::spec::{ComponentName, Role};
 
-/// Says the cluster's table.
-pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
+/// Sends the summary of the cluster.
+pub(super) fn send_summary(gates: &Gates<'_>, ended: &ComponentOutcomes, started: Instant) {
     let desired = gates.desired;
     let totals = Totals {
         hosts: desired.hosts.len(),
@@ -31,9 +32,9 @@ pub(super) fn say(gates: &Gates<'_>, ended: &Ended, started: Instant) {
     });
 }
 
-/// One row for each service. Gates of one service (its servers, its clients) share a row: what is wrong with any of them, the widest
-/// membership, and the strongest proof.
-pub(super) fn rows(ended: &Ended) -> Vec<ServiceRow> {
+/// One row per service. Gates of one service (its servers, its clients) share a row: all faults,
+/// the widest membership, and the strongest proof.
+pub(super) fn rows(ended: &ComponentOutcomes) -> Vec<ServiceRow> {
     let mut rows: Vec<ServiceRow> = Vec::new();
     for verdict in ended.verdicts.values() {
         let row = row(verdict);
@@ -45,12 +46,8 @@ pub(super) fn rows(ended: &Ended) -> Vec<ServiceRow> {
     for (name, faults) in &ended.failed {
         rows.push(unproven(name, "not proven", faults.clone()));
     }
-    for name in &ended.skipped {
-        rows.push(unproven(
-            name,
-            "not tried, since a service before it is not proven",
-            Vec::new(),
-        ));
+    for (name, why) in &ended.skipped {
+        rows.push(unproven(name, &format!("skipped: {why}"), Vec::new()));
     }
     rows
 }
@@ -63,6 +60,7 @@ fn row(verdict: &Verdict) -> ServiceRow {
         members: verdict.membership.clone(),
         proof: verdict.proof.clone(),
         faults: verdict.faults.clone(),
+        hints: repair::hints(verdict),
     }
 }
 
@@ -75,8 +73,16 @@ fn join(known: &mut ServiceRow, other: ServiceRow) {
         known.proof = other.proof;
     }
     known.leader = known.leader.take().or(other.leader);
-    known.faults.extend(other.faults);
-    known.faults.dedup();
+    for fault in other.faults {
+        if !known.faults.contains(&fault) {
+            known.faults.push(fault);
+        }
+    }
+    for hint in other.hints {
+        if !known.hints.contains(&hint) {
+            known.hints.push(hint);
+        }
+    }
 }
 
 fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRow {
@@ -87,11 +93,13 @@ fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRo
         members: String::new(),
         proof: proof.into(),
         faults,
+        hints: Vec::new(),
     }
 }
 
-/// One address for each web interface: on the leader where there is one, else on an edge, unless a master comes before it.
-pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
+/// One address per web interface: on the leader when there is one, else on an edge, except that a
+/// master precedes it.
+pub(super) fn web(gates: &Gates<'_>, ended: &ComponentOutcomes) -> Vec<WebAddress> {
     let mut out: Vec<WebAddress> = Vec::new();
     let rank = |host: &&HostDesired| match (
         host.roles.contains(&Role::Master),
@@ -121,13 +129,14 @@ pub(super) fn web(gates: &Gates<'_>, ended: &Ended) -> Vec<WebAddress> {
             } else {
                 host.address.to_string()
             };
-            // Only the balancer of an edge is for the world; all others are, where the operator has said so.
+            // Only an edge's load balancer is public; all other interfaces are, where the operator
+            // set listen_ip so.
             let world = host.listen_all
                 || (component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge));
             let reach = if world {
-                "everyone who reaches the host"
+                "everyone who can reach the host"
             } else {
-                "hosts of the cluster's network"
+                "the cluster's network"
             };
             out.push(WebAddress {
                 service: service.to_owned(),

@@ -1,32 +1,55 @@
-//! Works through steps, one host at a time or many together, with their events. When a connection is lost in the middle of a step, nobody
-//! knows what became of it: the host is looked at again, and what still differs is what is done next.
+//! Executes steps, one host at a time or many in parallel, with their events. When a connection is
+//! lost during a step, the result of the step is unknown: the host is observed again, and what
+//! still differs is executed next.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use super::apply::StepError;
 use super::connect::{self, HostRun, Hosts, finished};
-use super::context::Context;
+use super::gates::Gates;
 use super::ledger::Ledger;
 use super::planned::Planned;
-use super::{apply, failure};
+use super::run_context::RunContext;
+use super::{apply, ending, failure};
 use crate::event::{Event, Failure, Outcome};
 use crate::observe;
 use crate::plan::{self, HostPlan, Step};
 
-/// The phase that writes down what was proven.
+/// The phase that writes toots' own records: their format, and what was proven.
 pub(super) const RECORD: &str = "record";
 
-/// Between the end of a stream and that of its connection.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Pause between the end of a stream and the check whether its connection ended too.
+pub(super) const CLOSE_DELAY: Duration = Duration::from_millis(100);
 
 /// What the steps of a run share.
 pub(super) struct Work<'a> {
-    pub cx: &'a Context,
+    pub cx: &'a RunContext,
     pub ledger: &'a Ledger,
+    pub hosts: &'a Hosts,
     pub planned: &'a Planned,
 }
 
-impl Work<'_> {
+/// Why the steps of a phase ended early on a host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum StepsError {
+    /// A step failed, or the host no longer takes part.
+    Failed,
+    /// The guard refused to stop a container.
+    Refused,
+}
+
+impl<'a> Work<'a> {
+    /// The gates of the same run.
+    pub fn gates(&self) -> Gates<'a> {
+        Gates {
+            cx: self.cx,
+            ledger: self.ledger,
+            hosts: self.hosts,
+            desired: &self.planned.desired,
+        }
+    }
+
     /// Whether nothing is to be changed on the hosts in scope.
     pub fn idle(&self) -> bool {
         let hosts = self
@@ -42,55 +65,63 @@ impl Work<'_> {
             == 0
     }
 
-    /// Host plans that may be carried out, with their hosts.
-    pub fn in_scope<'b>(
-        &'b self,
-        hosts: &'b Hosts,
-    ) -> impl Iterator<Item = (&'b HostRun, &'b HostPlan)> {
+    /// The plans of the hosts in scope, with their hosts.
+    pub fn in_scope(&self) -> impl Iterator<Item = (&'a HostRun, &'a HostPlan)> {
+        let hosts = self.hosts;
         let plans = self
             .planned
             .plan
             .hosts
             .iter()
             .filter(|plan| self.cx.scope.contains(&plan.host));
-        plans.filter_map(|plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
+        plans.filter_map(move |plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
     }
 
-    /// Runs steps of a phase one after another; the first failure takes the host out of the run. Returns whether all were done.
-    pub async fn all(&self, host: &HostRun, phase: &str, steps: &[Step]) -> bool {
+    /// Runs the steps of a phase in order; the first failure takes the host out of the run.
+    pub async fn run_steps(
+        &self,
+        host: &HostRun,
+        phase: &str,
+        steps: &[Step],
+    ) -> Result<(), StepsError> {
         let name = &host.info.name;
         let mut steps = Cow::Borrowed(steps);
-        'anew: loop {
+        'remaining: loop {
             for step in steps.iter() {
                 if self.cx.cancel.is_cancelled() || !self.ledger.alive(name) {
-                    return false;
+                    return Err(StepsError::Failed);
                 }
-                let Err((outcome, failure)) = self.one(host, phase, step).await else {
+                let Err(error) = self.run_step(host, phase, step).await else {
                     continue;
                 };
+                let outcome = match &error {
+                    StepError::Failed(_) if host.session.closed() => Outcome::Unreachable,
+                    _ => Outcome::Failed,
+                };
+                let (failure, end) = match error {
+                    StepError::Failed(failure) => (failure, StepsError::Failed),
+                    StepError::Refused(failure) => (failure, StepsError::Refused),
+                };
                 match outcome {
-                    Outcome::Unreachable => match self.look(host, phase, &steps, step).await {
-                        Ok(rest) => {
-                            steps = Cow::Owned(rest);
-                            continue 'anew;
+                    Outcome::Unreachable => {
+                        match self.observe_after_loss(host, phase, &steps, step).await {
+                            Ok(rest) => {
+                                steps = Cow::Owned(rest);
+                                continue 'remaining;
+                            }
+                            Err((outcome, failure)) => self.ledger.fail(name, outcome, *failure),
                         }
-                        Err(failure) => self.ledger.fail(name, outcome, *failure),
-                    },
+                    }
                     outcome => self.ledger.fail(name, outcome, *failure),
                 }
-                return false;
+                return Err(end);
             }
-            return true;
+            return Ok(());
         }
     }
 
     /// Runs one step with its events.
-    async fn one(
-        &self,
-        host: &HostRun,
-        phase: &str,
-        step: &Step,
-    ) -> Result<(), (Outcome, Box<Failure>)> {
+    async fn run_step(&self, host: &HostRun, phase: &str, step: &Step) -> Result<(), StepError> {
         let name = &host.info.name;
         let title = step.title();
         let started = Instant::now();
@@ -99,22 +130,20 @@ impl Work<'_> {
             phase: phase.to_owned(),
             step: title.clone(),
         });
-        tracing::info!(host = %name, phase, step = %title, "step begins");
-        let Err(failure) = apply::run(self.cx, host, phase, step).await else {
-            tracing::info!(host = %name, phase, step = %title, "step done");
+        tracing::info!(host = %name, phase, step = %title, "step started");
+        self.ledger.step_began(name, phase, &title);
+        let result = ending::contained(self.cx, apply::run(self, host, phase, step))
+            .await
+            .unwrap_or_else(|| Err(panicked(phase, &title)));
+        self.ledger.step_ended(name, phase, &title);
+        let Err(error) = result else {
+            tracing::info!(host = %name, phase, step = %title, "step finished");
             self.done(host, step, started);
             return Ok(());
         };
-        tracing::error!(host = %name, phase, step = %title, ?failure, "step failed");
-        tokio::time::sleep(SETTLE).await;
-        Err((
-            if host.session.closed() {
-                Outcome::Unreachable
-            } else {
-                Outcome::Failed
-            },
-            failure,
-        ))
+        tracing::error!(host = %name, phase, step = %title, ?error, "step failed");
+        tokio::time::sleep(CLOSE_DELAY).await;
+        Err(error)
     }
 
     fn done(&self, host: &HostRun, step: &Step, started: Instant) {
@@ -125,53 +154,63 @@ impl Work<'_> {
             .send(finished(&host.info.name, &step.title(), true, started));
     }
 
-    /// Connects again and finds out what is left of a phase whose step was cut off.
-    async fn look(
+    /// Reconnects and determines what is left of a phase whose step was interrupted.
+    async fn observe_after_loss(
         &self,
         host: &HostRun,
         phase: &str,
         steps: &[Step],
         cut: &Step,
-    ) -> Result<Vec<Step>, Box<Failure>> {
+    ) -> Result<Vec<Step>, (Outcome, Box<Failure>)> {
         let (name, title, started) = (&host.info.name, cut.title(), Instant::now());
         let say = |text: String| {
-            self.cx.events.send(Event::Warning {
-                host: Some(name.clone()),
-                text,
-            })
+            self.cx
+                .events
+                .send(Event::warning(Some(name.clone()), text))
         };
         say(format!(
-            "the connection was lost during \"{title}\": its result is unknown; connecting again to look"
+            "connection lost during \"{title}\", its result is unknown; reconnecting"
         ));
         let unknown = |mut failure: Failure| {
             failure.cause.insert(
                 0,
-                format!("the connection was lost during \"{title}\", and its result is unknown"),
+                format!("connection lost during \"{title}\", its result is unknown"),
             );
-            failure
-                .hints
-                .push("run again: toots looks at the host first and does what is left".into());
+            failure.hints.push(
+                "run again to resume: toots observes the host first and does what is left".into(),
+            );
             Box::new(failure)
         };
-        host.line
-            .renew(&*self.cx.dial)
-            .await
-            .map_err(|error| unknown(failure::of(phase, &title, &error)))?;
+        host.line.renew(&*self.cx.dial).await.map_err(|error| {
+            if error.is_lock_lost() {
+                ending::lock_lost(self.cx, self.ledger, name);
+            }
+            (
+                error.outcome(),
+                unknown(failure::from_error(phase, &title, &error)),
+            )
+        })?;
         let request = connect::request(self.cx, &host.info);
         let seen = observe::read(&host.session, &host.engine, &request)
             .await
-            .map_err(|error| unknown(failure::of(phase, &title, &error)))?;
-        // The other hosts as they were seen: whether an ensemble exists is known from all of them.
+            .map_err(|error| {
+                let failure = unknown(failure::from_error(phase, &title, &error));
+                (Outcome::Unreachable, failure)
+            })?;
+        // The other hosts as observed before: whether an ensemble exists is known from all of them.
         let mut observed = self.planned.observed.clone();
         observed.insert(name.clone(), seen);
         let plan = plan::diff(&self.planned.desired, &observed);
-        let known = |step: &&Step| steps.iter().any(|known| known.title() == step.title());
         let left: Vec<Step> = match plan.host(name) {
-            // Records are written from what was proven, not from a difference.
+            // Records are written from what was proven, not from the plan.
             _ if phase == RECORD => steps.to_vec(),
             None => Vec::new(),
-            // Images are pulled side by side, and each pull looks after itself.
-            Some(plan) if phase == "images" => plan.images.iter().filter(known).cloned().collect(),
+            // Images are pulled in parallel, and each pull handles its own loss.
+            Some(plan) if phase == "images" => {
+                let is_missing =
+                    |step: &&Step| plan.images.iter().any(|p| p.image() == step.image());
+                steps.iter().filter(is_missing).cloned().collect()
+            }
             Some(plan) => plan
                 .phase(phase)
                 .iter()
@@ -180,10 +219,10 @@ impl Work<'_> {
                 .collect(),
         };
         if left.iter().any(|step| step.title() == title) {
-            say(format!("connected again: \"{title}\" was not done"));
+            say(format!("reconnected: \"{title}\" was not done"));
         } else {
             say(format!(
-                "connected again: \"{title}\" was begun or done, {} left",
+                "reconnected: \"{title}\" was started or done, {} left",
                 left.len()
             ));
             self.done(host, cut, started);
@@ -192,10 +231,18 @@ impl Work<'_> {
     }
 }
 
-/// The removal of the former container that a replacement which was cut off has left.
+/// The removal of the old container that an interrupted replacement left.
 fn set_aside<'a>(plan: &'a HostPlan, cut: &Step) -> Option<&'a Step> {
     let Step::Replace { spec, .. } = cut else {
         return None;
     };
-    plan.cleanup.iter().find(|step| matches!(step, Step::Remove { container, .. } if *container == apply::aside(&spec.name())))
+    plan.cleanup.iter().find(|step| matches!(step, Step::Remove { container, .. } if *container == apply::backup_name(&spec.name())))
+}
+
+/// What is known of a step in which toots panicked.
+fn panicked(phase: &str, step: &str) -> StepError {
+    let hints =
+        vec!["run again to resume: toots observes the host first and does what is left".into()];
+    let why = "internal error in the middle of the step: its result is unknown";
+    StepError::Failed(Box::new(failure::from_text(phase, step, why, hints)))
 }

@@ -1,7 +1,7 @@
-//! What a run says while it goes on: the only way out of the engine.
+//! What a run reports: the only way out of the engine.
 //!
-//! Owns: [`Event`], [`Outcome`], [`EventSink`]. May import: `spec`.
-//! To add one: a variant of [`Event`]; every reporter must then say how it shows it.
+//! Owns: [`Event`], [`Outcome`], [`EventSink`]. Must not know how an event is shown. May import:
+//! `spec`. To add one: a variant of [`Event`]; every reporter must then show it.
 
 mod types;
 

@@ -1,29 +1,65 @@
-//! The events themselves. Their serialised form is the contract of `--output json` (DESIGN: one event a line, with a version field).
+//! The events. Their serialised form is the contract of `--output json`: one event per line, with a
+//! version field.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{ClusterName, HostName, Role};
+use crate::spec::{ClusterName, HostName, Remedy, Role};
 
-/// How a host's part of a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The outcome of a host in a run.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Everything was as wanted.
+    /// Nothing had to be changed.
     Ok,
-    /// Something was changed and is as wanted now.
+    /// Something was changed.
     Changed,
     /// A step failed.
     Failed,
-    /// No trusted, authenticated connection.
+    /// No connection.
     Unreachable,
+    /// Its host key is not trusted; no credential was sent.
+    Untrusted,
+    /// It refused the login or the privilege.
+    Denied,
     /// Nothing was tried.
     Skipped,
 }
 
-/// A failure as it is shown: all texts are already escaped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl Outcome {
+    /// The word in reports and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::Denied => "denied",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Whether the host could not take part from the start: not reached, trusted or logged in to.
+    #[must_use]
+    pub fn is_unreached(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Untrusted | Self::Denied)
+    }
+
+    /// Whether the host was expected to take part and did not get to its end.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        self == Self::Failed || self.is_unreached()
+    }
+}
+
+/// A failure, ready to be shown: all texts are escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The phase in which it happened.
     pub phase: String,
@@ -39,29 +75,34 @@ pub struct Failure {
     pub left: Option<String>,
     /// What to do next, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hints: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub hints: Vec<Remedy>,
 }
 
 /// One service of the final table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRow {
     /// Service name.
     pub service: String,
     /// Whether it was proven.
     pub healthy: bool,
-    /// The host that leads.
+    /// The leading host.
     pub leader: Option<String>,
-    /// Who is in it, in words (`3 of 3, 2 synced`).
+    /// Members in words (`3 of 3, 2 synced`).
     pub members: String,
     /// What was proven, in words.
     pub proof: String,
-    /// What is wrong, one line each, naming the host that answered.
+    /// Faults, one line each, with the host that answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// What to do about them, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub hints: Vec<Remedy>,
 }
 
 /// A web address of the final table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebAddress {
     /// Service name.
     pub service: String,
@@ -71,23 +112,22 @@ pub struct WebAddress {
     pub reach: String,
 }
 
-/// What a whole run did, in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The numbers of a whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// Hosts in the inventory.
     pub hosts: usize,
-    /// Containers wanted.
+    /// Number of desired containers.
     pub containers: usize,
     /// Wall time, milliseconds.
     pub elapsed_ms: u64,
-    /// The component that took longest, and its milliseconds.
+    /// The slowest component, and its time in milliseconds.
     pub longest: Option<(String, u64)>,
 }
 
-/// How one host ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The result of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostResult {
-    /// How it ended.
     pub outcome: Outcome,
     /// Number of changes made.
     pub changed: usize,
@@ -95,141 +135,212 @@ pub struct HostResult {
     pub failed_step: Option<String>,
 }
 
-/// The final result object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The last object of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
     /// The process's exit code.
     pub exit_code: u8,
     /// Changes over all hosts.
     pub changed: usize,
-    /// Each host's end.
+    /// The result of each host.
     pub hosts: BTreeMap<HostName, HostResult>,
+    /// Why the command did not get to its end; the first reason of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The file with the log of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// What to do about the error, one or more lines.
+    #[serde(
+        rename = "hint",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        with = "lines"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub hints: Vec<Remedy>,
 }
 
-/// One thing that happened. Texts that came from hosts are escaped by whoever makes the event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Remedies as one text, a line each.
+mod lines {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::spec::Remedy;
+
+    pub(super) fn serialize<S: Serializer>(remedies: &[Remedy], to: S) -> Result<S::Ok, S::Error> {
+        let lines: Vec<String> = remedies.iter().map(ToString::to_string).collect();
+        to.serialize_str(&lines.join("\n"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Remedy>, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(text.lines().map(Remedy::from).collect())
+    }
+}
+
+/// An event. Text from hosts is escaped by whoever creates the event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Event {
-    /// The run begins.
+    /// A run started.
     RunStarted {
-        /// `cluster up`, …
+        /// The command, such as `cluster up`.
         command: String,
-        /// The cluster.
         cluster: ClusterName,
-        /// Hosts in scope with their roles.
+        /// Hosts in scope with their roles; none when the command contacts no host.
         hosts: Vec<(HostName, Vec<Role>)>,
     },
-    /// The cluster's phase as a whole changed (connect, observe, preflight, prepare, images, a component's name, prove).
-    PhaseStarted {
-        /// Its name.
-        phase: String,
-    },
+    /// A phase started: connect, observe, preflight, prepare, images, a component's name, prove; of
+    /// a bundle: resolve, prepare, download, finish.
+    PhaseStarted { phase: String },
     /// A phase ended.
     PhaseFinished {
-        /// Its name.
         phase: String,
         /// Wall time, milliseconds.
         elapsed_ms: u64,
     },
-    /// What `plan` found: host and change, in order.
+    /// The plan: hosts and changes, in order.
     Planned {
         /// Every change by name.
         changes: Vec<(HostName, String)>,
+        /// Hosts and paths of toots' own records to be written; not changes by themselves.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        records: Vec<(HostName, String)>,
     },
-    /// A host has this many steps before it in this run.
+    /// The number of steps of a host in this run.
     HostPlanned {
-        /// Host.
         host: HostName,
         /// Number of steps.
         steps: usize,
     },
-    /// A step on a host begins.
+    /// A step on a host started.
     StepStarted {
-        /// Host.
         host: HostName,
-        /// Phase.
         phase: String,
-        /// Lower-case verb phrase.
+        /// A lower-case verb phrase.
         step: String,
     },
-    /// Bytes while pulling.
+    /// Progress of a pull, a build or a load.
     StepProgress {
-        /// Host.
         host: HostName,
         /// Bytes so far.
         bytes: u64,
-        /// Bytes in all, when known.
+        /// Total bytes, when known.
         total: Option<u64>,
+        /// The last line of a build.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        line: Option<String>,
     },
-    /// A step on a host ended well.
+    /// A step on a host succeeded.
     StepFinished {
-        /// Host.
         host: HostName,
-        /// The step.
         step: String,
         /// Whether the host was changed.
         changed: bool,
         /// Wall time, milliseconds.
         elapsed_ms: u64,
     },
-    /// A step or a check on a host failed; the host takes no further part.
+    /// A step or a check on a host failed; the host takes no further part. Each check that fails on
+    /// a host is an event of its own.
     HostFailed {
-        /// Host.
         host: HostName,
-        /// `Failed` or `Unreachable`.
+        /// `failed`, `unreachable`, `untrusted` or `denied`.
         outcome: Outcome,
-        /// Why.
         failure: Failure,
     },
-    /// A gate is being waited for.
+    /// A gate has not passed yet.
     GateWaiting {
-        /// Service.
         service: String,
-        /// What is still missing, in words.
+        /// What is missing, in words.
         missing: String,
-        /// Milliseconds since it began.
+        /// Milliseconds since the gate started.
         elapsed_ms: u64,
     },
-    /// A gate passed.
     GatePassed {
-        /// Service.
         service: String,
         /// What was proven.
         proof: String,
         /// Milliseconds it took.
         elapsed_ms: u64,
     },
-    /// A gate failed.
     GateFailed {
-        /// Service.
         service: String,
         /// What each host answered.
         faults: Vec<String>,
+        /// What to do about it, one line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(with = "Vec<String>")]
+        hints: Vec<Remedy>,
     },
-    /// Something worth knowing that is not a failure.
+    /// A warning.
     Warning {
-        /// The host concerned, if one.
+        /// The host concerned, if any.
         host: Option<HostName>,
         /// One sentence.
         text: String,
+        /// What to do about it, one line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(with = "Vec<String>")]
+        hints: Vec<Remedy>,
+    },
+    /// The registry of an image named its parts.
+    ImageResolved {
+        image: String,
+        /// The digest of its index or manifest.
+        digest: String,
+        /// `linux/amd64`, …
+        platforms: Vec<String>,
+        /// Bytes of its parts; images share some.
+        bytes: u64,
+    },
+    /// All parts of an image are there.
+    ImageFetched {
+        image: String,
+        /// Bytes of its parts.
+        bytes: u64,
+    },
+    /// Progress of a transfer that belongs to no single host.
+    TransferProgress {
+        /// Bytes that are there.
+        bytes: u64,
+        total: u64,
+    },
+    /// A bundle is complete.
+    BundleWritten {
+        file: String,
+        /// Number of images.
+        images: usize,
+        platforms: Vec<String>,
+        /// Length of the file.
+        bytes: u64,
+        /// Bytes that registries sent in this run; the others were there.
+        fetched: u64,
     },
     /// The cluster's table at the end.
     Summary {
-        /// The cluster.
         cluster: ClusterName,
-        /// Its services.
         services: Vec<ServiceRow>,
         /// Its web addresses.
         web: Vec<WebAddress>,
-        /// Numbers.
         totals: Totals,
     },
     /// The last event of a run.
     Result(RunResult),
 }
 
-/// Where events go. Reporters implement it; the engine only sees this.
+impl Event {
+    /// A warning without a remedy.
+    pub fn warning(host: Option<HostName>, text: impl Into<String>) -> Self {
+        Self::Warning {
+            host,
+            text: text.into(),
+            hints: Vec::new(),
+        }
+    }
+}
+
+/// Receives events. Reporters implement it; the engine only knows this trait.
 pub trait EventSink: Send + Sync {
-    /// Takes one event; must not block for long.
+    /// Receives one event; must not block for long.
     fn send(&self, event: Event);
 }

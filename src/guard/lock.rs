@@ -1,48 +1,84 @@
-//! The lock of a host: an `flock` held by a command on this run's own connection. When the connection ends, in whatever way, the command
-//! ends and the lock is free; nothing has to be broken and no clock is asked.
+//! The lock of a host: an `flock` held by a process that the connection's shell starts beside its
+//! commands. It needs no channel, because a server may allow only one. When the connection ends, for
+//! whatever reason, the process ends and the lock is free: no stale lock can remain.
+//!
+//! A machine that vanishes ends no connection, and the host would notice after hours. So both ends
+//! of the process send signs of life. A host that hears none ends the whole connection before it
+//! frees the lock, so that a laptop that slept cannot go on beside another run; a run that hears
+//! none closes its session, and takes the lock again on a new one before it changes anything.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-use crate::transport::{BoxStream, Session, Target, TransportError, quote};
+use crate::spec::quote;
+use crate::transport::{BoxStream, Session, Target, TransportError};
 
-/// Who holds a lock, for the one who does not get it.
+/// The holder of a lock, as shown to other runs.
 #[derive(Debug, Clone)]
 pub struct Owner {
     /// `user@host`
     pub who: String,
-    /// The command.
     pub command: String,
-    /// Id of the run.
     pub run_id: String,
 }
 
-/// Why a lock could not be had.
+/// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run holds it.
-    #[error("take the lock: it is held by {holder}")]
+    #[error("lock held by {holder}")]
     Held {
-        /// Who, with which command, since when.
+        /// User, command and start time.
         holder: String,
     },
     /// The host cannot lock.
-    #[error("take the lock: {0}")]
+    #[error("cannot take the lock: {0}")]
     Host(String),
     /// The connection failed.
-    #[error("take the lock")]
+    #[error("cannot take the lock")]
     Transport(#[from] TransportError),
 }
 
 /// A held lock; dropping it frees it.
 pub struct Lock {
-    // The far end waits for the end of this stream.
-    _stream: BoxStream,
+    // The far end waits for the end of the stream that this task owns.
+    watch: JoinHandle<()>,
+    release: Option<oneshot::Sender<()>>,
 }
 
-/// The holder's line is read from the lock file itself, which only the holder writes.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// Where and how a lock is kept.
+struct Terms<'a> {
+    folder: &'a str,
+    /// Pause between two signs of life.
+    interval: Duration,
+    /// The other end is dead after this long without one.
+    limit: Duration,
+    /// Name of the host's process that serves the connection.
+    server: &'a str,
+}
+
+impl Terms<'static> {
+    /// A folder that only root can write: in `/run/lock`, which everyone can write, another user
+    /// could place a link.
+    const USUAL: Self = Self {
+        folder: "/run/toots",
+        interval: Duration::from_secs(15),
+        limit: Duration::from_secs(90),
+        server: "sshd",
+    };
+}
+
+/// Prints the holder's line from the lock file, which only the holder writes.
 const SCRIPT: &str = r#"set -u
 command -v flock >/dev/null || { echo "no flock"; exit 0; }
 dir=$2
@@ -56,41 +92,57 @@ if ! flock -n 9; then
 fi
 printf '%s since %s\n%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" $$ > "$dir/lock"
 echo locked
-# Only this shell holds the lock, so that ending it is enough.
-cat >/dev/null 9>&-
+# Only this shell holds the lock, so that ending it is enough. A byte is answered by a line. dd reads
+# no byte too many: the end of the input is a byte as well.
+if timeout 9 true 2>/dev/null; then
+  while
+    byte=$(timeout "$3" dd bs=1 count=1 2>/dev/null 9>&-)
+    code=$?
+    [ "$byte" = . ]
+  do echo .; done
+  if [ "$code" -ne 0 ]; then
+    # Silence, not the end of the connection: the process that serves it must end first.
+    p=$$
+    while [ "$p" -gt 1 ] && p=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status" 2>/dev/null) && [ -n "$p" ]; do
+      case $(cat "/proc/$p/comm" 2>/dev/null) in "$4"*) kill "$p" 2>/dev/null; break ;; esac
+    done
+  fi
+else
+  while byte=$(dd bs=1 count=1 2>/dev/null 9>&-); [ "$byte" = . ]; do echo .; done
+fi
 ( : > "$dir/lock" ) 2>/dev/null"#;
 
-/// Of root's own: in `/run/lock`, where everyone may write, another user could lay a link in the way.
-const FOLDER: &str = "/run/toots";
-
-const DEADLINE: Duration = Duration::from_secs(15);
+const LOCK_LIMIT: Duration = Duration::from_secs(15);
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Lock {
-    /// Takes a host's lock, or says who has it.
+    /// Takes a host's lock.
     ///
     /// # Errors
     /// When another run holds it, the host has no `flock`, or the connection fails.
     pub async fn acquire(session: &Arc<dyn Session>, owner: &Owner) -> Result<Self, LockError> {
-        Self::acquire_in(session, owner, FOLDER).await
+        Self::acquire_on(session, owner, &Terms::USUAL).await
     }
 
-    async fn acquire_in(
+    async fn acquire_on(
         session: &Arc<dyn Session>,
         owner: &Owner,
-        folder: &str,
+        terms: &Terms<'_>,
     ) -> Result<Self, LockError> {
         let text = format!(
             "{}: toots {} (run {})",
             owner.who, owner.command, owner.run_id
         );
         let command = format!(
-            "sh -c {} toots {} {}",
+            "sh -c {} toots {} {} {} {}",
             quote(SCRIPT),
             quote(&text),
-            quote(folder)
+            quote(terms.folder),
+            terms.limit.as_secs(),
+            quote(terms.server)
         );
         let mut stream = session
-            .open(Target::Command {
+            .open(Target::Companion {
                 command,
                 privileged: true,
             })
@@ -103,19 +155,19 @@ impl Lock {
             }
             std::io::Result::Ok(())
         };
-        match tokio::time::timeout(DEADLINE, read).await {
+        match tokio::time::timeout(LOCK_LIMIT, read).await {
             Err(_) => return Err(LockError::Host("no answer".into())),
             Ok(Err(error)) => return Err(LockError::Host(crate::spec::shown(&error.to_string()))),
             Ok(Ok(())) => {}
         }
         let answer = crate::spec::shown(&String::from_utf8_lossy(&answer));
         match answer.as_str() {
-            "locked" => Ok(Self { _stream: stream }),
+            "locked" => Ok(Self::watched(Arc::clone(session), stream, terms)),
             "no flock" => Err(LockError::Host(
-                "the host has no flock; install util-linux".into(),
+                "flock is missing; install util-linux".into(),
             )),
             "" => Err(LockError::Host(
-                "the command ended without an answer".into(),
+                "the lock command ended without an answer".into(),
             )),
             other if other.starts_with("cannot write ") => Err(LockError::Host(other.to_owned())),
             other => match other.strip_prefix("held") {
@@ -123,7 +175,7 @@ impl Lock {
                     let holder = holder.trim();
                     Err(LockError::Held {
                         holder: if holder.is_empty() {
-                            "a run that just began".into()
+                            "a run that just started".into()
                         } else {
                             holder.to_owned()
                         },
@@ -134,10 +186,66 @@ impl Lock {
         }
     }
 
-    /// Frees it in good order.
+    /// Starts the exchange of signs of life.
+    fn watched(session: Arc<dyn Session>, mut stream: BoxStream, terms: &Terms<'_>) -> Self {
+        let (release, released) = oneshot::channel();
+        let (interval, limit) = (terms.interval, terms.limit);
+        let watch = tokio::spawn(async move {
+            tokio::select! {
+                // An error means that the lock was dropped, and its stream with it.
+                Ok(()) = released => release_on_host(&mut stream).await,
+                () = exchange_signs_of_life(&mut stream, interval, limit) => {
+                    tracing::warn!(host = %session.host(), "the lock is lost; closing the connection");
+                    session.close().await;
+                }
+            }
+        });
+        Self {
+            watch,
+            release: Some(release),
+        }
+    }
+
+    /// Frees the lock, and waits until the host has done so: the next run may start at once.
     pub async fn release(mut self) {
+        let sent = self.release.take().map(|release| release.send(()));
         // An error means that the connection is gone, and the lock with it.
-        drop(self._stream.shutdown().await);
+        if sent == Some(Ok(())) {
+            drop((&mut self.watch).await);
+        }
+    }
+}
+
+/// Ends the process that holds the lock. A host that does not confirm it frees the lock when the
+/// connection ends.
+async fn release_on_host(stream: &mut BoxStream) {
+    let freed = async {
+        stream.shutdown().await?;
+        // A sign of life may still be under way.
+        stream.read_to_end(&mut Vec::new()).await
+    };
+    drop(tokio::time::timeout(RELEASE_LIMIT, freed).await);
+}
+
+/// Returns when the other end is dead.
+async fn exchange_signs_of_life(stream: &mut BoxStream, interval: Duration, limit: Duration) {
+    loop {
+        // Nothing comes without being asked for, so that anything read here is the end.
+        if tokio::time::timeout(interval, stream.read_u8())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        let exchange = async {
+            stream.write_all(b".").await?;
+            stream.flush().await?;
+            // A point and the end of its line.
+            stream.read_u16().await
+        };
+        if !matches!(tokio::time::timeout(limit, exchange).await, Ok(Ok(_))) {
+            return;
+        }
     }
 }
 
@@ -145,6 +253,7 @@ impl Lock {
 mod tests {
     use std::path::Path;
     use std::process::Stdio;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::process::Command;
 
@@ -152,10 +261,12 @@ mod tests {
     use crate::spec::HostName;
     use crate::transport::{Cost, Exec, ExecOutput};
 
-    /// Runs commands on this machine; dropping a stream ends its standard input, as a closed channel does.
+    /// Runs commands on this machine. Dropping a stream closes its standard input, as a closed
+    /// channel does.
     struct Local {
         host: HostName,
         path: Option<String>,
+        closed: AtomicBool,
     }
 
     #[async_trait::async_trait]
@@ -171,7 +282,7 @@ mod tests {
         }
 
         async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-            let Target::Command { command, .. } = target else {
+            let Target::Companion { command, .. } = target else {
                 return Err(TransportError::Settings("unexpected".into()));
             };
             let mut shell = Command::new("/bin/sh");
@@ -189,22 +300,55 @@ mod tests {
         }
 
         fn closed(&self) -> bool {
-            false
+            self.closed.load(Ordering::SeqCst)
         }
 
         fn cost(&self) -> Cost {
             Cost::default()
         }
 
-        async fn close(&self) {}
+        async fn close(&self) {
+            self.closed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn local(path: Option<String>) -> Arc<dyn Session> {
+        Arc::new(Local {
+            host: HostName::new("m1").unwrap(),
+            path,
+            closed: AtomicBool::new(false),
+        })
     }
 
     async fn take(folder: &Path, path: Option<String>, run_id: &str) -> Result<Lock, LockError> {
-        let session: Arc<dyn Session> = Arc::new(Local {
-            host: HostName::new("m1").unwrap(),
-            path,
-        });
-        Lock::acquire_in(&session, &owner(run_id), folder.to_str().unwrap()).await
+        let session = local(path);
+        Lock::acquire_on(
+            &session,
+            &owner(run_id),
+            &terms(folder, Terms::USUAL.interval),
+        )
+        .await
+    }
+
+    /// The host frees a lock a moment after its channel closes or its holder fell silent.
+    async fn take_when_free(folder: &Path, run_id: &str) -> Lock {
+        for _ in 0..200 {
+            if let Ok(lock) = take(folder, None, run_id).await {
+                return lock;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the lock stays taken");
+    }
+
+    /// No process is named like this: the tests end no connection of the machine they run on.
+    fn terms(folder: &Path, interval: Duration) -> Terms<'_> {
+        Terms {
+            folder: folder.to_str().unwrap(),
+            interval,
+            limit: Duration::from_secs(2),
+            server: "no-such-server",
+        }
     }
 
     fn owner(run_id: &str) -> Owner {
@@ -226,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_holds_the_other_is_told_who_and_the_end_of_the_channel_frees_it() {
+    async fn lock_is_exclusive_names_its_holder_and_ends_with_the_channel() {
         if !has_flock() {
             return;
         }
@@ -234,20 +378,10 @@ mod tests {
         let folder = dir.path().join("toots");
         let first = take(&folder, None, "r1").await.unwrap();
         let refused = take(&folder, None, "r2").await.err().unwrap().to_string();
-        let begin =
-            "take the lock: it is held by ann@desk: toots cluster up 'x' $(y) (run r1) since 20";
+        let begin = "lock held by ann@desk: toots cluster up 'x' $(y) (run r1) since 20";
         assert!(refused.starts_with(begin), "{refused}");
         drop(first);
-        // The host's side ends a moment after the channel.
-        let mut again = take(&folder, None, "r3").await;
-        for _ in 0..100 {
-            if again.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            again = take(&folder, None, "r3").await;
-        }
-        assert!(again.is_ok(), "{:?}", again.err());
+        take_when_free(&folder, "r3").await;
     }
 
     #[tokio::test]
@@ -271,7 +405,52 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_of_a_dead_holder_keep_nobody_out() {
+    async fn silence_frees_the_lock() {
+        if !has_flock() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let often = terms(dir.path(), Duration::from_millis(100));
+        let alive = Lock::acquire_on(&local(None), &owner("r1"), &often)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let other = take(dir.path(), None, "r2").await;
+        assert!(other.is_err(), "longer than its limit");
+        alive.release().await;
+        // A machine that vanished: its end of the stream stays open and silent.
+        let silent = take(dir.path(), None, "r3").await.unwrap();
+        take_when_free(dir.path(), "r4").await;
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn a_lost_lock_closes_the_session() {
+        if !has_flock() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let session = local(None);
+        let often = terms(dir.path(), Duration::from_millis(100));
+        let _lock = Lock::acquire_on(&session, &owner("r1"), &often)
+            .await
+            .unwrap();
+        let holder = std::fs::read_to_string(dir.path().join("lock")).unwrap();
+        let holder = holder.lines().nth(1).unwrap().to_owned();
+        assert!(!session.closed());
+        let stopped = Command::new("kill").arg(holder).status().await.unwrap();
+        assert!(stopped.success());
+        for _ in 0..200 {
+            if session.closed() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the session stays open");
+    }
+
+    #[tokio::test]
+    async fn stale_holder_text_does_not_block() {
         if !has_flock() {
             return;
         }
@@ -292,7 +471,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "take the lock: the host has no flock; install util-linux"
+            "cannot take the lock: flock is missing; install util-linux"
         );
         if has_flock() {
             let error = take(Path::new("/dev/null/toots"), None, "r1")
@@ -300,7 +479,19 @@ mod tests {
                 .err()
                 .unwrap()
                 .to_string();
-            assert_eq!(error, "take the lock: cannot write /dev/null/toots/lock");
+            assert_eq!(
+                error,
+                "cannot take the lock: cannot write /dev/null/toots/lock"
+            );
         }
+    }
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("lock_error", LockError, hints: |_| Vec::new(), {
+            LockError::Held { .. } => LockError::Held { holder: "ann@desk: toots cluster up (run r1) since 2026-11-26T10:00:00Z".into() },
+            LockError::Host(_) => LockError::Host("flock is missing; install util-linux".into()),
+            LockError::Transport(_) => LockError::Transport(TransportError::Lost("closed by the host".into())),
+        });
     }
 }

@@ -1,9 +1,14 @@
-//! May this member stop now? Pure arithmetic over what probes saw, and the lock of a host.
+//! Whether a member may be stopped now, and the lock of a host.
 //!
-//! Owns: [`may_stop`], [`order`], [`Lock`]. May import: `probe`, `transport`, `spec`.
+//! Owns: [`may_stop`] and [`order`], pure functions of what the probes answered, [`Door`], through
+//! which every running container is stopped, and [`Lock`]. Must not change anything else on a host.
+//! May import: `probe`, `docker`, `transport`, `spec`. To guard another service: report its members
+//! in `probe/`; the arithmetic is the same.
 
+mod door;
 mod lock;
 mod quorum;
 
+pub use door::{Door, QuorumServices, StopError, StopReason};
 pub use lock::{Lock, LockError, Owner};
-pub use quorum::{Refusal, may_stop, order};
+pub use quorum::{Refusal, Standing, may_stop, order};

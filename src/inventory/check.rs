@@ -1,23 +1,23 @@
-//! What no single key shows: roles, numbers, and hosts that are one.
+//! Checks across keys: roles, numbers of hosts, and hosts that are the same machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::error::{MOST, Problems};
+use super::error::{MAX_MISTAKES, Problems};
 use super::reader::At;
 use super::schema::{Raw, RawHost};
 use super::types::{Host, Inventory};
 use crate::spec::{HostName, Role};
 
-/// More hosts than this are a mistake in the file.
-const MOST_HOSTS: usize = 5000;
-const MANY: &str = "divide them into several clusters";
+/// Limit of hosts in one inventory.
+const MAX_HOSTS: usize = 5000;
+const TOO_MANY_HOSTS_HINT: &str = "divide the hosts into several clusters";
 
 type Span = Option<std::ops::Range<usize>>;
 
-/// Builds the inventory; everything that does not fit is a problem. `file` is the name that places begin with.
-pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> Inventory {
-    masters(&raw, problems);
+/// Builds the inventory; everything that does not fit becomes a problem. `file`: the name with
+/// which places start.
+pub(super) fn check_inventory(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> Inventory {
     let hosts: Vec<(Host, Span)> = listed(&raw, problems)
         .into_iter()
         .filter_map(|(name, (roles, span))| {
@@ -28,6 +28,16 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
     jump(&raw, &hosts, problems);
     left_over(&raw, &hosts, problems);
     if let (Some(vip), span) = (raw.network.vip, raw.vip_span.clone()) {
+        if !hosts
+            .iter()
+            .any(|(host, _)| host.roles.contains(&Role::Edge))
+        {
+            problems.add(
+                span.clone(),
+                "`vip` needs at least one edge, which holds it",
+                Some("add a host to edges, or remove vip".into()),
+            );
+        }
         vip_fits(vip, span, &hosts, problems);
     }
     Inventory {
@@ -40,6 +50,9 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
         nfs: raw.nfs,
         openvpn: raw.openvpn,
         images: raw.images,
+        recipe_arguments: raw.recipe_arguments,
+        base: raw.base,
+        spread_images: raw.spread_images,
         consul: raw.consul,
         switches: raw.switches,
         params: raw.params,
@@ -55,11 +68,11 @@ pub(super) fn check(mut raw: Raw, file: &str, problems: &mut Problems<'_>) -> In
 /// The hosts of all lists in the order of their first mention.
 fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Role>, Span))> {
     let entries = raw.masters.len() + raw.slaves.len() + raw.edges.len();
-    if entries > MOST_HOSTS * Role::ALL.len() {
+    if entries > MAX_HOSTS * Role::ALL.len() {
         problems.add(
             raw.masters_span.clone().or(Some(0..0)),
-            format!("it lists {entries} hosts, at most {MOST_HOSTS} are possible"),
-            Some(MANY.into()),
+            format!("too many hosts: {entries} (limit {MAX_HOSTS})"),
+            Some(TOO_MANY_HOSTS_HINT.into()),
         );
         return Vec::new();
     }
@@ -77,7 +90,7 @@ fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Ro
             if let Some((_, (roles, _))) = index.get(&name).and_then(|at: &usize| out.get_mut(*at))
             {
                 if !roles.insert(role) {
-                    let help = Some(format!("leave one of the two out of {role}s"));
+                    let help = Some(format!("remove one of the two from {role}s"));
                     problems.add(
                         at.span.clone(),
                         format!("{name} is listed twice as {role}"),
@@ -90,14 +103,11 @@ fn listed(raw: &Raw, problems: &mut Problems<'_>) -> Vec<(HostName, (BTreeSet<Ro
             out.push((name, (BTreeSet::from([role]), at.span.clone())));
         }
     }
-    if out.len() > MOST_HOSTS {
+    if out.len() > MAX_HOSTS {
         problems.add(
             raw.masters_span.clone().or(Some(0..0)),
-            format!(
-                "it lists {} hosts, at most {MOST_HOSTS} are possible",
-                out.len()
-            ),
-            Some(MANY.into()),
+            format!("too many hosts: {} (limit {MAX_HOSTS})", out.len()),
+            Some(TOO_MANY_HOSTS_HINT.into()),
         );
         out.clear();
     }
@@ -122,7 +132,7 @@ fn host(
         && listen != address
         && !listen.is_unspecified()
     {
-        // The one of [network] is said once, not for every host.
+        // That of [network] is reported once, not for every host.
         let at = table
             .listen_ip
             .as_ref()
@@ -130,25 +140,27 @@ fn host(
             .or_else(|| raw.listen_ip.take().map(|at| at.span))
             .flatten();
         let help = format!(
-            "leave listen_ip out to listen on {address}, or write listen_ip = \"0.0.0.0\" to listen on every address"
+            "remove listen_ip to listen on {address}, or write listen_ip = \"0.0.0.0\" to listen on every address"
         );
         problems.add(
             at,
-            format!("{name} is reached at {address} and would listen on {listen} only"),
+            format!("{name} has the address {address} but would listen on {listen} only"),
             Some(help),
         );
     }
     if table.persistent && !roles.contains(&Role::Slave) {
-        let help = format!("add {name} to slaves, or leave persistent out");
+        let help = format!("add {name} to slaves, or remove persistent");
         problems.add(
             table.span.clone(),
-            format!("{name} is persistent but no slave: only slaves hold applications' data"),
+            format!("{name} is persistent but not a slave: only slaves store data of applications"),
             Some(help),
         );
     }
+    let nic = table.nic.or_else(|| raw.nic.clone());
     Some(Host {
         listen_ip: listen_ip.unwrap_or(address),
-        nic: table.nic.unwrap_or_else(|| raw.nic.clone()),
+        nic_is_used: nic.is_some() || raw.network.vip.is_some() || raw.openvpn.is_some(),
+        nic: nic.unwrap_or_else(|| "eth0".to_owned()),
         name,
         address,
         roles,
@@ -159,7 +171,8 @@ fn host(
     })
 }
 
-/// One address is one host, and so is one name in another spelling: Consul takes `A` and `a` for the same node.
+/// Rejects two hosts with one address, or with names that differ only in case: Consul takes `A` and
+/// `a` for the same node.
 fn one_each(hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     let mut addresses: BTreeMap<IpAddr, &HostName> = BTreeMap::new();
     let mut names: BTreeMap<String, &HostName> = BTreeMap::new();
@@ -173,23 +186,23 @@ fn one_each(hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
         if let Some(other) = addresses.insert(host.address, &host.name) {
             problems.add(
                 span.clone(),
-                format!("{} has the address of {other}: {}", host.name, host.address),
+                format!("{} and {other} have the same address: {}", host.name, host.address),
                 Some(
-                    "one machine is one host; give it several roles by listing the same name"
+                    "one machine is one host: to give it several roles, list the same name in several lists"
                         .into(),
                 ),
             );
         } else if let Some(other) = names.insert(plain, &host.name) {
             problems.add(
                 span.clone(),
-                format!("{} and {other} are one name: letter case, '.' and '-' do not tell hosts apart in Consul", host.name),
-                Some("give one of them another name".into()),
+                format!("{} and {other} are the same name in Consul, which ignores letter case, '.' and '-'", host.name),
+                Some("rename one of them".into()),
             );
         }
     }
 }
 
-/// A host that is reached through itself is never reached.
+/// Rejects a jump host that is reached through itself.
 fn jump(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     for hop in raw.ssh.proxy_jump.iter().flat_map(|jump| jump.split(',')) {
         let hop = hop.rsplit_once('@').map_or(hop, |(_, host)| host);
@@ -202,19 +215,19 @@ fn jump(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
                     .is_some_and(|rest| rest.starts_with(':'))
         };
         if let Some((host, _)) = hosts.iter().find(same) {
-            let help = "name a jump host that is not in the cluster, or set it for single hosts in your ssh_config".to_owned();
+            let help = "use a jump host outside the cluster, or set it for single hosts in your ssh_config".to_owned();
             problems.add(
                 raw.jump_span.clone(),
-                format!("proxy_jump leads to {} through itself", host.name),
+                format!("proxy_jump of {} leads through the host itself", host.name),
                 Some(help),
             );
         }
     }
 }
 
-/// Tables of hosts that no role lists.
+/// Rejects tables of hosts without a role.
 fn left_over(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
-    for (name, table) in raw.hosts.iter().take(MOST) {
+    for (name, table) in raw.hosts.iter().take(MAX_MISTAKES) {
         let near = hosts
             .iter()
             .map(|(host, _)| (strsim::jaro_winkler(name, host.name.as_str()), &host.name))
@@ -225,31 +238,37 @@ fn left_over(raw: &Raw, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
         };
         problems.add(
             table.span.clone(),
-            format!("[hosts.{name}] describes a host that no role lists"),
+            format!("[hosts.{name}] describes a host that is not in masters, slaves or edges"),
             Some(help),
         );
     }
 }
 
-/// The address that one edge holds is nobody's own.
+/// Rejects a virtual IP address that belongs to a host.
 fn vip_fits(vip: IpAddr, span: Span, hosts: &[(Host, Span)], problems: &mut Problems<'_>) {
     if let Some(why) = unusable(vip) {
         problems.add(
             span,
-            format!("the vip cannot be {vip}: it {why}"),
-            Some("write a free address of the edges' network".into()),
+            format!("`vip` cannot be {vip}: it {why}"),
+            Some("write a free address in the network of the edges".into()),
         );
     } else if let Some((host, _)) = hosts.iter().find(|(host, _)| host.address == vip) {
         problems.add(
             span,
-            format!("the vip is the address of {}", host.name),
-            Some("write a free address of the edges' network".into()),
+            format!("`vip` is the address of {}", host.name),
+            Some("write a free address in the network of the edges".into()),
         );
     }
 }
 
-/// An even number tolerates no more failures than the odd one below it, and a Mesos log of an even number never initialises.
-fn masters(raw: &Raw, problems: &mut Problems<'_>) {
+/// Whether so many masters can be a cluster's.
+pub(super) fn is_ensemble(masters: usize) -> bool {
+    matches!(masters, 3 | 5 | 7)
+}
+
+/// Rejects an even number of masters: it tolerates no more failures than the odd number below it,
+/// and a Mesos log with an even number never initialises.
+pub(super) fn check_masters(raw: &Raw, problems: &mut Problems<'_>) {
     let n = raw.masters.len();
     let span = raw.masters_span.clone();
     if span.is_none() {
@@ -257,10 +276,10 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
     }
     let tolerates = |n: usize| n.saturating_sub(1) / 2;
     let (what, help) = match n {
-        3 | 5 | 7 => return,
+        n if is_ensemble(n) => return,
         0 => (
-            "it lists no masters".to_owned(),
-            "list three, five or seven".to_owned(),
+            "`masters` is empty".to_owned(),
+            "list three, five or seven masters".to_owned(),
         ),
         1 | 2 => (
             format!(
@@ -269,11 +288,11 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
                 if n == 1 { "s" } else { "" },
                 n / 2 + 1
             ),
-            "list three masters: they go on when one fails".to_owned(),
+            "list three masters, which tolerate one failure".to_owned(),
         ),
         n if n > 7 && n % 2 == 1 => (
             format!("{n} masters make every write slower without need"),
-            "list seven at most: they go on when three fail".to_owned(),
+            "list at most seven masters, which tolerate three failures".to_owned(),
         ),
         n => (
             format!(
@@ -284,7 +303,7 @@ fn masters(raw: &Raw, problems: &mut Problems<'_>) {
                 n / 2 + 1
             ),
             if n > 7 {
-                "list seven at most: every further one makes every write slower".to_owned()
+                "list at most seven masters: more make every write slower".to_owned()
             } else {
                 format!("list {} or {}", n - 1, n + 1)
             },
@@ -299,7 +318,7 @@ fn name(at: &At<String>, problems: &mut Problems<'_>) -> Option<HostName> {
         Err(error) => {
             let help = match at.value.contains(['@', '/']) {
                 true => "user and port belong in [ssh] or [hosts.NAME]",
-                false => "write a short name like \"m1\", or the address",
+                false => "write a short name such as \"m1\", or the address",
             };
             problems.add(at.span.clone(), error.to_string(), Some(help.to_owned()));
             None
@@ -316,11 +335,11 @@ fn address(
     let own = name.as_str().parse::<IpAddr>().map(plain);
     let (address, span) = match (&table.address, own) {
         (Some(at), Ok(own)) if plain(at.value) != own => {
-            let help = format!("leave it out, or list the host by a name instead of {name}");
+            let help = format!("remove the address, or list the host by a name instead of {name}");
             problems.add(
                 at.span.clone(),
                 format!(
-                    "{name} is an address itself, and its table names another: {}",
+                    "{name} is an address, but its table sets another one: {}",
                     at.value
                 ),
                 Some(help),
@@ -335,7 +354,7 @@ fn address(
                 .chars()
                 .all(|c| c.is_ascii_digit() || c == '.');
             let help = if digits {
-                "write an IPv4 address with four numbers of 0 to 255, without leading zeros"
+                "write an IPv4 address: four numbers from 0 to 255, without leading zeros"
                     .to_owned()
             } else {
                 format!("add a table: [hosts.{name}] with address = \"10.0.0.11\"")
@@ -348,18 +367,20 @@ fn address(
         let help = "write the address at which the other hosts reach it".to_owned();
         problems.add(
             span,
-            format!("{name} cannot have the address {address}: it {why}"),
+            format!("address of {name} cannot be {address}: it {why}"),
             Some(help),
         );
         return None;
     }
     if address.is_ipv6() {
         let help = format!(
-            "write its IPv4 address; [hosts.NAME] ssh = \"{address}\" still dials it over IPv6"
+            "write its IPv4 address; [hosts.NAME] ssh = \"{address}\" still connects over IPv6"
         );
         problems.add(
             span,
-            format!("{name} has the IPv6 address {address}, and Mesos listens on IPv4 only"),
+            format!(
+                "address of {name} must be IPv4, because Mesos listens on IPv4 only, got {address}"
+            ),
             Some(help),
         );
         return None;
@@ -367,7 +388,7 @@ fn address(
     Some(address)
 }
 
-/// An IPv4 address that is written as an IPv6 one is the IPv4 address.
+/// An IPv4 address written as an IPv6 address is that IPv4 address.
 fn plain(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
@@ -378,7 +399,7 @@ fn plain(address: IpAddr) -> IpAddr {
 fn unusable(address: IpAddr) -> Option<&'static str> {
     match address {
         a if a.is_unspecified() => Some("means every address"),
-        a if a.is_loopback() => Some("is the machine itself: no other host reaches it"),
+        a if a.is_loopback() => Some("is the loopback address, which no other host can reach"),
         a if a.is_multicast() => Some("is a multicast address"),
         IpAddr::V4(Ipv4Addr::BROADCAST) => Some("is the broadcast address"),
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some("is reserved"),

@@ -1,4 +1,5 @@
-//! A first inventory, with a comment at every line: what the shell tool's menus asked, written down.
+//! A first inventory with a comment at every key, from the answers to the menus of the old shell
+//! tool.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -14,6 +15,8 @@ pub struct Draft {
     pub slaves: Vec<IpAddr>,
     /// Addresses of the edges.
     pub edges: Vec<IpAddr>,
+    /// Login name on the hosts.
+    pub user: Option<String>,
     /// The interface that holds the addresses.
     pub nic: Option<String>,
     /// Domain of Consul's DNS.
@@ -32,7 +35,24 @@ pub struct Draft {
     pub switches: Vec<String>,
 }
 
-/// Writes the inventory. What was not answered stands there as a comment with its default.
+/// Switches of optional components, with their comments.
+const SWITCHES: [(&str, &str); 4] = [
+    ("registrator_on_masters", "Run Registrator on masters too."),
+    (
+        "balancer_on_slaves",
+        "Run consul-template and HAProxy on slaves too.",
+    ),
+    (
+        "dnsmasq",
+        "Run a DNS server on slaves, for Consul's names and all others.",
+    ),
+    (
+        "supervisord",
+        "Serve a page on port 9000 of every host. Needs `supervisor` in [images].",
+    ),
+];
+
+/// Writes the inventory. Unanswered keys become comments with their default.
 #[must_use]
 pub fn draft(answers: &Draft) -> String {
     let mut out = String::new();
@@ -46,12 +66,7 @@ pub fn draft(answers: &Draft) -> String {
     };
     let _ = writeln!(
         out,
-        "# The machines of the cluster. A host may be in several lists; then it has several roles.\n\
-         # Check this file without contacting anyone: toots inventory check -i FILE\n\n\
-         # The cluster's name, also Consul's datacenter.\ncluster = {}\n\n\
-         # Three, five or seven: the cluster goes on when one, two or three of them fail.\nmasters = [{}]\n\n\
-         # They run the applications.\nslaves = [{}]\n\n\
-         # They let the world in, on ports 80 and 81.\nedges = [{}]",
+        "# The machines of the cluster. A host in several lists has several roles.\n# Check this file without contacting any host: toots inventory check -i FILE\n\n# Name of the cluster, also Consul's datacenter.\ncluster = {}\n\n# Three, five or seven; they tolerate one, two or three failures.\nmasters = [{}]\n\n# Hosts that run applications.\nslaves = [{}]\n\n# Hosts that serve the world on ports 80 and 81.\nedges = [{}]",
         quoted(answers.cluster.as_deref().unwrap_or("dc1")),
         list(&answers.masters),
         list(&answers.slaves),
@@ -61,9 +76,12 @@ pub fn draft(answers: &Draft) -> String {
         let written = lines.iter().any(|(_, value, _, _)| value.is_some());
         let _ = writeln!(out, "\n{}[{header}]", if written { "" } else { "# " });
         for (key, value, default, comment) in lines {
+            if !comment.is_empty() {
+                let _ = writeln!(out, "# {comment}");
+            }
             let _ = match value {
-                Some(value) => writeln!(out, "# {comment}\n{key} = {value}"),
-                None => writeln!(out, "# {comment}\n# {key} = {default}"),
+                Some(value) => writeln!(out, "{key} = {value}"),
+                None => writeln!(out, "# {key} = {default}"),
             };
         }
     };
@@ -73,9 +91,9 @@ pub fn draft(answers: &Draft) -> String {
         &[
             (
                 "nic",
-                Some(quoted(answers.nic.as_deref().unwrap_or("eth0"))),
-                "",
-                "The interface that holds the addresses above.",
+                text(&answers.nic),
+                "\"eth0\"",
+                "Network interface that holds the addresses above. Needed for vip and [openvpn].",
             ),
             (
                 "in_domain",
@@ -87,15 +105,24 @@ pub fn draft(answers: &Draft) -> String {
                 "ex_domain",
                 text(&answers.ex_domain),
                 "\"example.com\"",
-                "The balancer answers NAME.<ex_domain> too.",
+                "The load balancer also answers NAME.<ex_domain>.",
             ),
             (
                 "vip",
                 answers.vip.map(|vip| format!("\"{vip}\"")),
                 "\"10.0.0.100\"",
-                "An address that always one of the edges holds.",
+                "Virtual IP address, always held by one of the edges.",
             ),
         ],
+    );
+    table(
+        "ssh",
+        &[(
+            "user",
+            text(&answers.user),
+            "\"admin\"",
+            "Login name on the hosts: root, or a user with sudo. Default: as for ssh.",
+        )],
     );
     table(
         "nfs",
@@ -103,7 +130,7 @@ pub fn draft(answers: &Draft) -> String {
             "export",
             text(&answers.nfs),
             "\"192.168.2.91:/store\"",
-            "Storage of slaves with persistent = true in [hosts.NAME].",
+            "NFS export for slaves with persistent = true in [hosts.NAME].",
         )],
     );
     table(
@@ -113,49 +140,32 @@ pub fn draft(answers: &Draft) -> String {
                 "server",
                 text(&answers.registry),
                 "\"registry.example.com:5000\"",
-                "A private registry, as image references begin.",
+                "Private registry, as written in image references.",
             ),
             (
                 "ca",
                 text(&answers.ca),
                 "\"registry-ca.crt\"",
-                "Its own CA, a PEM file beside this one.",
+                "CA of the registry, a PEM file beside this one.",
             ),
         ],
     );
-    let on = |switch: &str| {
-        answers
-            .switches
-            .iter()
-            .any(|known| known == switch)
-            .then(|| "true".to_owned())
-    };
-    table(
-        "components",
-        &[
-            (
-                "registrator_on_masters",
-                on("registrator_on_masters"),
-                "true",
-                "Registrator on masters too.",
-            ),
-            (
-                "balancer_on_slaves",
-                on("balancer_on_slaves"),
-                "true",
-                "consul-template and HAProxy on slaves too.",
-            ),
-            (
-                "dnsmasq",
-                on("dnsmasq"),
-                "true",
-                "DNS on slaves: Consul's names and all others.",
-            ),
-        ],
-    );
-    out.push_str(
-        "\n# Everything else has a default; inventory.toml.example of the project shows it all.\n",
-    );
+    let is_on = |switch: &str| answers.switches.iter().any(|known| known == switch);
+    let mut switches: Vec<(&str, Option<String>, &str, &str)> = SWITCHES
+        .iter()
+        .map(|(switch, comment)| {
+            let value = is_on(switch).then(|| "true".to_owned());
+            (*switch, value, "true", *comment)
+        })
+        .collect();
+    // A playbook may have others; a wrong name is found by the check of the inventory.
+    let others = answers.switches.iter().filter(|switch| {
+        let is_known = |(known, _): &(&str, &str)| known == switch;
+        !SWITCHES.iter().any(is_known)
+    });
+    switches.extend(others.map(|switch| (switch.as_str(), Some("true".into()), "", "")));
+    table("components", &switches);
+    out.push_str("\n# Every other key has a default; inventory.toml.example lists them all.\n");
     out
 }
 
@@ -171,6 +181,7 @@ mod tests {
             masters: vec![ip(1), ip(2), ip(3)],
             slaves: vec![ip(3), ip(4)],
             edges: vec![ip(5)],
+            user: Some("ops".into()),
             nic: Some("eth1".into()),
             in_domain: Some("a.example".into()),
             ex_domain: Some("b.example".into()),
@@ -178,7 +189,7 @@ mod tests {
             nfs: Some("10.0.0.9:/store".into()),
             registry: Some("registry.example:5000".into()),
             ca: Some("ca.crt".into()),
-            switches: vec!["dnsmasq".into()],
+            switches: ["dnsmasq", "supervisord", "own"].map(Into::into).into(),
         };
         let inventory =
             super::super::parse(&draft(&answers), "x", std::path::Path::new("/base")).unwrap();
@@ -214,7 +225,9 @@ mod tests {
                 .to_string(),
             "/base/ca.crt"
         );
-        assert!(inventory.switches.contains("dnsmasq") && inventory.switches.len() == 1);
+        let switches: Vec<&str> = inventory.switches.iter().map(String::as_str).collect();
+        assert_eq!(switches, ["dnsmasq", "own", "supervisord"]);
+        assert_eq!(inventory.ssh.user.as_deref(), Some("ops"));
     }
 
     #[test]

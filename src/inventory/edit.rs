@@ -1,4 +1,4 @@
-//! Edits of the file that keep its comments and order.
+//! Edits of inventory.toml that keep its comments and order.
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
@@ -7,15 +7,19 @@ use crate::spec::{HostName, Role};
 /// Why a file cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// Not TOML any more.
-    #[error("edit the inventory: {0}")]
+    /// Not valid TOML.
+    #[error("cannot edit the inventory: {0}")]
     Syntax(String),
-    /// A key is not what an inventory has there.
-    #[error("edit the inventory: {0} is not a list")]
+    /// The value of this key is not a list.
+    #[error("cannot edit the inventory: {0} must be a list")]
     NotAList(&'static str),
+    /// The value of this key is not a table.
+    #[error("cannot edit the inventory: {0} must be a table")]
+    NotATable(&'static str),
 }
 
-/// Adds a host to a role's list, with a table of its own when it has more than an address for a name.
+/// Adds a host to a role's list, and a table for it when its address differs from its name or it
+/// has settings.
 ///
 /// # Errors
 /// When the text is not an inventory.
@@ -51,7 +55,6 @@ pub fn add_host(
             hosts.set_implicit(true);
             Item::Table(hosts)
         });
-        let hosts = hosts.as_table_mut().ok_or(EditError::NotAList("hosts"))?;
         let mut table = Table::new();
         if let Some(address) = address {
             table["address"] = value(address.to_string());
@@ -62,13 +65,23 @@ pub fn add_host(
         if let Some(port) = port {
             table["port"] = value(i64::from(port));
         }
-        table.decor_mut().set_prefix("\n");
-        hosts.insert(name.as_str(), Item::Table(table));
+        match hosts {
+            Item::Table(hosts) => {
+                table.decor_mut().set_prefix("\n");
+                hosts.insert(name.as_str(), Item::Table(table));
+            }
+            // `hosts = { … }` takes no table header.
+            Item::Value(toml_edit::Value::InlineTable(hosts)) => {
+                hosts.insert(name.as_str(), table.into_inline_table().into());
+            }
+            _ => return Err(EditError::NotATable("hosts")),
+        }
     }
     Ok(document.to_string())
 }
 
-/// Takes a host out of one role's list, or out of all of them; its own table goes with its last role. A host that is not there is no error.
+/// Removes a host from one role's list, or from all of them; its own table is removed with its last
+/// role. An unknown host is not an error.
 ///
 /// # Errors
 /// When the text is not an inventory.
@@ -106,7 +119,8 @@ fn list_of(role: Role) -> &'static str {
     }
 }
 
-/// Takes an entry out and leaves the comments around it where they are: one behind the entry before it stands in front of this one.
+/// Removes an entry and keeps the comments around it: a comment behind the previous entry is stored
+/// in front of this one.
 fn take(list: &mut Array, at: usize) {
     let before = list
         .get(at)
@@ -131,7 +145,8 @@ fn take(list: &mut Array, at: usize) {
         return;
     };
     match list.get_mut(at) {
-        // The comment of the one before, then what stood in front of the next one without the comment of the one that goes.
+        // The comment of the previous entry, then what stood in front of the next one without the
+        // comment of the removed one.
         Some(next) => {
             let own = next
                 .decor()
@@ -157,7 +172,7 @@ fn take(list: &mut Array, at: usize) {
     }
 }
 
-/// An entry in the style of the one before it: on a line of its own when that one has one.
+/// Appends an entry in the style of the previous one: on a line of its own when that one has one.
 fn push(list: &mut Array, name: &str) {
     let prefix = list
         .iter()
@@ -177,7 +192,8 @@ fn push(list: &mut Array, name: &str) {
     }
 }
 
-/// A list that is not there yet belongs at the top, after the masters, since everything after a table header is that table's.
+/// Inserts a missing list at the top, after the masters, because everything after a table header
+/// belongs to that table.
 fn insert_list(document: &mut DocumentMut, key: &str) {
     document.insert(key, value(Array::new()));
 }
@@ -216,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_a_host_and_no_comment_of_another() {
+    fn removing_a_host_keeps_other_comments() {
         let text = "# ours\nmasters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"] # three\nslaves = [\n  \"s1\", # first\n  \"s2\", # second\n  \"s3\", # third\n]\nedges = [\"s2\"]\n\n# of s1\n[hosts.s1]\naddress = \"10.0.0.11\"\n\n[hosts.s2]\naddress = \"10.0.0.12\" # ours\n\n[hosts.s3]\naddress = \"10.0.0.13\"\n\n[network]\nnic = \"eth1\" # private\n";
         let name = |name: &str| HostName::new(name).unwrap();
         let hosts = |text: &str| {
@@ -271,5 +287,14 @@ mod tests {
             ),
             (Some("admin"), Some(2222), "10.0.0.9")
         );
+    }
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("edit_error", EditError, hints: |_| Vec::new(), {
+            EditError::Syntax(_) => EditError::Syntax("expected a value".into()),
+            EditError::NotAList(_) => EditError::NotAList("slaves"),
+            EditError::NotATable(_) => EditError::NotATable("hosts"),
+        });
     }
 }

@@ -1,12 +1,12 @@
-//! Everything that is wrong with an inventory, each with its place.
+//! All mistakes of an inventory, each with its place.
 
 use std::fmt;
 use std::ops::Range;
 
-/// One thing that is wrong.
+/// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Line and column, from 1; absent when the file as a whole is meant.
+    /// Line and column, from 1; absent when the whole file is meant.
     pub at: Option<(usize, usize)>,
     /// What is wrong.
     pub what: String,
@@ -17,10 +17,21 @@ pub struct Problem {
 /// All problems of one file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct InventoryErrors {
-    /// The file as it was named.
+    /// The file's name as given.
     pub file: String,
     /// In the order of their places.
     pub problems: Vec<Problem>,
+}
+
+impl InventoryErrors {
+    /// For a text that nobody wrote into a file.
+    #[must_use]
+    pub fn without_places(mut self) -> Self {
+        for problem in &mut self.problems {
+            problem.at = None;
+        }
+        self
+    }
 }
 
 impl fmt::Display for InventoryErrors {
@@ -49,8 +60,8 @@ pub(super) struct Problems<'a> {
     found: Vec<(usize, Problem)>,
 }
 
-/// More problems than this say nothing new.
-pub(super) const MOST: usize = 50;
+/// Limit of reported problems.
+pub(super) const MAX_MISTAKES: usize = 50;
 
 impl<'a> Problems<'a> {
     pub fn new(text: &'a str) -> Self {
@@ -66,10 +77,11 @@ impl<'a> Problems<'a> {
         what: impl Into<String>,
         help: Option<String>,
     ) {
-        if self.found.len() < MOST {
+        if self.found.len() < MAX_MISTAKES {
             let start = span.as_ref().map_or(0, |span| span.start);
             let at = span.map(|span| self.place(span.start));
-            // A newline in a key or value must not begin a line that looks like a message of its own.
+            // A newline in a key or value must not start a line that looks like a message of its
+            // own.
             let line = |text: &str| crate::spec::shown(text).replace('\n', "\\n");
             self.found.push((
                 start,
@@ -82,7 +94,7 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// Line and column of a span's beginning, for checks that are made later.
+    /// Line and column of the start of a span, for later checks.
     pub fn spot(&self, span: Option<&Range<usize>>) -> Option<(usize, usize)> {
         span.map(|span| self.place(span.start))
     }

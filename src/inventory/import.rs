@@ -1,13 +1,14 @@
-//! The shell tool's Toots.conf as an inventory.
+//! Converts the Toots.conf of the old shell tool to an inventory.
 
 use std::fmt::Write as _;
 
 use super::error::{InventoryErrors, Problems};
 
-/// Converts a Toots.conf; every key of it is known. Comments and empty lines are left out, since the result explains itself.
+/// Converts a Toots.conf; every key of it is supported. Comments and empty lines are dropped,
+/// because the result has its own comments.
 ///
 /// # Errors
-/// Lines that are no assignment, and keys that the shell tool does not have, each with its place.
+/// Lines that are not assignments, and unknown keys, each with its place.
 pub fn import(text: &str, name: &str) -> Result<String, InventoryErrors> {
     let mut problems = Problems::new(text);
     let mut values: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
@@ -19,20 +20,40 @@ pub fn import(text: &str, name: &str) -> Result<String, InventoryErrors> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match line.split_once('=').map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\'']).to_owned())) {
-            Some((key, value)) if ["MASTERS", "NIC", "IN_DOMAIN", "EX_DOMAIN", "VIP", "NFS", "REGISTRY_IP", "CA"].contains(&key) => {
+        match line.split_once('=').map(|(key, value)| {
+            (
+                key.trim(),
+                value.trim().trim_matches(['"', '\'']).to_owned(),
+            )
+        }) {
+            Some((key, value))
+                if [
+                    "MASTERS",
+                    "NIC",
+                    "IN_DOMAIN",
+                    "EX_DOMAIN",
+                    "VIP",
+                    "NFS",
+                    "REGISTRY_IP",
+                    "CA",
+                ]
+                .contains(&key) =>
+            {
                 values.insert(key, value);
             }
             Some((key, _)) => problems.add(
                 Some(span),
                 format!("unknown key {key:?}"),
-                Some("Toots.conf has MASTERS, NIC, IN_DOMAIN, EX_DOMAIN, VIP, NFS, REGISTRY_IP and CA".into()),
+                Some(
+                    "known keys: MASTERS, NIC, IN_DOMAIN, EX_DOMAIN, VIP, NFS, REGISTRY_IP, CA"
+                        .into(),
+                ),
             ),
-            None => problems.add(Some(span), "is no assignment KEY=VALUE", None),
+            None => problems.add(Some(span), "line must be KEY=VALUE", None),
         }
     }
     if !values.contains_key("MASTERS") {
-        problems.add(None, "it names no MASTERS", None);
+        problems.add(None, "MASTERS is missing", None);
     }
     let out = written(&values);
     problems.finish(name, Some(out))
@@ -50,7 +71,7 @@ fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
         .collect();
     let _ = writeln!(
         out,
-        "masters = [{}]\n# Toots.conf knew no slaves and edges: each was installed on its own machine. List them here.\nslaves = []\nedges = []",
+        "masters = [{}]\n# Toots.conf did not list slaves and edges: they were installed on the machines themselves. List them here.\nslaves = []\nedges = []",
         masters.join(", ")
     );
     let mut table = |header: &str, keys: &[(&str, &str)]| {
@@ -68,11 +89,19 @@ fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
             ("nic", "NIC"),
             ("in_domain", "IN_DOMAIN"),
             ("ex_domain", "EX_DOMAIN"),
-            ("vip", "VIP"),
         ],
     );
     table("nfs", &[("export", "NFS")]);
-    // The shell tool gave the registry a name of its own in /etc/hosts, and its images and certificate bear that name.
+    // Valid only with an edge, and the edges are not known.
+    if let Some(vip) = get("VIP") {
+        let _ = writeln!(
+            out,
+            "# Once edges are listed above, in [network]:\n#= vip = {}",
+            quoted(vip)
+        );
+    }
+    // The shell tool gave the registry a name of its own in /etc/hosts, and its images and
+    // certificate use that name.
     if let Some(address) = get("REGISTRY_IP") {
         let ca = get("CA")
             .map(|ca| format!("ca = {}\n", quoted(ca)))
@@ -85,7 +114,7 @@ fn written(values: &std::collections::BTreeMap<&str, String>) -> String {
     } else if let Some(ca) = get("CA") {
         let _ = writeln!(
             out,
-            "\n# Toots.conf named the CA {} but no REGISTRY_IP: without a registry it has no use.",
+            "\n# Toots.conf set the CA {} but no REGISTRY_IP; without a registry it is not used.",
             crate::spec::shown(ca).replace('\n', " ")
         );
     }
@@ -123,7 +152,7 @@ mod tests {
             registry.ca.unwrap().display().to_string(),
             "/base/super.crt"
         );
-        assert_eq!(inventory.network.vip.unwrap().to_string(), "10.0.0.100");
+        assert!(toml.contains("#= vip = \"10.0.0.100\""), "{toml}");
     }
 
     #[test]
@@ -133,7 +162,7 @@ mod tests {
             .to_string();
         assert!(
             errors.contains("Toots.conf:3:1: unknown key \"FOO\"")
-                && errors.contains("Toots.conf:4:1: is no assignment"),
+                && errors.contains("Toots.conf:4:1: line must be KEY=VALUE"),
             "{errors}"
         );
         let hostile = import(

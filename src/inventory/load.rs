@@ -1,4 +1,4 @@
-//! From a file or a text to an inventory.
+//! Loads an inventory from a file or a text.
 
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -6,18 +6,19 @@ use std::path::Path;
 
 use toml_edit::Document;
 
-use super::check::check;
+use super::check::{check_inventory, check_masters};
 use super::error::{InventoryErrors, Problem, Problems};
 use super::schema;
 use super::types::Inventory;
+use crate::spec::Remedy;
 
-/// A larger file is no inventory.
-const MOST: u64 = 1024 * 1024;
+/// Largest file, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads a file. Returns the inventory and the text that it was read from.
+/// Reads a file. Returns the inventory and its text.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with line and column.
+/// All mistakes, each with line and column.
 pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
     let name = path.display().to_string();
     let whole = |what: String, help: Option<&str>| InventoryErrors {
@@ -28,30 +29,32 @@ pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
             help: help.map(str::to_owned),
         }],
     };
-    let missing =
-        "name it with -i FILE, or write one: toots init --masters IP,IP,IP > inventory.toml";
+    let missing = &Remedy::WriteInventory.to_string();
     let meta = std::fs::metadata(path)
         .map_err(|error| whole(format!("cannot be read: {error}"), Some(missing)))?;
     if !meta.is_file() {
-        return Err(whole("is not a regular file".into(), None));
+        return Err(whole("must be a regular file".into(), None));
     }
-    if meta.len() > MOST {
+    if meta.len() > MAX_FILE_BYTES {
         return Err(whole(
-            format!("is {} bytes long, at most {MOST} are possible", meta.len()),
+            format!(
+                "file is too large: {} bytes (limit {MAX_FILE_BYTES})",
+                meta.len()
+            ),
             None,
         ));
     }
     if meta.permissions().mode() & 0o002 != 0 {
         let help = format!("chmod o-w {name}");
         return Err(whole(
-            "can be written by everyone on this machine, and toots would do what they write".into(),
+            "is writable by every user of this machine, who could make toots run anything".into(),
             Some(&help),
         ));
     }
     tracing::debug!(path = %name, owner = meta.uid(), "inventory");
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| whole(format!("cannot be read: {error}"), None))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -64,7 +67,7 @@ pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
             + 1;
         let problem = Problem {
             at: Some((line, column)),
-            what: "is not UTF-8 from here on".into(),
+            what: "invalid UTF-8 from here on".into(),
             help: None,
         };
         InventoryErrors {
@@ -79,14 +82,32 @@ pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
     parse(&text, &name, base).map(|inventory| (inventory, text))
 }
 
-/// Reads a text. `name` is shown in errors, `base` is where relative paths start.
+/// Parses a text. `name` is shown in errors, `base` is the folder of relative paths.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with line and column.
+/// All mistakes, each with line and column.
 pub fn parse(text: &str, name: &str, base: &Path) -> Result<Inventory, InventoryErrors> {
+    parse_checked(text, name, base, check_masters)
+}
+
+/// As [`parse`], with any number of masters.
+pub(super) fn parse_any_number(
+    text: &str,
+    name: &str,
+    base: &Path,
+) -> Result<Inventory, InventoryErrors> {
+    parse_checked(text, name, base, |_, _| {})
+}
+
+fn parse_checked(
+    text: &str,
+    name: &str,
+    base: &Path,
+    check_number: impl FnOnce(&schema::Raw, &mut Problems<'_>),
+) -> Result<Inventory, InventoryErrors> {
     let name = crate::spec::shown(name);
     let mut problems = Problems::new(text);
-    // A mark that some editors put before the first line.
+    // A byte order mark, which some editors write.
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     if body.len() != text.len() {
         problems = Problems::new(body);
@@ -94,24 +115,41 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Inventory, Inventory
     if body.trim().is_empty() {
         problems.add(
             Some(0..0),
-            "it is empty",
-            Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()),
+            "file is empty",
+            Some("start with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()),
         );
         return problems.finish(&name, None);
     }
-    // Deep nesting is refused by the parser itself.
+    // The parser itself rejects deep nesting.
     let document = match Document::parse(body) {
         Ok(document) => document,
         Err(error) => {
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
-            let help = what
-                .contains("duplicate key")
-                .then(|| "it stands further up already: leave one of the two out".to_owned());
+            let help = if what.contains("duplicate key") {
+                Some("the key appears earlier in this table: remove one of the two".to_owned())
+            } else if is_toots_conf(body) {
+                let file = name.clone();
+                Some(Remedy::ImportFormerFile { file }.to_string())
+            } else {
+                None
+            };
             problems.add(error.span().or(Some(0..0)), what, help);
             return problems.finish(&name, None);
         }
     };
     let raw = schema::read(&document, base, &mut problems);
-    let inventory = check(raw, &name, &mut problems);
+    check_number(&raw, &mut problems);
+    let inventory = check_inventory(raw, &name, &mut problems);
     problems.finish(&name, Some(inventory))
+}
+
+/// Whether a line assigns a key of the old shell tool.
+fn is_toots_conf(text: &str) -> bool {
+    text.lines().any(|line| {
+        line.split_once('=').is_some_and(|(key, _)| {
+            super::reader::FORMER
+                .iter()
+                .any(|(old, _)| *old == key.trim())
+        })
+    })
 }

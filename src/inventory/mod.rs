@@ -1,8 +1,11 @@
-//! inventory.toml → a validated [`Inventory`]; import of an old Toots.conf; edits that keep comments and order.
+//! inventory.toml → a validated [`Inventory`]; import of an old Toots.conf; edits that keep
+//! comments and order.
 //!
-//! Owns: the schema, its checks and their messages. May import: `spec`; only it may name toml_edit.
-//! To add a key: a field in `types.rs`, its line in `schema.rs`, its place in inventory.toml.example.
+//! Owns: the schema, its checks and their messages. Must not know components: their names are
+//! checked by `desired`. May import: `spec`; only it may name toml_edit. To add a key: a field in
+//! `types.rs`, its line in `schema.rs`, its entry in inventory.toml.example.
 
+mod candidates;
 mod check;
 mod draft;
 mod edit;
@@ -14,6 +17,7 @@ mod reader;
 mod schema;
 mod types;
 
+pub use candidates::candidates;
 pub use draft::{Draft, draft};
 pub use edit::{EditError, add_host, remove_host};
 pub use error::{InventoryErrors, Problem};

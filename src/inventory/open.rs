@@ -1,4 +1,5 @@
-//! Tables whose keys the playbook defines: their values are checked here, their names by `desired`, which knows the components.
+//! Tables whose keys the playbook defines: their values are checked here, their names by `desired`,
+//! which knows the components.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,10 +25,10 @@ fn note(
     }
 }
 
-/// More keys than components could ever have are a mistake, and are not looked at one by one.
+/// Rejects more keys than components could ever have, without looking at each.
 fn too_many(table: &dyn TableLike, name: &str, problems: &mut Problems<'_>) -> bool {
-    const MOST: usize = 200;
-    if table.len() > MOST {
+    const MAX_KEYS: usize = 200;
+    if table.len() > MAX_KEYS {
         let span = table.iter().next().and_then(|(key, item)| {
             table
                 .get_key_value(key)
@@ -37,62 +38,98 @@ fn too_many(table: &dyn TableLike, name: &str, problems: &mut Problems<'_>) -> b
         problems.add(
             span,
             format!(
-                "{name} has {} keys, at most {MOST} are possible",
+                "{name} has too many keys: {} (limit {MAX_KEYS})",
                 table.len()
             ),
-            Some("leave out what names no component".into()),
+            Some("remove keys that name no component".into()),
         );
     }
-    table.len() > MOST
+    table.len() > MAX_KEYS
 }
 
-/// `[images]`: component or further image → reference.
+/// `[images]`
+#[derive(Default)]
+pub(super) struct ImagesTable {
+    /// Component or additional image → reference.
+    pub references: BTreeMap<String, ImageRef>,
+    /// Recipe → argument → value.
+    pub arguments: BTreeMap<String, BTreeMap<String, String>>,
+    pub spread: bool,
+}
+
 pub(super) fn images(
     table: &dyn TableLike,
     places: &mut Places,
     problems: &mut Problems<'_>,
-) -> BTreeMap<String, ImageRef> {
-    let mut out = BTreeMap::new();
+) -> ImagesTable {
+    let mut out = ImagesTable::default();
     if too_many(table, "[images]", problems) {
         return out;
     }
     for (name, item) in table.iter() {
-        match item.as_str() {
-            Some(text) if is_image(text) => {
-                drop(out.insert(name.to_owned(), ImageRef(text.to_owned())))
+        if name == "spread" {
+            match item.as_bool() {
+                Some(spread) => out.spread = spread,
+                None => problems.add(
+                    item.span(),
+                    "`images.spread` must be true or false",
+                    Some("write spread = true".into()),
+                ),
             }
+            continue;
+        }
+        note(table, name, format!("images.{name}"), places, problems);
+        if let Some(table) = item.as_table_like() {
+            let values = recipe_arguments(table, name, places, problems);
+            out.arguments.insert(name.to_owned(), values);
+            continue;
+        }
+        match item.as_str() {
+            Some(text) if ImageRef::is_valid(text) => drop(
+                out.references
+                    .insert(name.to_owned(), ImageRef(text.to_owned())),
+            ),
             _ => problems.add(
                 item.span(),
-                format!("images.{name} is not an image reference"),
+                format!("`images.{name}` must be an image reference"),
                 Some("write \"registry.example.com:5000/name:tag\" or \"name:tag\"".into()),
             ),
         }
-        note(table, name, format!("images.{name}"), places, problems);
     }
     out
 }
 
-/// `[registry[:port]/]name[:tag][@sha256:…]` in the characters that Docker allows.
-fn is_image(text: &str) -> bool {
-    let (name, digest) = text
-        .split_once('@')
-        .map_or((text, None), |(name, digest)| (name, Some(digest)));
-    let digest = digest.is_none_or(|digest| {
-        digest
-            .strip_prefix("sha256:")
-            .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
-    });
-    let part = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c))
-    };
-    digest
-        && text.len() < 256
-        && !text.contains("..")
-        && name.split('/').all(part)
-        && !name.ends_with(':')
+/// `[images.NAME]`: the arguments of a recipe; `base` is the image on which it is built.
+fn recipe_arguments(
+    table: &dyn TableLike,
+    recipe: &str,
+    places: &mut Places,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    if too_many(table, &format!("[images.{recipe}]"), problems) {
+        return out;
+    }
+    for (name, item) in table.iter() {
+        let key = format!("images.{recipe}.{name}");
+        match item.as_str() {
+            Some(text) if name == "base" && !ImageRef::is_valid(text) => problems.add(
+                item.span(),
+                format!("`{key}` must be an image reference"),
+                Some("write \"registry.example.com:5000/name:tag\" or \"name:tag\"".into()),
+            ),
+            Some(text) if text.len() < 1000 && !text.contains(char::is_control) => {
+                drop(out.insert(name.to_owned(), text.to_owned()))
+            }
+            _ => problems.add(
+                item.span(),
+                format!("`{key}` must be a text of one line"),
+                Some(format!("write {name} = \"value\"")),
+            ),
+        }
+        note(table, name, key, places, problems);
+    }
+    out
 }
 
 /// `[components]`: the switches that are on.
@@ -111,7 +148,7 @@ pub(super) fn switches(
             Some(false) => {}
             None => problems.add(
                 item.span(),
-                format!("components.{name} is not true or false"),
+                format!("`components.{name}` must be true or false"),
                 Some(format!("write {name} = true")),
             ),
         }
@@ -120,7 +157,7 @@ pub(super) fn switches(
     out
 }
 
-/// `[params.COMPONENT]`: texts, numbers and switches, all kept as texts.
+/// `[params.COMPONENT]`: texts, numbers and booleans, all stored as texts.
 pub(super) fn params(
     table: &dyn TableLike,
     places: &mut Places,
@@ -132,10 +169,10 @@ pub(super) fn params(
     }
     for (component, item) in table.iter() {
         let Some(keys) = item.as_table_like() else {
-            let help = format!("write [params.{component}] and its parameters below");
+            let help = format!("write [params.{component}] and the parameters below it");
             problems.add(
                 item.span(),
-                format!("params.{component} is not a table"),
+                format!("`params.{component}` must be a table"),
                 Some(help),
             );
             continue;
@@ -159,7 +196,7 @@ pub(super) fn params(
                 _ => problems.add(
                     item.span(),
                     format!(
-                        "params.{component}.{key} is not a text, a whole number, true or false"
+                        "`params.{component}.{key}` must be a string, an integer, true or false"
                     ),
                     Some(format!("write {key} = \"…\"")),
                 ),

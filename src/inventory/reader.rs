@@ -1,4 +1,5 @@
-//! A table being read: each key is asked for once, and what was never asked for is a misspelling.
+//! Reads a table: each known key is requested once, and a key that was never requested is a
+//! misspelling.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use toml_edit::{Item, TableLike, Value};
 
 use super::error::Problems;
+use crate::spec::Remedy;
 
 /// A value with its place.
 pub(super) struct At<T> {
@@ -13,8 +15,8 @@ pub(super) struct At<T> {
     pub span: Option<Range<usize>>,
 }
 
-/// Keys of the shell tool's Toots.conf and where their values belong now.
-const FORMER: [(&str, &str); 8] = [
+/// Keys of the shell tool's Toots.conf and their place in the inventory.
+pub(super) const FORMER: [(&str, &str); 8] = [
     ("MASTERS", "masters = [\"…\"] at the top"),
     ("NIC", "nic = \"…\" in [network]"),
     ("IN_DOMAIN", "in_domain = \"…\" in [network]"),
@@ -25,7 +27,7 @@ const FORMER: [(&str, &str); 8] = [
     ("CA", "ca = \"…\" in [registry]"),
 ];
 
-pub(super) struct Reader<'a, 'p, 't> {
+pub(super) struct TableReader<'a, 'p, 't> {
     table: &'a dyn TableLike,
     /// `[ssh]`, or the whole file.
     name: String,
@@ -33,7 +35,7 @@ pub(super) struct Reader<'a, 'p, 't> {
     problems: &'p mut Problems<'t>,
 }
 
-impl<'a, 'p, 't> Reader<'a, 'p, 't> {
+impl<'a, 'p, 't> TableReader<'a, 'p, 't> {
     pub fn new(
         table: &'a dyn TableLike,
         name: impl Into<String>,
@@ -62,7 +64,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
     }
 
     fn wrong(&mut self, key: &str, item: &Item, wanted: &str) {
-        let what = format!("{key} is {}, {wanted} is needed", kind(item));
+        let what = format!("`{key}` must be {wanted}, got {}", kind(item));
         let help = example(key).map(|example| format!("write {key} = {example}"));
         self.problems.add(item.span(), what, help);
     }
@@ -71,22 +73,22 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         let item = self.get(key)?;
         match item.as_str() {
             Some(text) if text.chars().any(char::is_control) => {
-                let help = "leave out line breaks and everything that cannot be seen".to_owned();
+                let help = "remove line breaks and invisible characters".to_owned();
                 self.problems.add(
                     item.span(),
-                    format!("{key} holds a control character"),
+                    format!("`{key}` contains a control character"),
                     Some(help),
                 );
                 None
             }
             Some(text) if text.starts_with('-') => {
                 let help = example(key).map_or_else(
-                    || "leave the '-' out".to_owned(),
+                    || "remove the '-'".to_owned(),
                     |example| format!("write {key} = {example}"),
                 );
                 self.problems.add(
                     item.span(),
-                    format!("{key} begins with '-', which a command would take for an option"),
+                    format!("`{key}` starts with '-', which a command would parse as an option"),
                     Some(help),
                 );
                 None
@@ -102,7 +104,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         }
     }
 
-    /// A text of a restricted form; `wanted` says which.
+    /// A text of a restricted form; `wanted` describes the form.
     pub fn word(
         &mut self,
         key: &'static str,
@@ -116,7 +118,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         let help = example(key).map(|example| format!("write {key} = {example}"));
         self.problems.add(
             at.span,
-            format!("{key} = {:?} is not {wanted}", at.value),
+            format!("`{key}` must be {wanted}, got {:?}", at.value),
             help,
         );
         None
@@ -137,7 +139,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
                 let help = example(key).map(|example| format!("write {key} = {example}"));
                 self.problems.add(
                     text.span,
-                    format!("{key} = {:?} is not {wanted}", text.value),
+                    format!("`{key}` must be {wanted}, got {:?}", text.value),
                     help,
                 );
                 None
@@ -156,13 +158,17 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
             Some(number) => {
                 self.problems.add(
                     item.span(),
-                    format!("{key} = {number} is out of range"),
-                    Some(format!("{} to {}", range.start(), range.end())),
+                    format!("`{key}` is out of range: {number}"),
+                    Some(format!(
+                        "write a number from {} to {}",
+                        range.start(),
+                        range.end()
+                    )),
                 );
                 None
             }
             None => {
-                self.wrong(key, item, "a whole number");
+                self.wrong(key, item, "an integer");
                 None
             }
         }
@@ -185,7 +191,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         {
             Some(duration) => Some(duration),
             None => {
-                let what = format!("{key} = {:?} is not a duration", text.value);
+                let what = format!("`{key}` must be a duration, got {:?}", text.value);
                 self.problems.add(
                     text.span,
                     what,
@@ -214,7 +220,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
                     self.problems.add(
                         other.span(),
                         format!(
-                            "{key} holds {}, strings are needed",
+                            "`{key}` must be a list of strings, got {} in it",
                             kind_of(other.type_name())
                         ),
                         help,
@@ -225,14 +231,14 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
         (out.len() == array.len()).then_some(out)
     }
 
-    /// A table below this one.
+    /// A table inside this one.
     pub fn table(&mut self, key: &'static str) -> Option<&'a dyn TableLike> {
         let item = self.get(key)?;
         if item.as_table_like().is_none() {
-            let help = format!("write [{key}] on a line of its own and its keys below");
+            let help = format!("write [{key}] on a line of its own and its keys below it");
             self.problems.add(
                 item.span(),
-                format!("{key} is {}, a table is needed", kind(item)),
+                format!("`{key}` must be a table, got {}", kind(item)),
                 Some(help),
             );
         }
@@ -245,14 +251,14 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
             .and_then(|(key, item)| key.span().or_else(|| item.span()))
     }
 
-    /// Says what was never asked for.
+    /// Reports the keys that were never requested.
     pub fn finish(self) {
         let unknown = self
             .table
             .iter()
             .filter(|(key, _)| !self.asked.contains(key));
-        // A file of a thousand unknown keys is shown its first ones, not compared a thousand times.
-        for (key, item) in unknown.take(super::error::MOST) {
+        // In a file with a thousand unknown keys, only the first ones are compared and reported.
+        for (key, item) in unknown.take(super::error::MAX_MISTAKES) {
             let span = self
                 .table
                 .get_key_value(key)
@@ -261,17 +267,16 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
             let former = FORMER.iter().find(|(old, _)| *old == key);
             let secret = ["password", "passphrase", "secret", "token"].contains(&key);
             let help = if let Some((_, place)) = former {
-                Some(format!(
-                    "that is a key of Toots.conf; write {place}, or run: toots inventory import Toots.conf"
-                ))
+                let (key, place) = (key.to_owned(), (*place).to_owned());
+                Some(Remedy::ReplaceFormerKey { key, place }.to_string())
             } else if secret {
-                Some("secrets do not belong in this file: name a file (password_file) or a variable (password_env)".into())
+                Some("do not write secrets in this file: set password_file or password_env".into())
             } else if let Some(place) = elsewhere(key, &self.name) {
-                Some(format!("it belongs in {place}"))
+                Some(format!("move it to {place}"))
             } else {
                 nearest(key, &self.asked)
                     .map(|near| format!("did you mean {near}?"))
-                    .or_else(|| Some(format!("known here: {}", self.asked.join(", "))))
+                    .or_else(|| Some(format!("known keys: {}", self.asked.join(", "))))
             };
             self.problems
                 .add(span, format!("unknown key {key:?} in {}", self.name), help);
@@ -279,7 +284,7 @@ impl<'a, 'p, 't> Reader<'a, 'p, 't> {
     }
 }
 
-/// Where a key belongs that stands in the wrong table.
+/// The right table of a key in the wrong table.
 fn elsewhere(key: &str, here: &str) -> Option<&'static str> {
     let place = match key {
         "cluster" | "masters" | "slaves" | "edges" => {
@@ -308,7 +313,7 @@ fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     (best.0 > 0.8).then_some(best.1)
 }
 
-/// What a value of a key looks like.
+/// An example value of a key.
 fn example(key: &str) -> Option<&'static str> {
     Some(match key {
         "masters" => "[\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]",
@@ -339,8 +344,8 @@ fn kind(item: &Item) -> &'static str {
 fn kind_of(name: &str) -> &'static str {
     match name {
         "string" => "a string",
-        "integer" => "a whole number",
-        "float" => "a number with a fraction",
+        "integer" => "an integer",
+        "float" => "a float",
         "boolean" => "true or false",
         "array" => "a list",
         "datetime" => "a date",

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Document, TableLike};
 
 use super::error::Problems;
-use super::reader::{At, Reader};
+use super::reader::{At, TableReader};
 use super::types::{
     ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings,
     Timeouts,
 };
 use crate::spec::{ClusterName, ImageRef};
 
-/// The file with its types checked and nothing else.
+/// The file with checked types.
 pub(super) struct Raw {
     pub cluster: ClusterName,
     pub masters: Vec<At<String>>,
@@ -22,7 +22,7 @@ pub(super) struct Raw {
     pub slaves: Vec<At<String>>,
     pub edges: Vec<At<String>>,
     pub hosts: BTreeMap<String, RawHost>,
-    pub nic: String,
+    pub nic: Option<String>,
     pub listen_ip: Option<At<IpAddr>>,
     pub vip_span: Option<std::ops::Range<usize>>,
     pub network: Network,
@@ -33,6 +33,10 @@ pub(super) struct Raw {
     pub nfs: Option<Nfs>,
     pub openvpn: Option<OpenVpn>,
     pub images: BTreeMap<String, ImageRef>,
+    pub recipe_arguments: BTreeMap<String, BTreeMap<String, String>>,
+    /// The folder of relative paths.
+    pub base: PathBuf,
+    pub spread_images: bool,
     pub consul: ConsulSettings,
     pub switches: BTreeSet<String>,
     pub params: BTreeMap<String, BTreeMap<String, String>>,
@@ -54,7 +58,7 @@ pub(super) struct RawHost {
 }
 
 const ADDRESS: &str = "an IP address";
-const NIC: &str = "a network interface's name (at most 15 letters, digits, '.', '-', '_')";
+const NIC: &str = "a network interface name (at most 15 letters, digits, '.', '-', '_')";
 const USER: &str = "a login name (letters, digits, '.', '-', '_', '@')";
 
 fn is_nic(text: &str) -> bool {
@@ -75,14 +79,14 @@ fn is_host(text: &str) -> bool {
     crate::spec::HostName::new(text).is_ok()
 }
 
-/// Reads all tables; `base` is the folder that relative paths start from.
+/// Reads all tables; `base` is the folder of relative paths.
 pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Problems<'_>) -> Raw {
-    let mut top = Reader::new(document.as_table(), "the inventory", problems);
+    let mut top = TableReader::new(document.as_table(), "the inventory", problems);
     let cluster = top
         .parsed::<ClusterName>("cluster", "a cluster name (letters, digits, '-', '_')")
         .map(|at| at.value);
     let masters = top.texts("masters");
-    // A list of the wrong type was answered; its arithmetic would only confuse.
+    // A list of the wrong type is already reported; checking its length would only confuse.
     let masters_span = masters.as_ref().and_then(|_| top.span("masters"));
     let slaves = top.texts("slaves").unwrap_or_default();
     let edges = top.texts("edges").unwrap_or_default();
@@ -106,8 +110,8 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
     {
         top.problem(
             Some(0..0),
-            "it names no masters",
-            Some("begin with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()),
+            "`masters` is missing",
+            Some("start with: masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\"]".into()),
         );
     }
     top.finish();
@@ -126,6 +130,13 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
     let (ssh, jump_span) = next()
         .map(|table| ssh(table, base, problems))
         .unwrap_or_default();
+    let docker = docker(next(), problems);
+    let registry = next().and_then(|table| registry(table, base, problems));
+    let nfs = next().and_then(|table| nfs(table, problems));
+    let openvpn = next().and_then(|table| openvpn(table, base, problems));
+    let images = next()
+        .map(|table| super::open::images(table, &mut places, problems))
+        .unwrap_or_default();
     Raw {
         cluster: cluster.unwrap_or_else(default_cluster),
         masters: masters.unwrap_or_default(),
@@ -139,13 +150,14 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
         network,
         ssh,
         jump_span,
-        docker: docker(next(), problems),
-        registry: next().and_then(|table| registry(table, base, problems)),
-        nfs: next().and_then(|table| nfs(table, problems)),
-        openvpn: next().and_then(|table| openvpn(table, base, problems)),
-        images: next()
-            .map(|table| super::open::images(table, &mut places, problems))
-            .unwrap_or_default(),
+        docker,
+        registry,
+        nfs,
+        openvpn,
+        images: images.references,
+        recipe_arguments: images.arguments,
+        spread_images: images.spread,
+        base: base.to_owned(),
         consul: consul(next(), problems),
         switches: next()
             .map(|table| super::open::switches(table, &mut places, problems))
@@ -167,7 +179,7 @@ fn default_cluster() -> ClusterName {
     }
 }
 
-fn port(reader: &mut Reader<'_, '_, '_>) -> Option<u16> {
+fn port(reader: &mut TableReader<'_, '_, '_>) -> Option<u16> {
     reader
         .integer("port", 1..=65535)
         .and_then(|port| u16::try_from(port).ok())
@@ -180,12 +192,12 @@ fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String,
         let Some(host) = item.as_table_like() else {
             problems.add(
                 span,
-                format!("hosts.{name} is not a table"),
-                Some(format!("write [hosts.{name}] and its keys below")),
+                format!("`hosts.{name}` must be a table"),
+                Some(format!("write [hosts.{name}] and its keys below it")),
             );
             continue;
         };
-        let mut reader = Reader::new(host, format!("[hosts.{name}]"), problems);
+        let mut reader = TableReader::new(host, format!("[hosts.{name}]"), problems);
         let raw = RawHost {
             span,
             address: reader.parsed("address", ADDRESS),
@@ -202,9 +214,9 @@ fn hosts(table: &dyn TableLike, problems: &mut Problems<'_>) -> BTreeMap<String,
     out
 }
 
-/// `[network]` with the places of what is checked later.
+/// `[network]`, with the places of values that are checked later.
 struct Net {
-    nic: String,
+    nic: Option<String>,
     listen_ip: Option<At<IpAddr>>,
     vip_span: Option<std::ops::Range<usize>>,
     network: Network,
@@ -218,16 +230,14 @@ fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> Net {
     };
     let Some(table) = table else {
         return Net {
-            nic: "eth0".into(),
+            nic: None,
             listen_ip: None,
             vip_span: None,
             network,
         };
     };
-    let mut reader = Reader::new(table, "[network]", problems);
-    let nic = reader
-        .word("nic", NIC, is_nic)
-        .unwrap_or_else(|| "eth0".into());
+    let mut reader = TableReader::new(table, "[network]", problems);
+    let nic = reader.word("nic", NIC, is_nic);
     let listen_ip = reader.parsed("listen_ip", ADDRESS);
     if let Some(domain) = domain(&mut reader, "in_domain") {
         network.in_domain = domain;
@@ -245,7 +255,7 @@ fn network(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> Net {
 }
 
 /// A DNS domain, with or without a leading dot, in lower case.
-fn domain(reader: &mut Reader<'_, '_, '_>, key: &'static str) -> Option<String> {
+fn domain(reader: &mut TableReader<'_, '_, '_>, key: &'static str) -> Option<String> {
     let text = reader.text(key)?;
     let domain = text
         .value
@@ -264,8 +274,8 @@ fn domain(reader: &mut Reader<'_, '_, '_>, key: &'static str) -> Option<String> 
     }
     reader.problem(
         text.span,
-        format!("{key} = {:?} is not a domain", text.value),
-        Some("write it like \"example.com\"".into()),
+        format!("`{key}` must be a domain, got {:?}", text.value),
+        Some("write a domain such as \"example.com\"".into()),
     );
     None
 }
@@ -275,7 +285,7 @@ fn ssh(
     base: &Path,
     problems: &mut Problems<'_>,
 ) -> (SshSettings, Option<std::ops::Range<usize>>) {
-    let mut reader = Reader::new(table, "[ssh]", problems);
+    let mut reader = TableReader::new(table, "[ssh]", problems);
     let paths = |list: Option<Vec<At<String>>>| {
         list.unwrap_or_default()
             .into_iter()
@@ -291,8 +301,11 @@ fn ssh(
     {
         reader.problem(
             at.span.clone(),
-            format!("privilege = {:?} is not known", at.value),
-            Some("auto, root, sudo or doas".into()),
+            format!(
+                "`privilege` must be auto, root, sudo or doas, got {:?}",
+                at.value
+            ),
+            Some("write one of auto, root, sudo, doas".into()),
         );
     }
     let out = SshSettings {
@@ -310,11 +323,11 @@ fn ssh(
     if let Some(text) = &out.proxy_jump
         && !text.split(',').all(is_hop)
     {
-        let help = "write \"bastion\", \"user@bastion:22\", or several of them with commas between"
+        let help = "write \"bastion\", \"user@bastion:22\", or several of them separated by commas"
             .to_owned();
         reader.problem(
             jump.clone(),
-            format!("proxy_jump = {text:?} is no list of jump hosts"),
+            format!("`proxy_jump` must be a list of jump hosts, got {text:?}"),
             Some(help),
         );
     }
@@ -339,7 +352,7 @@ fn is_hop(text: &str) -> bool {
 }
 
 /// Relative paths start at the inventory's folder, `~/` at the home folder.
-fn path(base: &Path, text: &str) -> PathBuf {
+pub(super) fn path(base: &Path, text: &str) -> PathBuf {
     match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => base.join(text),
@@ -349,7 +362,7 @@ fn path(base: &Path, text: &str) -> PathBuf {
 fn docker(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> DockerSettings {
     let mut out = DockerSettings { install: true };
     if let Some(table) = table {
-        let mut reader = Reader::new(table, "[docker]", problems);
+        let mut reader = TableReader::new(table, "[docker]", problems);
         out.install = reader.flag("install").unwrap_or(true);
         reader.finish();
     }
@@ -360,7 +373,7 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     if table.is_empty() {
         return None;
     }
-    let mut reader = Reader::new(table, "[registry]", problems);
+    let mut reader = TableReader::new(table, "[registry]", problems);
     let server = reader.text("server");
     if let Some(at) = &server
         && (at.value.is_empty()
@@ -371,8 +384,8 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     {
         reader.problem(
             at.span.clone(),
-            format!("server = {:?} is not host or host:port", at.value),
-            Some("write it as image references begin: \"registry.example.com:5000\"".into()),
+            format!("`server` must be host or host:port, got {:?}", at.value),
+            Some("write it as in image references: \"registry.example.com:5000\"".into()),
         );
     }
     let (file_span, env_span) = (reader.span("password_file"), reader.span("password_env"));
@@ -395,28 +408,30 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     if file_span.is_some() && env_span.is_some() {
         reader.problem(
             env_span.clone(),
-            "password_file and password_env are both there",
-            Some("leave one of them out".into()),
+            "password_file and password_env are both set",
+            Some("remove one of the two".into()),
         );
     }
     let password_span = file_span.or(env_span);
     if out.username.is_none() && password_span.is_some() {
         reader.problem(
             password_span,
-            "there is a password but no username",
-            Some("add: username = \"…\"".into()),
+            "a password is set without a username",
+            Some("add username = \"…\"".into()),
         );
     } else if out.username.is_some() && password_span.is_none() {
-        let help = "name a file (password_file) or a variable (password_env); the password itself does not belong in this file".to_owned();
+        let help =
+            "set password_file or password_env; the password itself does not belong in this file"
+                .to_owned();
         let span = reader.span("username");
-        reader.problem(span, "there is a username but no password", Some(help));
+        reader.problem(span, "a username is set without a password", Some(help));
     }
     if server.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
         reader.problem(
             span,
-            "[registry] names no server",
-            Some("write: server = \"registry.example.com:5000\"".into()),
+            "`server` is missing in [registry]",
+            Some("add server = \"registry.example.com:5000\"".into()),
         );
     }
     reader.finish();
@@ -424,7 +439,7 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
 }
 
 fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
-    let mut reader = Reader::new(table, "[nfs]", problems);
+    let mut reader = TableReader::new(table, "[nfs]", problems);
     let export = reader.text("export");
     if let Some(at) = &export
         && !is_export(&at.value)
@@ -432,7 +447,7 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
         let help = "write \"192.168.2.91:/store\"".to_owned();
         reader.problem(
             at.span.clone(),
-            format!("export = {:?} is not host:/path", at.value),
+            format!("`export` must be host:/path, got {:?}", at.value),
             Some(help),
         );
     }
@@ -440,7 +455,7 @@ fn nfs(table: &dyn TableLike, problems: &mut Problems<'_>) -> Option<Nfs> {
     export.map(|at| Nfs { export: at.value })
 }
 
-/// `host:/path`, of characters that neither a mount unit nor an option of mount takes for something else.
+/// `host:/path`, with characters that neither a mount unit nor a mount option misreads.
 fn is_export(text: &str) -> bool {
     let path = |path: &str| {
         path.chars()
@@ -455,12 +470,12 @@ fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> O
     if table.is_empty() {
         return None;
     }
-    let mut reader = Reader::new(table, "[openvpn]", problems);
+    let mut reader = TableReader::new(table, "[openvpn]", problems);
     let [ca, certificate, key] =
         ["ca", "certificate", "key"].map(|name| reader.text(name).map(|at| path(base, &at.value)));
     if ca.is_none() || certificate.is_none() || key.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
-        let help = "name the PEM files of your own CA: ca, certificate and key of the server (easy-rsa makes them); clients need certificates of the same CA";
+        let help = "set the PEM files of your own CA: ca, certificate and key of the server (easy-rsa creates them); clients need certificates of the same CA";
         reader.problem(
             span,
             "[openvpn] needs ca, certificate and key",
@@ -470,11 +485,11 @@ fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> O
     let network = reader.text("network");
     let cidr = network.as_ref().map(|at| cidr(&at.value));
     if let (Some(at), Some(None)) = (&network, &cidr) {
-        let help = Some("write a network of its own, such as \"10.8.0.0/24\"".to_owned());
+        let help = Some("write a network that is not in use, such as \"10.8.0.0/24\"".to_owned());
         reader.problem(
             at.span.clone(),
             format!(
-                "network = {:?} is no IPv4 network of length 8 to 29",
+                "`network` must be an IPv4 network with a prefix length from 8 to 29, got {:?}",
                 at.value
             ),
             help,
@@ -501,7 +516,7 @@ fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
 fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulSettings {
     let mut out = ConsulSettings { raft_multiplier: 1 };
     if let Some(table) = table {
-        let mut reader = Reader::new(table, "[consul]", problems);
+        let mut reader = TableReader::new(table, "[consul]", problems);
         out.raft_multiplier = reader
             .integer("raft_multiplier", 1..=10)
             .and_then(|n| u8::try_from(n).ok())
@@ -512,7 +527,7 @@ fn consul(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> ConsulS
 }
 
 fn timeouts(table: &dyn TableLike, problems: &mut Problems<'_>) -> Timeouts {
-    let mut reader = Reader::new(table, "[timeouts]", problems);
+    let mut reader = TableReader::new(table, "[timeouts]", problems);
     let default = Timeouts::default();
     let out = Timeouts {
         connect: reader.duration("connect").unwrap_or(default.connect),

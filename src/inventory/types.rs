@@ -7,55 +7,60 @@ use std::time::Duration;
 
 use crate::spec::{ClusterName, HostName, ImageRef, Role};
 
-/// The whole file, every default filled in.
+/// The whole file, with every default.
 #[derive(Debug, Clone)]
 pub struct Inventory {
     /// The cluster's name, also Consul's datacenter.
     pub cluster: ClusterName,
     /// Hosts in the order of their first mention: masters, slaves, edges.
     pub hosts: Vec<Host>,
-    /// `[network]`
     pub network: Network,
-    /// `[ssh]`
     pub ssh: SshSettings,
-    /// `[docker]`
     pub docker: DockerSettings,
-    /// `[registry]`
     pub registry: Option<Registry>,
-    /// `[nfs]`
     pub nfs: Option<Nfs>,
-    /// `[openvpn]`
     pub openvpn: Option<OpenVpn>,
-    /// `[images]`: component or further image → reference.
+    /// `[images]`: component or additional image → reference.
     pub images: BTreeMap<String, ImageRef>,
-    /// `[consul]`
+    /// `[images.NAME]`: recipe → argument → value. `base` is the image on which it is built.
+    pub recipe_arguments: BTreeMap<String, BTreeMap<String, String>>,
+    /// The folder of relative paths.
+    pub base: PathBuf,
+    /// `spread` of `[images]`: whether each image is pulled by one host, from which the others load it.
+    pub spread_images: bool,
     pub consul: ConsulSettings,
     /// `[components]`: the switches of optional components that are on.
     pub switches: BTreeSet<String>,
     /// `[params.COMPONENT]`: component → parameter → value, checked against the playbook.
     pub params: BTreeMap<String, BTreeMap<String, String>>,
-    /// Where keys stand that only the playbook can check (`components.X`, `images.X`, `params.X.Y`), as `file:line:column`.
+    /// Places of the keys that only the playbook can check (`components.X`, `images.X`,
+    /// `params.X.Y`), as `file:line:column`.
     pub places: BTreeMap<String, String>,
-    /// `[timeouts]`
     pub timeouts: Timeouts,
 }
 
 impl Inventory {
-    /// Every file that it names and that must be readable, with what it is.
+    /// Every referenced file that must be readable, with its key.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let ca = self
             .registry
             .as_ref()
             .and_then(|registry| registry.ca.as_deref())
-            .map(|path| ("the registry's ca", path));
+            .map(|path| ("ca of [registry]", path));
         let openvpn = self.openvpn.iter().flat_map(|vpn| {
             [
-                ("[openvpn] ca", &*vpn.ca),
-                ("[openvpn] certificate", &*vpn.certificate),
-                ("[openvpn] key", &*vpn.key),
+                ("ca of [openvpn]", &*vpn.ca),
+                ("certificate of [openvpn]", &*vpn.certificate),
+                ("key of [openvpn]", &*vpn.key),
             ]
         });
         ca.into_iter().chain(openvpn)
+    }
+
+    /// The path for a text of the inventory: relative ones start at its folder.
+    #[must_use]
+    pub fn path(&self, text: &str) -> PathBuf {
+        super::schema::path(&self.base, text)
     }
 
     /// Hosts of a role.
@@ -72,16 +77,14 @@ impl Inventory {
     }
 }
 
-/// One host with what differs for it.
+/// One host with its own settings.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// Its name.
     pub name: HostName,
     /// Its address inside the cluster.
     pub address: IpAddr,
-    /// Its roles.
     pub roles: BTreeSet<Role>,
-    /// What is dialled instead of the address (a name of ssh_config, a public address).
+    /// The SSH address, when it is not `address` (a name of ssh_config, a public address).
     pub ssh: Option<String>,
     /// SSH port.
     pub port: Option<u16>,
@@ -89,6 +92,9 @@ pub struct Host {
     pub user: Option<String>,
     /// Interface that holds the address.
     pub nic: String,
+    /// Whether the address must be on that interface: the inventory names it, or a virtual address or
+    /// a VPN uses it.
+    pub nic_is_used: bool,
     /// Address that services bind to.
     pub listen_ip: IpAddr,
     /// A slave with persistent storage.
@@ -111,15 +117,14 @@ pub struct Network {
 pub struct SshSettings {
     /// Login name.
     pub user: Option<String>,
-    /// Port.
     pub port: Option<u16>,
-    /// Private keys, the first is offered first.
+    /// Private keys, in the order of their use.
     pub identity_files: Vec<PathBuf>,
-    /// known_hosts files in place of the user's.
+    /// known_hosts files instead of the user's.
     pub known_hosts_files: Vec<PathBuf>,
-    /// Jump hosts, as ssh writes them.
+    /// Jump hosts, in the format of ssh.
     pub proxy_jump: Option<String>,
-    /// ssh_config file in place of the user's and the system's.
+    /// ssh_config file instead of the user's and the system's.
     pub config_file: Option<PathBuf>,
     /// `auto`, `root`, `sudo`, `doas`.
     pub privilege: Option<String>,
@@ -128,26 +133,25 @@ pub struct SshSettings {
 /// `[docker]`
 #[derive(Debug, Clone)]
 pub struct DockerSettings {
-    /// Install the Engine from the distribution where it is absent.
+    /// Install the Engine from the distribution where it is missing.
     pub install: bool,
 }
 
 /// `[registry]`
 #[derive(Debug, Clone)]
 pub struct Registry {
-    /// `host[:port]` as it stands in image references.
+    /// `host[:port]`, as in image references.
     pub server: String,
-    /// Address of its name, for hosts whose DNS does not know it.
+    /// Its address, for hosts whose DNS does not know its name.
     pub address: Option<IpAddr>,
     /// Its CA certificate, PEM.
     pub ca: Option<PathBuf>,
-    /// User.
     pub username: Option<String>,
-    /// Where the password comes from.
+    /// The source of the password.
     pub password: Option<PasswordSource>,
 }
 
-/// Where a secret comes from; the inventory never holds one.
+/// The source of a secret; the inventory never contains one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
     /// The first line of a file.
@@ -163,7 +167,7 @@ pub struct Nfs {
     pub export: String,
 }
 
-/// `[openvpn]`: a way in for whoever has a certificate of its CA.
+/// `[openvpn]`: access for everyone with a certificate of its CA.
 #[derive(Debug, Clone)]
 pub struct OpenVpn {
     /// The CA of server and clients, PEM.
@@ -172,12 +176,12 @@ pub struct OpenVpn {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-    /// The clients' network: address and length of the prefix.
+    /// The clients' network: address and prefix length.
     pub network: (Ipv4Addr, u8),
 }
 
 impl OpenVpn {
-    /// The network's mask.
+    /// The netmask.
     #[must_use]
     pub fn netmask(&self) -> Ipv4Addr {
         Ipv4Addr::from(
@@ -191,24 +195,24 @@ impl OpenVpn {
 /// `[consul]`
 #[derive(Debug, Clone)]
 pub struct ConsulSettings {
-    /// 1 on a good network, up to 10 on a slow one.
+    /// 1 on a fast network, up to 10 on a slow one.
     pub raft_multiplier: u8,
 }
 
 /// `[timeouts]`
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// TCP, greeting, key exchange and login, per hop.
+    /// TCP, banner, key exchange and login, per hop.
     pub connect: Duration,
-    /// Silence before a connection is asked for a sign of life; three unanswered questions end it.
+    /// Keepalive interval; three unanswered keepalives end the connection.
     pub keepalive: Duration,
     /// One command on a host.
     pub exec: Duration,
-    /// Installing packages.
+    /// The installation of packages.
     pub install: Duration,
     /// One answer of a Docker Engine.
     pub answer: Duration,
-    /// A pull without progress.
+    /// A pull that receives no data.
     pub pull_idle: Duration,
     /// One gate.
     pub gate: Duration,

@@ -1,4 +1,4 @@
-//! Asks a host everything at once.
+//! Observes a host in one pass.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,78 +6,86 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::parse;
-use super::types::{DockerStatus, HostStatus};
+use super::parse::{self, ParseError};
+use super::types::{DockerStatus, HostStatus, Listener};
 use crate::docker::{DockerError, Engine};
+use crate::spec::quote;
 use crate::transport::{Exec, Session, TransportError};
 
-/// What to look at besides the machine itself.
+/// What to observe besides the machine itself.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Managed paths outside /etc/toots.
     pub paths: Vec<String>,
     /// Data directories.
     pub data_dirs: Vec<String>,
-    /// The script's limit, when it is not the usual one.
+    /// The script's limit, when it is not the default.
     pub deadline: Option<Duration>,
     /// Addresses and ports that must be reachable.
     pub reach: Vec<(String, u16)>,
+    /// Ports whose listeners must be known.
+    pub ports: BTreeSet<u16>,
 }
 
-/// Why a host could not be read.
+/// Why a host could not be observed.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
     /// The script could not be run.
-    #[error("read the host")]
+    #[error("cannot observe the host")]
     Session(#[from] TransportError),
-    /// The script ended badly.
-    #[error("read the host: the script ended with status {status}: {stderr}")]
+    /// The script failed.
+    #[error("cannot observe the host: the script exited with status {status}: {stderr}")]
     Script {
         /// Exit status.
         status: u32,
-        /// Its last words.
+        /// Its last lines of standard error.
         stderr: String,
     },
-    /// The answer is not what the script prints.
-    #[error("read the host: unexpected answer: {0}")]
-    Answer(String),
-    /// The Engine failed in a way that is not an absent or silent Engine.
-    #[error("read the host's containers")]
+    /// The answer is not the script's output.
+    #[error("cannot observe the host: unexpected answer: {0}")]
+    Answer(ParseError),
+    /// The Engine failed, other than being absent or silent.
+    #[error("cannot observe the host's containers")]
     Docker(#[from] DockerError),
 }
 
 const SCRIPT: &str = include_str!("script.sh");
-const DEADLINE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(300);
-const MAX_OUTPUT: usize = 8 * 1024 * 1024;
+const REACH_SCRIPT: &str = include_str!("reach.bash");
+const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_millis(300);
+const MAX_OUTPUT_BYTES: usize = 8 * 1024 * 1024;
 
-/// How often a host is read when its processes and its Engine's containers do not fit together.
-const READINGS: usize = 3;
+/// Attempts to observe a host while its processes and its Engine's containers do not match.
+const MAX_OBSERVATIONS: usize = 3;
 
-/// Reads a host: the script and the Engine's answers at the same time. The two are of two moments: a listener in a container that the
-/// Engine did not list is one that came or went in between (another run is at work), and the host is read again. An id that stays is of
-/// another container runtime.
+/// Observes a host: the script and the Engine's answers in parallel. They show different moments: a
+/// container that listens and that the Engine did not list was created or removed in between
+/// (another run is at work), and a socket without a process was opened while the processes were
+/// read. Then the host is observed again. What stays belongs to another container runtime, or to the
+/// kernel.
 ///
 /// # Errors
-/// When the script cannot be run or its answer is not complete. An Engine that does not answer is data, not an error.
+/// When the script cannot be run or its answer is incomplete. An Engine that does not answer is
+/// data, not an error.
 pub async fn read(
     session: &Arc<dyn Session>,
     engine: &Engine,
     request: &Request,
 ) -> Result<HostStatus, ObserveError> {
     let mut former = BTreeSet::new();
-    for _ in 1..READINGS {
-        let (status, unlisted) = once(session, engine, request).await?;
-        if unlisted.is_subset(&former) {
+    for _ in 1..MAX_OBSERVATIONS {
+        let (status, unexplained) = once(session, engine, request).await?;
+        if unexplained.is_subset(&former) {
             return Ok(status);
         }
-        former = unlisted;
-        tokio::time::sleep(PAUSE).await;
+        former = unexplained;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
     Ok(once(session, engine, request).await?.0)
 }
 
-/// One reading, and the ids of containers that listen and that the Engine did not list.
+/// One observation, and what may be explained by the next one: the ids of listening containers that
+/// the Engine did not list, listeners without a process, and an Engine that did not answer.
 async fn once(
     session: &Arc<dyn Session>,
     engine: &Engine,
@@ -89,17 +97,35 @@ async fn once(
     status.host.docker = match docker {
         Ok(up) => up,
         Err(error) if transport_lost(&error) => return Err(error.into()),
+        // Whether an Engine is there says nothing then: it would be as silent after it is installed.
+        Err(error) if needs_more_sessions(&error) => DockerStatus::OutOfSessions(full(&error)),
         Err(_) if !here => DockerStatus::Absent,
         Err(error) => {
             let unit = if status.docker_unit.is_empty() {
                 String::new()
             } else {
-                format!(" (its unit is {})", status.docker_unit)
+                format!(" (unit is {})", status.docker_unit)
             };
             DockerStatus::Silent(format!("{}{unit}", full(&error)))
         }
     };
-    let mut unlisted = BTreeSet::new();
+    let is_unexplained = |listener: &&Listener| {
+        listener.holders.is_empty() && request.ports.contains(&listener.port)
+    };
+    let mut unexplained: BTreeSet<String> = status
+        .host
+        .listeners
+        .iter()
+        .filter(is_unexplained)
+        .map(|listener| format!("{}/{}", listener.port, listener.protocol))
+        .collect();
+    // An Engine fails to list what is being removed at that moment.
+    if matches!(
+        status.host.docker,
+        DockerStatus::Silent(_) | DockerStatus::Unreadable { .. }
+    ) {
+        unexplained.insert("the Engine".to_owned());
+    }
     if let DockerStatus::Up { containers, .. } = &status.host.docker {
         for listener in &mut status.host.listeners {
             for id in listener
@@ -113,12 +139,12 @@ async fn once(
                             .container
                             .get_or_insert_with(|| container.name.clone())
                     }
-                    None => _ = unlisted.insert(id.clone()),
+                    None => _ = unexplained.insert(id.clone()),
                 }
             }
         }
     }
-    Ok((status.host, unlisted))
+    Ok((status.host, unexplained))
 }
 
 fn full(error: &dyn std::error::Error) -> String {
@@ -133,12 +159,24 @@ fn full(error: &dyn std::error::Error) -> String {
 }
 
 fn transport_lost(error: &DockerError) -> bool {
+    is_caused_by(error, |error| {
+        matches!(
+            error,
+            TransportError::Lost(_) | TransportError::Privilege { .. }
+        )
+    })
+}
+
+fn needs_more_sessions(error: &DockerError) -> bool {
+    is_caused_by(error, |error| {
+        matches!(error, TransportError::TooFewSessions { .. })
+    })
+}
+
+fn is_caused_by(error: &DockerError, is_cause: impl Fn(&TransportError) -> bool) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if matches!(
-            error.downcast_ref(),
-            Some(TransportError::Lost(_) | TransportError::Privilege { .. })
-        ) {
+        if error.downcast_ref().is_some_and(&is_cause) {
             return true;
         }
         next = error.source();
@@ -148,43 +186,34 @@ fn transport_lost(error: &DockerError) -> bool {
 
 async fn docker(engine: &Engine) -> Result<DockerStatus, DockerError> {
     let (version, containers, images) =
-        tokio::try_join!(engine.version(), engine.containers(), engine.images())?;
-    Ok(DockerStatus::Up {
-        engine: version,
-        containers,
-        images,
-    })
+        tokio::join!(engine.version(), engine.containers(), engine.images());
+    let engine = version?;
+    match (containers, images) {
+        (Ok(containers), Ok(images)) => Ok(DockerStatus::Up {
+            engine,
+            containers,
+            images,
+        }),
+        (Err(error), _) | (_, Err(error)) if transport_lost(&error) => Err(error),
+        // Old and foreign Engines: the version explains more than the answer that cannot be read.
+        (Err(error), _) | (_, Err(error)) => Ok(DockerStatus::Unreadable {
+            engine,
+            why: full(&error),
+        }),
+    }
 }
 
 async fn script(
     session: &Arc<dyn Session>,
     request: &Request,
-) -> Result<parse::Reading, ObserveError> {
+) -> Result<parse::ScriptAnswer, ObserveError> {
     let nonce = format!("{:016x}", rand::random::<u64>());
-    let words = |items: &[String]| {
-        items
-            .iter()
-            .map(|item| crate::transport::quote(item))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let reach: Vec<String> = request
-        .reach
-        .iter()
-        .map(|(address, port)| format!("{address}/{port}"))
-        .collect();
-    let head = format!(
-        "nonce={nonce}\npaths={}\ndata={}\nreach={}\n",
-        crate::transport::quote(&words(&request.paths)),
-        crate::transport::quote(&words(&request.data_dirs)),
-        crate::transport::quote(&words(&reach))
-    );
     let exec = Exec {
         command: "sh -s".into(),
-        stdin: Bytes::from(head + SCRIPT),
+        stdin: Bytes::from(command(&nonce, request)),
         privileged: true,
-        deadline: request.deadline.unwrap_or(DEADLINE),
-        max_output: MAX_OUTPUT,
+        deadline: request.deadline.unwrap_or(SCRIPT_LIMIT),
+        max_output: MAX_OUTPUT_BYTES,
     };
     let before = now_ms();
     let output = session.exec(exec).await?;
@@ -199,7 +228,27 @@ async fn script(
     parse::reading(&output.stdout, &nonce, before).map_err(ObserveError::Answer)
 }
 
-/// Milliseconds since the epoch by the operator's clock.
+/// The script with its parameters, all of them on standard input: the nonce stays secret.
+pub(super) fn command(nonce: &str, request: &Request) -> String {
+    let words = |items: &[String]| {
+        let words: Vec<String> = items.iter().map(|item| quote(item)).collect();
+        quote(&words.join(" "))
+    };
+    let reach: Vec<String> = request
+        .reach
+        .iter()
+        .map(|(address, port)| format!("{address}/{port}"))
+        .collect();
+    format!(
+        "nonce={nonce}\npaths={}\ndata={}\nreach={}\nreach_script={}\n{SCRIPT}",
+        words(&request.paths),
+        words(&request.data_dirs),
+        words(&reach),
+        quote(REACH_SCRIPT),
+    )
+}
+
+/// Milliseconds since the epoch on the operator's clock.
 fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -210,19 +259,21 @@ fn now_ms() -> i64 {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use base64::Engine as _;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
 
+    use super::super::sections::encode;
     use super::*;
     use crate::spec::HostName;
     use crate::transport::fake::{FakeSession, output};
     use crate::transport::{BoxStream, Target};
 
     const LISTED: &str = "aaaa";
+    const FAILING: &str = "failing";
 
-    /// A host whose Engine lists one container, while port 8500 is held by those of each reading in turn. Returns the holder's name and the
-    /// number of readings.
+    /// Observes a host whose Engine lists one container, while port 8500 is held by those of each
+    /// observation in turn, or by no process. With [`FAILING`] the Engine cannot list. Returns the
+    /// holder's name and the number of observations.
     async fn read_of(owners: &'static [&'static str]) -> (Option<String>, usize) {
         let readings = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&readings);
@@ -230,37 +281,37 @@ mod tests {
             let owner = owners[count.fetch_add(1, Ordering::SeqCst)];
             let stdin = String::from_utf8_lossy(&exec.stdin);
             let nonce = stdin.lines().next()?.strip_prefix("nonce=")?.to_owned();
-            let sockets = r#"tcp LISTEN 0 0 10.0.0.1:8500 0.0.0.0:* users:(("consul",pid=7,fd=3))"#;
-            let records = [
-                ("docker-here", "1"),
-                ("sockets", sockets),
-                ("owners", &format!("7 {owner}")),
-                ("end", &nonce),
-            ];
-            let line = |(key, value): (&str, &str)| {
-                format!(
-                    "{nonce} {key} {}\n",
-                    base64::engine::general_purpose::STANDARD.encode(value)
-                )
+            let socket = "tcp LISTEN 0 0 10.0.0.1:8500 0.0.0.0:*";
+            let sockets = if owner.is_empty() {
+                format!("complete\nsockets\n{socket}")
+            } else {
+                let users = r#"users:(("consul",pid=7,fd=3))"#;
+                format!("complete\n7 {owner}\nsockets\n{socket} {users}")
             };
-            Some(Ok(output(0, records.map(line).concat(), "")))
+            let sections = [("docker-here", "1"), ("sockets", sockets.as_str())];
+            Some(Ok(output(0, encode(&nonce, &sections, b""), "")))
         };
-        let docker = |_: &Target| {
+        let listings = Arc::new(AtomicUsize::new(0));
+        let docker = move |_: &Target| {
             let (near, far) = tokio::io::duplex(64 * 1024);
-            let answer = service_fn(
-                |request: hyper::Request<hyper::body::Incoming>| async move {
-                    let body = match request.uri().path().rsplit('/').next() {
-                        Some("version") => "{}".to_owned(),
-                        Some("json") if request.uri().path().contains("/containers/") => {
-                            format!(r#"[{{"Id":"{LISTED}","Names":["/consul"]}}]"#)
+            let listings = Arc::clone(&listings);
+            let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let mut status = 200;
+                let body = match request.uri().path().rsplit('/').next() {
+                    Some("version") => "{}".to_owned(),
+                    Some("json") if request.uri().path().contains("/containers/") => {
+                        if owners[listings.fetch_add(1, Ordering::SeqCst)] == FAILING {
+                            status = 500;
                         }
-                        _ => "[]".to_owned(),
-                    };
-                    let answer =
-                        hyper::Response::builder().header("content-type", "application/json");
-                    answer.body(http_body_util::Full::new(Bytes::from(body)))
-                },
-            );
+                        format!(r#"[{{"Id":"{LISTED}","Names":["/consul"]}}]"#)
+                    }
+                    _ => "[]".to_owned(),
+                };
+                let answer = hyper::Response::builder()
+                    .status(status)
+                    .header("content-type", "application/json");
+                std::future::ready(answer.body(http_body_util::Full::new(Bytes::from(body))))
+            });
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(far), answer),
@@ -274,7 +325,10 @@ mod tests {
         let status = read(
             &session,
             &Engine::over(Arc::clone(&session)),
-            &Request::default(),
+            &Request {
+                ports: [8500].into(),
+                ..Request::default()
+            },
         )
         .await
         .unwrap();
@@ -297,6 +351,25 @@ mod tests {
             (None, 2),
             "another runtime's"
         );
+        assert_eq!(read_of(&["", LISTED]).await, (Some("consul".into()), 2));
+        assert_eq!(read_of(&["", ""]).await, (None, 2), "the kernel's");
         assert_eq!(read_of(&["bbbb", "cccc", "dddd"]).await, (None, 3));
+        let listed = (Some("consul".into()), 2);
+        assert_eq!(read_of(&[FAILING, LISTED]).await, listed, "a moment later");
+        let (name, readings) = read_of(&[FAILING, FAILING, FAILING]).await;
+        assert!(
+            name.is_none() && readings <= 3,
+            "an Engine that never answers"
+        );
+    }
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("observe_error", ObserveError, hints: |_| Vec::new(), {
+            ObserveError::Session(_) => ObserveError::Session(TransportError::Lost("closed by the host".into())),
+            ObserveError::Script { .. } => ObserveError::Script { status: 2, stderr: "sh: syntax error".into() },
+            ObserveError::Answer(_) => ObserveError::Answer(ParseError::Truncated),
+            ObserveError::Docker(_) => ObserveError::Docker(DockerError::Deadline { what: "list containers".into(), limit: Duration::from_secs(30) }),
+        });
     }
 }

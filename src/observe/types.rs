@@ -1,33 +1,37 @@
-//! What was seen on a host, typed and bounded.
+//! What was observed on a host, typed and bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::docker::{ContainerStatus, EngineStatus, ImageStatus};
-use crate::spec::{ComponentName, NodeRecord, Secret};
+use crate::spec::{ComponentName, DefaultImages, Membership, NodeRecord, RecordError, Secret};
 
-/// Everything that one pass over a host showed.
+/// Everything that was observed on a host.
 #[derive(Debug, Clone, Default)]
 pub struct HostStatus {
     /// The machine.
     pub facts: Facts,
-    /// Its identity, if it has one. `Err` holds why the file cannot be used.
-    pub node: Option<Result<NodeRecord, String>>,
+    /// Its identity, when it has one.
+    pub node: Option<Result<NodeRecord, RecordError>>,
+    /// The masters of its cluster, as recorded on it (masters).
+    pub membership: Option<Result<Membership, RecordError>>,
     /// Generated secrets found on it (masters), by name.
     pub secrets: BTreeMap<String, Secret>,
     /// Components recorded on it as proven.
     pub proven: BTreeSet<ComponentName>,
     /// Image digests recorded on it: reference → digest.
     pub digests: BTreeMap<String, String>,
-    /// Asked-for paths and everything below /etc/toots: regular files, directories and links.
+    /// The default images recorded on it, or why the record cannot be used.
+    pub default_images: Option<Result<DefaultImages, RecordError>>,
+    /// Requested paths and everything below /etc/toots: regular files, directories and links.
     pub files: BTreeMap<String, FileStatus>,
-    /// Asked-for data directories that hold something.
+    /// Requested data directories that are not empty.
     pub has_data: BTreeSet<String>,
     /// Listening sockets with their owners.
     pub listeners: Vec<Listener>,
     /// toots' block in /etc/hosts: (address, name).
     pub hosts_entries: Vec<(String, String)>,
-    /// systemd units that toots wrote: whether each is enabled and active.
+    /// systemd units of toots: whether each is enabled and active.
     pub units: BTreeMap<String, bool>,
     /// The Engine.
     pub docker: DockerStatus,
@@ -36,7 +40,7 @@ pub struct HostStatus {
 /// A machine's facts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// Host name of its own.
+    /// The host's own name.
     pub hostname: String,
     /// `ID` of os-release.
     pub os_id: String,
@@ -48,36 +52,62 @@ pub struct Facts {
     pub kernel: String,
     /// /etc/machine-id.
     pub machine_id: String,
-    /// Processors.
+    /// Number of processors.
     pub cpus: u32,
-    /// Memory, KiB.
+    /// Memory in KiB.
     pub mem_total_kib: u64,
-    /// Free space below /var/lib/docker (or its nearest existing parent), KiB.
+    /// The Engine's data root.
+    pub docker_root: String,
+    /// Free space in KiB below the Engine's data root (or its nearest existing parent).
     pub disk_free_docker_kib: u64,
-    /// Free space below /var/lib/toots (or its nearest existing parent), KiB.
+    /// Free space in KiB below /var/lib/toots (or its nearest existing parent).
     pub disk_free_data_kib: u64,
-    /// The host's clock minus the operator's at the middle of the exchange, milliseconds.
+    /// The host's clock minus the operator's at the middle of the exchange, in milliseconds.
     pub clock_offset_ms: i64,
     /// Interfaces with their addresses.
     pub nics: BTreeMap<String, Vec<IpAddr>>,
     /// 1 or 2.
     pub cgroup_version: u8,
+    /// Mount points on the way to toots' data: whether mounts below them are shared.
+    pub mounts: BTreeMap<String, bool>,
     /// Addresses to which the host's own name resolves.
     pub own_name_resolves_to: Vec<IpAddr>,
-    /// systemd is PID 1.
+    /// Whether systemd is PID 1.
     pub systemd: bool,
     /// Package managers present: `apt-get`, `dnf`, `zypper`, `apk`.
     pub package_managers: Vec<String>,
     /// Whether the docker command exists.
     pub docker_command: bool,
-    /// NFS can be mounted: the program is there.
+    /// Whether the program that mounts NFS is installed.
     pub nfs_client: bool,
-    /// The kernel has NFS, or a module of it.
+    /// Whether the kernel has NFS, or a module for it.
     pub nfs_kernel: bool,
     /// docker-compose's version, v1 or v2, if present.
     pub compose_version: Option<String>,
-    /// TCP addresses `host:port` of `reach` that this host could connect to: true, false.
+    /// TCP addresses `host:port` that were tried: whether this host could connect.
     pub reaches: BTreeMap<String, bool>,
+}
+
+impl Facts {
+    /// The mount point of a path, when mounts below it are not shared. `None` when they are, or when
+    /// it is not known.
+    #[must_use]
+    pub fn private_mount(&self, path: &str) -> Option<&str> {
+        let path = std::path::Path::new(path);
+        let holds = |point: &&String| path.starts_with(point.as_str());
+        let point = self.mounts.keys().filter(holds).max_by_key(|p| p.len())?;
+        (!self.mounts[point]).then_some(point)
+    }
+
+    /// The platform of its images, `OS/ARCH`; `None` for an architecture that toots does not know.
+    #[must_use]
+    pub fn platform(&self) -> Option<&'static str> {
+        match self.arch.as_str() {
+            "x86_64" => Some("linux/amd64"),
+            "aarch64" => Some("linux/arm64"),
+            _ => None,
+        }
+    }
 }
 
 /// A path on a host.
@@ -93,7 +123,8 @@ pub struct FileStatus {
     pub gid: u32,
     /// SHA-256 of a regular file.
     pub sha256: Option<String>,
-    /// Content of a small regular file that is not secret (mode without group and other rights means secret).
+    /// Content of a small regular file that is not secret (a mode without group and other rights
+    /// means secret).
     pub content: Option<Vec<u8>>,
 }
 
@@ -114,15 +145,15 @@ pub struct Listener {
     pub protocol: String,
     /// Bound address (`0.0.0.0` and `::` are all).
     pub address: IpAddr,
-    /// Port.
     pub port: u16,
-    /// Process name, when it could be read.
+    /// Process name, when readable.
     pub process: Option<String>,
-    /// Process id, when it could be read.
+    /// Process id, when readable.
     pub pid: Option<u32>,
-    /// All processes that hold the socket; of those that hand it on to each other some may be gone a moment later.
+    /// All processes that hold the socket; of those that pass it on to each other, some may be gone
+    /// a moment later.
     pub holders: Vec<u32>,
-    /// Container name when the process runs in one of the host's containers.
+    /// Container name, when the process runs in one of the host's containers.
     pub container: Option<String>,
 }
 
@@ -134,9 +165,16 @@ pub enum DockerStatus {
     Absent,
     /// Installed, but it does not answer; why.
     Silent(String),
+    /// The login user needs a session for it, and the host allows too few; why.
+    OutOfSessions(String),
+    /// It tells its version, but not what it runs.
+    Unreadable {
+        engine: EngineStatus,
+        /// The first request that failed.
+        why: String,
+    },
     /// It answered.
     Up {
-        /// The Engine.
         engine: EngineStatus,
         /// All its containers.
         containers: Vec<ContainerStatus>,

@@ -1,27 +1,43 @@
-//! `Desired − Observed`.
+//! The plan: desired state minus observed state.
 
 use std::collections::BTreeMap;
 
 use super::explain::{changed_fields, file_diff};
+use super::images;
 use super::types::{FileChange, HostPlan, Observed, Package, Plan, Step};
 use crate::desired::{ComponentDesired, Desired, HostDesired};
-use crate::docker::{ContainerStatus, ImageStatus};
+use crate::docker::ContainerStatus;
 use crate::observe::{DockerStatus, FileStatus, HostStatus};
-use crate::spec::{ContainerSpec, DirSpec, FileSpec, HostName, Place};
+use crate::spec::{
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, NodeRecord, Placement,
+};
 
-/// The changes that would bring the observed hosts to their desired state.
+/// The changes that bring the observed hosts to their desired state.
 #[must_use]
 pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
+    diff_in_scope(desired, observed, |_| true)
+}
+
+/// The same, when only some hosts may be changed: the others build and pull nothing for them.
+#[must_use]
+pub fn diff_in_scope(
+    desired: &Desired,
+    observed: &Observed,
+    may_change: impl Fn(&HostName) -> bool,
+) -> Plan {
+    let holders = images::Holders::new(desired, observed);
     let hosts = desired
         .hosts
         .iter()
         .filter_map(|host| {
             observed
                 .get(&host.name)
-                .map(|status| host_plan(desired, host, status, observed))
+                .map(|status| host_plan(desired, host, status, observed, &holders))
         })
         .collect();
-    Plan { hosts }
+    let mut plan = Plan { hosts };
+    images::bring_once(&mut plan, desired.spread_images, observed, may_change);
+    plan
 }
 
 fn host_plan(
@@ -29,17 +45,15 @@ fn host_plan(
     host: &HostDesired,
     status: &HostStatus,
     observed: &Observed,
+    holders: &images::Holders<'_>,
 ) -> HostPlan {
-    let (containers, images) = match &status.docker {
-        DockerStatus::Up {
-            containers, images, ..
-        } => (containers.as_slice(), images.as_slice()),
-        _ => (&[][..], &[][..]),
+    let containers = match &status.docker {
+        DockerStatus::Up { containers, .. } => containers.as_slice(),
+        _ => &[],
     };
-    let hosts_entries = (!host.hosts_entries.is_empty()
-        && host.hosts_entries != status.hosts_entries)
-        .then(|| host.hosts_entries.clone());
-    // Before the Engine starts: it keeps what it read of /etc/hosts for some seconds.
+    let hosts_entries =
+        (host.hosts_entries != status.hosts_entries).then(|| host.hosts_entries.clone());
+    // Before the Engine starts: it caches /etc/hosts for some seconds.
     let mut prepare: Vec<Step> = place(&host.dirs, host.files.iter(), hosts_entries, status)
         .into_iter()
         .collect();
@@ -83,19 +97,9 @@ fn host_plan(
             status,
             creates_ensemble(component, &host.name, observed),
         );
-        for (image, digest) in
-            std::iter::once((&component.container.image, &component.container.digest))
-                .chain(component.extra_images.iter().map(|(i, d)| (i, d)))
-        {
-            if !present(images, digest.as_deref()) {
-                pulls.insert(
-                    image.0.clone(),
-                    Step::Pull {
-                        image: image.clone(),
-                        digest: digest.clone(),
-                    },
-                );
-            }
+        for (image, digest) in component.images() {
+            let step = images::bring(image, digest, status, holders);
+            pulls.extend(step.map(|step| (image.0.clone(), step)));
         }
         if !steps.is_empty() {
             components.insert(component.name.clone(), steps);
@@ -111,10 +115,38 @@ fn host_plan(
             .into_iter()
             .chain(cleanup(desired, host, containers))
             .collect(),
+        records: outdated_records(host, status),
     }
 }
 
-/// Whether this host takes part in creating the component's ensemble: no member has ever been proven and this one holds no data.
+/// A record that differs or is missing on a host with an identity: not a change by itself.
+fn is_outdated_record(file: &FileSpec, status: &HostStatus) -> bool {
+    file.place == Placement::Record
+        && match status.files.get(&file.path) {
+            Some(seen) => seen.kind == 'f' && rights(seen, file.mode, file.uid, file.gid).is_none(),
+            None => file.path != NodeRecord::PATH && status.files.contains_key(NodeRecord::PATH),
+        }
+}
+
+fn outdated_records(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
+    let files: Vec<FileChange> = host
+        .files
+        .iter()
+        .filter(|file| is_outdated_record(file, status))
+        .filter_map(|file| file_change(file, status.files.get(&file.path)))
+        .collect();
+    if files.is_empty() {
+        return Vec::new();
+    }
+    vec![Step::Place {
+        dirs: Vec::new(),
+        files,
+        hosts_entries: None,
+    }]
+}
+
+/// Whether this host takes part in creating the component's ensemble: no member has ever been
+/// proven and this one holds no data.
 fn creates_ensemble(component: &ComponentDesired, host: &HostName, observed: &Observed) -> bool {
     let proven = observed
         .values()
@@ -141,7 +173,7 @@ fn component_steps(
     let files = component
         .files
         .iter()
-        .filter(|file| file.place == Place::Always || creates)
+        .filter(|file| file.place == Placement::Always || creates)
         .chain(std::iter::once(&record));
     let placed = place(&component.dirs, files, None, status);
     let changed: Vec<String> = match &placed {
@@ -175,7 +207,8 @@ fn component_steps(
     steps
 }
 
-/// Units that are not enabled and active, or of whose owner a file changed. The record of the container is no file of theirs.
+/// Units that are not enabled and active, or whose component's files changed. The record of the
+/// container does not count as such a file.
 fn units(wanted: &[String], changed: &[String], status: &HostStatus) -> Vec<Step> {
     let files = changed
         .iter()
@@ -205,14 +238,15 @@ fn replace_reason(
     container: &ContainerStatus,
     status: &HostStatus,
 ) -> String {
-    // The record may be newer than the container, when a run was cut off between the two.
+    // The record may be newer than the container, when a run was interrupted between the two.
     match recorded_spec(component, status).filter(|former| same(container, former)) {
         Some(former) => changed_fields(&former, &component.container),
-        None => "its specification changed".into(),
+        None => "specification changed".into(),
     }
 }
 
-/// The specification itself, kept on the host so that the next change can be explained field by field.
+/// The record of the specification, stored on the host so that the next change can be explained
+/// field by field.
 fn record(component: &ComponentDesired) -> FileSpec {
     let mut content = serde_json::to_vec_pretty(&component.container).unwrap_or_default();
     content.push(b'\n');
@@ -223,11 +257,11 @@ fn record(component: &ComponentDesired) -> FileSpec {
         gid: 0,
         content,
         secret: false,
-        place: Place::Always,
+        place: Placement::Always,
     }
 }
 
-/// The specification of the last container that was made.
+/// The recorded specification of the last created container.
 pub(super) fn recorded_spec(
     component: &ComponentDesired,
     status: &HostStatus,
@@ -257,6 +291,7 @@ fn signals(component: &ComponentDesired, container: &str, changed: &[String]) ->
         .into_iter()
         .map(|(signal, files)| Step::Signal {
             container: container.to_owned(),
+            component: component.name.clone(),
             signal: signal.clone(),
             files,
         })
@@ -276,6 +311,7 @@ fn place<'a>(
         })
         .collect();
     let files: Vec<_> = files
+        .filter(|file| !is_outdated_record(file, status))
         .filter_map(|file| file_change(file, status.files.get(&file.path)))
         .collect();
     (!dirs.is_empty() || !files.is_empty() || hosts_entries.is_some()).then_some(Step::Place {
@@ -320,17 +356,8 @@ fn file_change(file: &FileSpec, seen: Option<&FileStatus>) -> Option<FileChange>
     })
 }
 
-fn present(images: &[ImageStatus], digest: Option<&str>) -> bool {
-    match digest {
-        // Content is addressed by the digest alone; the repository in front of it may be a mirror's.
-        Some(digest) => images
-            .iter()
-            .any(|seen| seen.digests.iter().any(|d| d.ends_with(digest))),
-        None => false,
-    }
-}
-
-/// Units go first: what they did to the host may lead to the containers that go after them.
+/// Units first: what they changed on the host may lead to the containers that are removed after
+/// them.
 fn unwanted_units(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
     let wanted = |unit: &String| {
         host.units.contains(unit)
@@ -347,7 +374,8 @@ fn unwanted_units(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
         .collect()
 }
 
-/// Containers with this cluster's label that nothing wants: of dropped components, or set aside by a replacement that was cut off.
+/// Containers with this cluster's label that are not desired: of removed components, or renamed
+/// aside by an interrupted replacement.
 fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]) -> Vec<Step> {
     containers
         .iter()
@@ -357,21 +385,29 @@ fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]
                 .map(String::as_str)
                 == Some(desired.cluster.as_str())
         })
-        .filter(|c| c.labels.contains_key(ContainerSpec::LABEL_COMPONENT))
-        .filter(|c| {
+        .filter_map(|c| {
+            let component = c.labels.get(ContainerSpec::LABEL_COMPONENT)?;
+            Some((c, ComponentName::new(component.as_str()).ok()?))
+        })
+        .filter(|(c, _)| {
             !host
                 .components
                 .iter()
                 .any(|wanted| wanted.container.name() == c.name)
         })
-        .map(|c| {
+        .map(|(c, component)| {
             let reason = if c.name.ends_with(".old") {
                 "left over from a replacement"
             } else {
-                "its component is no longer wanted here"
+                "no longer wanted on this host"
             };
             Step::Remove {
                 container: c.name.clone(),
+                replaced: host
+                    .components
+                    .iter()
+                    .any(|wanted| wanted.name == component),
+                component,
                 reason: reason.into(),
             }
         })

@@ -1,14 +1,14 @@
-//! Why something changes, in words and as diffs.
+//! Explains changes: changed fields as text, changed files as diffs.
 
 use serde_json::Value;
 use similar::TextDiff;
 
 use crate::spec::{ContainerSpec, FileSpec};
 
-/// The largest diff shown for one file, bytes.
-const MAX_DIFF: usize = 16 * 1024;
+/// The largest diff shown for one file, in bytes.
+const MAX_DIFF_BYTES: usize = 16 * 1024;
 
-/// Unified diff from a file's former content; masked for secrets, absent for what is not text.
+/// Unified diff against a file's old content; masked for secrets, `None` for what is not text.
 pub(super) fn file_diff(file: &FileSpec, former: Option<&[u8]>, new: bool) -> Option<String> {
     if file.secret {
         return Some("(secret, not shown)".into());
@@ -28,8 +28,8 @@ pub(super) fn file_diff(file: &FileSpec, former: Option<&[u8]>, new: bool) -> Op
         .context_radius(3)
         .header(&file.path, &file.path)
         .to_string();
-    if text.len() > MAX_DIFF {
-        let cut = (0..=MAX_DIFF)
+    if text.len() > MAX_DIFF_BYTES {
+        let cut = (0..=MAX_DIFF_BYTES)
             .rev()
             .find(|at| text.is_char_boundary(*at))
             .unwrap_or(0);
@@ -44,11 +44,15 @@ pub(super) fn changed_fields(former: &ContainerSpec, wanted: &ContainerSpec) -> 
     let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
         (serde_json::to_value(former), serde_json::to_value(wanted))
     else {
-        return "its specification changed".into();
+        return "specification changed".into();
     };
     let mut reasons = Vec::new();
-    for (field, value) in &new {
-        let before = old.get(field).unwrap_or(&Value::Null);
+    // A field that is left out has its default.
+    let fields = new
+        .keys()
+        .chain(old.keys().filter(|key| !new.contains_key(*key)));
+    for field in fields {
+        let [before, value] = [&old, &new].map(|map| map.get(field).unwrap_or(&Value::Null));
         if before == value {
             continue;
         }
@@ -80,7 +84,7 @@ pub(super) fn changed_fields(former: &ContainerSpec, wanted: &ContainerSpec) -> 
         });
     }
     if reasons.is_empty() {
-        "its specification changed".into()
+        "specification changed".into()
     } else {
         reasons.join("; ")
     }

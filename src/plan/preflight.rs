@@ -1,30 +1,33 @@
-//! Checks of all hosts together, before the first change. Pure: everything was already observed.
+//! Checks of all hosts together, before the first change. Pure: every fact was observed before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::diff::recorded_spec;
+use super::images;
 use super::types::Observed;
 use crate::desired::{ComponentDesired, Desired, HostDesired};
+use crate::docker::EngineStatus;
 use crate::observe::{DockerStatus, Facts, HostStatus, Listener};
-use crate::spec::HostName;
+use crate::spec::{HostName, Remedy};
 
-/// What a host must have.
+/// The requirements on a host.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The NIC on which each host's address must be; a host without an entry is not checked.
+    /// The network interface that must hold each host's address; that of a host without an entry may
+    /// be on any.
     pub nics: BTreeMap<HostName, String>,
     /// Whether a missing Engine may be installed.
     pub install_docker: bool,
-    /// Least free space for images, KiB.
+    /// Least free space for images, in KiB.
     pub disk_docker_kib: u64,
-    /// Least free space for data, KiB.
+    /// Least free space for data, in KiB.
     pub disk_data_kib: u64,
-    /// Least memory, KiB.
+    /// Least memory, in KiB.
     pub memory_kib: u64,
-    /// Largest clock offset against the median that is not refused, milliseconds (consensus protocols and TLS suffer beyond).
+    /// Largest clock offset against the median that is accepted, in milliseconds (consensus
+    /// protocols and TLS suffer beyond).
     pub clock_refuse_ms: i64,
-    /// Largest clock offset against the median without a warning, milliseconds.
+    /// Largest clock offset against the median without a warning, in milliseconds.
     pub clock_warn_ms: i64,
 }
 
@@ -44,15 +47,14 @@ impl Default for Limits {
 
 /// One finding on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The host.
+pub struct Finding {
     pub host: HostName,
-    /// Whether it stops the run; else it is a warning.
+    /// Whether it stops the run; otherwise it is a warning.
     pub fatal: bool,
     /// What is wrong.
     pub why: String,
     /// The remedy.
-    pub hint: String,
+    pub hint: Remedy,
 }
 
 /// The oldest Engine that is supported.
@@ -62,7 +64,7 @@ const OLDEST_COMPOSE: (u64, u64, u64) = (1, 5, 1);
 
 /// All findings on all hosts.
 #[must_use]
-pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec<Refusal> {
+pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec<Finding> {
     let mut out = Vec::new();
     let clock = median(
         observed
@@ -70,6 +72,13 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
             .map(|status| status.facts.clock_offset_ms)
             .collect(),
     );
+    // A host that was not observed is down or cut off as a whole: its peers' ports say nothing new.
+    let unobserved: BTreeSet<String> = desired
+        .hosts
+        .iter()
+        .filter(|host| !observed.contains_key(&host.name))
+        .map(|host| host.address.to_string())
+        .collect();
     for host in &desired.hosts {
         let Some(status) = observed.get(&host.name) else {
             continue;
@@ -82,11 +91,14 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
         checks.clock(status.facts.clock_offset_ms - clock, limits);
         checks.address(host, &status.facts, limits);
         checks.engine(status, limits);
+        checks.images(host, status, desired, observed);
         checks.requirements(host, status);
+        checks.versions(host, status);
+        checks.propagation(host, &status.facts);
         checks.ports(host, status);
         checks.units(host, &status.facts);
         checks.storage(host, &status.facts);
-        checks.reach(host, &status.facts);
+        checks.reach(host, &status.facts, &unobserved);
     }
     duplicates(desired, observed, &mut out);
     out
@@ -97,7 +109,7 @@ fn median(mut values: Vec<i64>) -> i64 {
     values.get(values.len() / 2).copied().unwrap_or(0)
 }
 
-fn duplicates(desired: &Desired, observed: &Observed, out: &mut Vec<Refusal>) {
+fn duplicates(desired: &Desired, observed: &Observed, out: &mut Vec<Finding>) {
     let mut by_id: BTreeMap<&str, &HostName> = BTreeMap::new();
     for host in &desired.hosts {
         let Some(status) = observed.get(&host.name) else {
@@ -108,27 +120,27 @@ fn duplicates(desired: &Desired, observed: &Observed, out: &mut Vec<Refusal>) {
             continue;
         }
         if let Some(other) = by_id.insert(id, &host.name) {
-            out.push(Refusal {
+            out.push(Finding {
                 host: host.name.clone(),
                 fatal: true,
-                why: format!("it has the machine id of {other}: {id}"),
-                hint: format!(
-                    "if they are two machines, give one a new id (rm /etc/machine-id && systemd-machine-id-setup, then restart); if they are one, remove {} from the inventory",
+                why: format!("machine id is the same as on {other}: {id}"),
+                hint: Remedy::Advice(format!(
+                    "two machines: give one a new id (rm /etc/machine-id && systemd-machine-id-setup, then restart); one machine: remove {} from the inventory",
                     host.name
-                ),
+                )),
             });
         }
     }
 }
 
-struct Checks<'a> {
+pub(super) struct Checks<'a> {
     host: &'a HostName,
-    out: &'a mut Vec<Refusal>,
+    out: &'a mut Vec<Finding>,
 }
 
 impl Checks<'_> {
-    fn add(&mut self, fatal: bool, why: String, hint: impl Into<String>) {
-        self.out.push(Refusal {
+    pub(super) fn add(&mut self, fatal: bool, why: String, hint: impl Into<Remedy>) {
+        self.out.push(Finding {
             host: self.host.clone(),
             fatal,
             why,
@@ -140,29 +152,29 @@ impl Checks<'_> {
         if facts.os_id.is_empty() {
             self.add(
                 true,
-                "it has no /etc/os-release: it is no Linux distribution that is known".into(),
+                "unsupported system: /etc/os-release is missing".into(),
                 "use a current Linux distribution",
             );
         }
         if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
             self.add(
                 true,
-                format!("its architecture is {:?}", facts.arch),
+                format!("unsupported architecture {:?}", facts.arch),
                 "use an x86_64 or aarch64 machine",
             );
         }
         let mib = |kib: u64| kib / 1024;
         if facts.mem_total_kib < limits.memory_kib {
             let why = format!(
-                "it has {} MiB of memory, {} are needed",
-                mib(facts.mem_total_kib),
-                mib(limits.memory_kib)
+                "memory must be at least {} MiB, got {} MiB",
+                mib(limits.memory_kib),
+                mib(facts.mem_total_kib)
             );
-            self.add(true, why, "give the machine more memory");
+            self.add(true, why, "add memory to the machine");
         }
         for (path, free, needed) in [
             (
-                "/var/lib/docker",
+                facts.docker_root.as_str(),
                 facts.disk_free_docker_kib,
                 limits.disk_docker_kib,
             ),
@@ -174,22 +186,25 @@ impl Checks<'_> {
         ] {
             if free < needed {
                 let why = format!(
-                    "{} MiB are free for {path}, {} are needed",
-                    mib(free),
-                    mib(needed)
+                    "free space for {path} must be at least {} MiB, got {} MiB",
+                    mib(needed),
+                    mib(free)
                 );
-                self.add(true, why, format!("free space on the file system of {path}: docker system df, du -xh --max-depth=2 /var"));
+                self.add(
+                    true,
+                    why,
+                    Remedy::FreeSpace {
+                        path: path.to_owned(),
+                    },
+                );
             }
         }
         if facts.own_name_resolves_to.is_empty() {
-            let why = format!("its own name {:?} does not resolve on it", facts.hostname);
+            let why = format!("the host's own name {:?} does not resolve", facts.hostname);
             self.add(
                 false,
                 why,
-                format!(
-                    "add a line for {:?} to /etc/hosts on the host",
-                    facts.hostname
-                ),
+                format!("add {:?} to /etc/hosts on the host", facts.hostname),
             );
         }
         if let Some(version) = &facts.compose_version
@@ -197,8 +212,8 @@ impl Checks<'_> {
         {
             self.add(
                 false,
-                format!("docker-compose {version} is older than 1.5.1"),
-                "update docker-compose, or remove it",
+                format!("docker-compose must be 1.5.1 or later, got {version}"),
+                "update or remove docker-compose",
             );
         }
     }
@@ -207,19 +222,32 @@ impl Checks<'_> {
         let seconds = offset_ms.abs() / 1000;
         let side = if offset_ms > 0 { "ahead of" } else { "behind" };
         if offset_ms.abs() > limits.clock_refuse_ms {
-            let why = format!("its clock is {seconds} s {side} the other hosts");
-            self.add(true, why, "start a time service on it (chrony, systemd-timesyncd) and wait until it is in step");
+            let why = format!("clock is {seconds} s {side} the other hosts");
+            self.add(true, why, "start a time service (chrony, systemd-timesyncd) and wait until it is synchronized");
         } else if offset_ms.abs() > limits.clock_warn_ms {
             self.add(
                 false,
-                format!("its clock is {seconds} s {side} the other hosts"),
-                "check its time service",
+                format!("clock is {seconds} s {side} the other hosts"),
+                "check the time service",
             );
         }
     }
 
     fn address(&mut self, host: &HostDesired, facts: &Facts, limits: &Limits) {
         let Some(nic) = limits.nics.get(&host.name) else {
+            if holder(facts, host.address).is_none() {
+                let addresses = facts.nics.values().flatten();
+                let has: Vec<String> = addresses.map(ToString::to_string).collect();
+                self.add(
+                    true,
+                    format!(
+                        "{} is not an address of any interface (found: {})",
+                        host.address,
+                        list(&has)
+                    ),
+                    "list the address at which the other hosts reach it",
+                );
+            }
             return;
         };
         match facts.nics.get(nic) {
@@ -232,24 +260,30 @@ impl Checks<'_> {
                     list(&has)
                 );
                 let hint = match holder(facts, host.address) {
-                    Some(other) => format!(
-                        "it is on {other}: set nic = {other:?} in [network] or [hosts.{}]",
-                        host.name
-                    ),
-                    None => format!("correct the address of {} in the inventory", host.name),
+                    Some(other) => Remedy::SetInterface {
+                        host: host.name.clone(),
+                        subject: "the address".into(),
+                        interface: other.to_owned(),
+                    },
+                    None => format!("correct the address of {} in the inventory", host.name).into(),
                 };
                 self.add(true, why, hint);
             }
             None => {
                 let has: Vec<String> = facts.nics.keys().cloned().collect();
                 let hint = match holder(facts, host.address) {
-                    Some(other) => format!(
-                        "{} is on {other}: set nic = {other:?} in [network] or [hosts.{}]",
-                        host.address, host.name
-                    ),
-                    None => format!("it has {}", list(&has)),
+                    Some(other) => Remedy::SetInterface {
+                        host: host.name.clone(),
+                        subject: host.address.to_string(),
+                        interface: other.to_owned(),
+                    },
+                    None => format!("available interfaces: {}", list(&has)).into(),
                 };
-                self.add(true, format!("it has no network interface {nic:?}"), hint);
+                self.add(
+                    true,
+                    format!("network interface {nic:?} does not exist"),
+                    hint,
+                );
             }
         }
     }
@@ -260,15 +294,14 @@ impl Checks<'_> {
                 self.add(
                     true,
                     "Docker is not installed".into(),
-                    "install Docker 1.10 or later on it, or set install = true in [docker]",
+                    Remedy::AllowDockerInstallation,
                 );
             }
             DockerStatus::Absent if status.facts.package_managers.is_empty() => {
                 self.add(
                     true,
-                    "Docker is not installed, and no known package manager is there to install it"
-                        .into(),
-                    "install Docker by hand",
+                    "Docker is not installed, and no supported package manager was found".into(),
+                    "install Docker manually",
                 );
             }
             DockerStatus::Absent => {}
@@ -276,60 +309,113 @@ impl Checks<'_> {
                 self.add(
                     true,
                     format!("the Docker Engine does not answer: {why}"),
-                    "look at it on the host: systemctl status docker; journalctl -u docker -n 50",
+                    "on the host, run: systemctl status docker; journalctl -u docker -n 50",
                 );
             }
-            DockerStatus::Up { engine, .. } => {
-                if numbers(&engine.version).is_some_and(|v| (v.0, v.1) < OLDEST_ENGINE) {
+            DockerStatus::OutOfSessions(why) => {
+                self.add(
+                    true,
+                    format!("no SSH session is left for the Docker Engine: {why}"),
+                    "on the host, set MaxSessions 10 in /etc/ssh/sshd_config and run: systemctl \
+                     reload ssh; or add the login user to the group docker",
+                );
+            }
+            DockerStatus::Unreadable { engine, why } => {
+                if !self.engine_kind(engine) {
                     self.add(
                         true,
-                        format!("Docker {} is older than 1.10", engine.version),
+                        format!(
+                            "Docker {} answers in an unknown form: {why}",
+                            engine.version
+                        ),
                         "update Docker",
                     );
+                }
+            }
+            DockerStatus::Up { engine, .. } => {
+                if !self.engine_kind(engine) {
+                    self.engine_settings(engine, &status.facts);
                 }
             }
         }
     }
 
-    fn requirements(&mut self, host: &HostDesired, status: &HostStatus) {
-        for component in &host.components {
-            for requirement in &component.requires {
-                let image = &component.container.image;
-                if component
-                    .data_dir
-                    .as_ref()
-                    .is_some_and(|dir| status.has_data.contains(dir))
-                    && let Some(former) = recorded_spec(component, status)
-                    && let Some((former, wanted)) =
-                        requirement.changed_argument(&former, &component.container)
-                {
-                    let why = format!(
-                        "{} has data with {former} and is to start with {wanted}: {}",
-                        component.name, requirement.why
-                    );
-                    self.add(true, why, requirement.hint.as_str());
-                }
-                if requirement
-                    .cgroup
-                    .is_some_and(|version| version != status.facts.cgroup_version)
-                {
-                    let has = status.facts.cgroup_version;
-                    let why = format!(
-                        "{image} does not run on it: {} (the host has version {has})",
-                        requirement.why
-                    );
-                    self.add(true, why, requirement.hint.as_str());
-                }
-                if let DockerStatus::Up { engine, .. } = &status.docker
-                    && requirement.refuses_engine(&engine.min_api)
-                {
-                    let why = format!(
-                        "{image} does not run on it: {} (Docker {} speaks {} and later)",
-                        requirement.why, engine.version, engine.min_api
-                    );
-                    self.add(true, why, requirement.hint.as_str());
-                }
-            }
+    /// Refuses what is no Docker Engine, or one that is too old; returns whether it did.
+    fn engine_kind(&mut self, engine: &EngineStatus) -> bool {
+        if engine.is_podman {
+            self.add(
+                true,
+                format!(
+                    "Podman {} answers at /var/run/docker.sock, must be a Docker Engine",
+                    engine.version
+                ),
+                "remove podman-docker and install docker.io, or the packages of Docker itself",
+            );
+            return true;
+        }
+        let is_old = numbers(&engine.version).is_some_and(|v| (v.0, v.1) < OLDEST_ENGINE);
+        if is_old {
+            let why = format!("Docker must be 1.10 or later, got {}", engine.version);
+            self.add(true, why, "update Docker");
+        }
+        is_old
+    }
+
+    /// What the Engine says about itself. Every member of a cluster uses its host's network.
+    fn engine_settings(&mut self, engine: &EngineStatus, facts: &Facts) {
+        let Some(info) = &engine.info else {
+            self.add(
+                false,
+                "unchecked: whether Docker runs rootless or remaps users (docker info failed)"
+                    .into(),
+                "on the host, run: docker info",
+            );
+            return;
+        };
+        if info.is_rootless {
+            self.add(
+                true,
+                "Docker runs rootless: its containers have no access to the host's network".into(),
+                "use the Engine that runs as root: systemctl enable --now docker",
+            );
+        }
+        if info.remaps_users {
+            self.add(
+                true,
+                "Docker remaps users: its containers cannot use the host's network".into(),
+                "remove userns-remap from /etc/docker/daemon.json, then: systemctl restart docker",
+            );
+        }
+        if !info.root.is_empty() && info.root != facts.docker_root {
+            let (root, seen) = (&info.root, &facts.docker_root);
+            self.add(
+                false,
+                format!(
+                    "unchecked: free space of {root}, Docker's data root ({seen} was measured)"
+                ),
+                format!("on the host, run: df -h {root}"),
+            );
+        }
+    }
+
+    fn images(
+        &mut self,
+        host: &HostDesired,
+        status: &HostStatus,
+        desired: &Desired,
+        observed: &Observed,
+    ) {
+        self.out.extend(images::check_bundle(host, status, desired));
+        let wanted = host.components.iter().map(|c| &c.container.image);
+        for image in wanted.filter(|image| images::is_lost(image, status, desired, observed)) {
+            let recipe = image.repository().rsplit('/').next().unwrap_or_default();
+            self.add(
+                true,
+                format!("no host has {image} any more, which an earlier toots built"),
+                Remedy::BuildAnew {
+                    recipe: recipe.to_owned(),
+                },
+            );
         }
     }
 
@@ -346,29 +432,30 @@ impl Checks<'_> {
                     .collect();
                 if let Some(listener) = others.iter().find(|l| overlaps(l.address, host.address)) {
                     let why = format!(
-                        "port {port}/{protocol} ({} {purpose}) is taken by {}",
+                        "port {port}/{protocol} ({} {purpose}) is in use by {}",
                         component.name,
                         owner(listener)
                     );
                     self.add(
                         true,
                         why,
-                        "stop or move that program, or take the host out of the role",
+                        "stop or move that program, or remove the role from the host",
                     );
                 } else if let Some(listener) = others
                     .iter()
                     .min_by_key(|l| l.address)
                     .filter(|_| !there && protocol == "tcp")
                 {
-                    // A resolver of the distribution, as a rule. Said once: before the component is there.
+                    // Usually a resolver of the distribution. Reported once: before the component
+                    // exists.
                     let held = listener.address;
                     let why = format!(
-                        "port {port}/{protocol} of {held} is held by {} and stays so; {} takes that of {}",
+                        "{} keeps {port}/{protocol} on {held}; {} will use {}",
                         owner(listener),
                         component.name,
                         host.address
                     );
-                    self.add(false, why, "nothing has to be done");
+                    self.add(false, why, "no action needed");
                 }
             }
         }
@@ -386,11 +473,14 @@ impl Checks<'_> {
             .cloned()
             .collect();
         if !wanted.is_empty() && !facts.systemd {
-            let why = format!("systemd does not run on it, and {} needs it", list(&wanted));
+            let why = format!(
+                "{0} needs systemd, which does not run on this host",
+                list(&wanted)
+            );
             self.add(
                 true,
                 why,
-                "use a distribution with systemd, or turn the component off for this cluster",
+                "use a distribution with systemd, or disable the component for this cluster",
             );
         }
     }
@@ -399,16 +489,15 @@ impl Checks<'_> {
         let Some(export) = &host.nfs else { return };
         if !facts.nfs_kernel {
             let why = format!(
-                "its kernel {} has no NFS client, so {export} cannot be mounted on it",
+                "kernel {} has no NFS client, {export} cannot be mounted",
                 facts.kernel
             );
             self.add(
                 true,
                 why,
-                format!(
-                    "boot a kernel with NFS, or take persistent = true from [hosts.{}]",
-                    host.name
-                ),
+                Remedy::BootNfsKernel {
+                    host: host.name.clone(),
+                },
             );
         }
         let server = peer(host.nfs_server());
@@ -417,33 +506,37 @@ impl Checks<'_> {
             .is_some_and(|server| facts.reaches.get(server) == Some(&false))
         {
             let why = format!(
-                "it does not reach the NFS server of {export} ({})",
+                "cannot connect to the NFS server of {export} ({})",
                 server.unwrap_or_default()
             );
-            self.add(true, why, "look at the server and the firewall between, or correct export in [nfs]; nothing was mounted");
+            self.add(true, why, Remedy::CorrectExport);
         }
     }
 
-    fn reach(&mut self, host: &HostDesired, facts: &Facts) {
+    fn reach(&mut self, host: &HostDesired, facts: &Facts, unobserved: &BTreeSet<String>) {
         let server = peer(host.nfs_server());
         let cut: Vec<String> = facts
             .reaches
             .iter()
             .filter(|(peer, ok)| !**ok && server.as_ref() != Some(*peer))
+            .filter(|(peer, _)| {
+                let address = peer.split(" port ").next().unwrap_or(peer);
+                !unobserved.contains(address)
+            })
             .map(|(peer, _)| peer.clone())
             .collect();
         if !cut.is_empty() {
-            let why = format!("it does not reach {}", list(&cut));
+            let why = format!("cannot connect to {}", list(&cut));
             self.add(
                 true,
                 why,
-                "open these ports between the hosts in their firewalls and security groups",
+                "open these ports between the hosts in firewalls and security groups",
             );
         }
     }
 }
 
-/// A peer as what was seen names it.
+/// A peer as the observation names it.
 fn peer(server: Option<(&str, u16)>) -> Option<String> {
     server.map(|(address, port)| format!("{address} port {port}"))
 }
@@ -464,7 +557,8 @@ fn list(items: &[String]) -> String {
     }
 }
 
-/// A listener on all addresses takes the port everywhere; one on another single address (a resolver on 127.0.0.53) does not.
+/// A listener on all addresses takes the port everywhere; one on another single address (a resolver
+/// on 127.0.0.53) does not.
 fn overlaps(bound: IpAddr, address: IpAddr) -> bool {
     bound.is_unspecified() || bound == address
 }
@@ -486,12 +580,12 @@ fn owner(listener: &Listener) -> String {
         (Some(container), _, _) => format!("container {container}"),
         (None, Some(process), Some(pid)) => format!("{process} (pid {pid})"),
         (None, Some(process), None) => process.clone(),
-        (None, None, _) => "a process whose name could not be read".into(),
+        (None, None, _) => "an unknown process".into(),
     }
 }
 
 /// The first three numbers of a version (`v2.40.3` → 2, 40, 3).
-fn numbers(version: &str) -> Option<(u64, u64, u64)> {
+pub(super) fn numbers(version: &str) -> Option<(u64, u64, u64)> {
     let mut parts = version
         .trim_start_matches('v')
         .split(['.', '-', '+', '~'])

@@ -1,52 +1,52 @@
-//! A plan kept in a file: `plan --out FILE`, then `up --plan FILE` does exactly that or refuses.
+//! A plan saved in a file: `plan --out FILE`, then `up --plan FILE` executes exactly that or
+//! refuses.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::types::{HostPlan, Plan, Step};
-use crate::spec::{ContainerSpec, HostName, NodeRecord, digest};
+use crate::spec::{ContainerSpec, HostName, Membership, NodeRecord, digest};
 
-/// Below it lie the specifications as they were last applied.
+/// The folder of the recorded specifications.
 const RECORDS: &str = "/etc/toots/containers/";
 
-/// The form in which a plan is kept: every change by name, what it turns on, and no content (which may be secret).
+/// A saved plan: every change by name, what it depends on, and no content (which may be secret).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedPlan {
     /// Format version.
     pub v: u8,
-    /// The cluster.
     pub cluster: String,
-    /// Digest of the inventory file that it was made from.
+    /// Digest of the inventory file.
     pub inventory: String,
     /// Host and change, in order.
     pub changes: Vec<(HostName, String)>,
 }
 
-/// Why a kept plan cannot be carried out.
+/// Why a saved plan cannot be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// Not a plan file.
-    #[error("read the plan: {0}")]
+    #[error("cannot read the plan: {0}")]
     Format(String),
-    /// Made by another version.
-    #[error("use the plan: it has format version {0}, this toots knows version 1")]
+    /// Written by another version.
+    #[error("cannot use the plan: format must be 1, got {0}")]
     Version(u8),
-    /// The inventory is another one.
-    #[error("use the plan: the inventory file changed since it was made")]
+    /// The inventory changed.
+    #[error("cannot use the plan: the inventory file changed since it was saved")]
     Inventory,
     /// The hosts changed.
-    #[error("use the plan: the hosts changed since it was made")]
+    #[error("cannot use the plan: the hosts changed since it was saved")]
     Hosts {
-        /// What the plan has and the hosts no longer call for (`-`), and what they call for now (`+`).
+        /// Changes that are only in the plan (`-`), and changes that are only needed now (`+`).
         differences: Vec<String>,
     },
 }
 
 impl SavedPlan {
-    /// Keeps a plan.
+    /// Saves a plan.
     #[must_use]
-    pub fn of(cluster: &str, inventory: &str, plan: &Plan) -> Self {
+    pub fn from_plan(cluster: &str, inventory: &str, plan: &Plan) -> Self {
         let changes = plan
             .hosts
             .iter()
@@ -60,10 +60,10 @@ impl SavedPlan {
         }
     }
 
-    /// Reads a kept plan.
+    /// Parses a saved plan.
     ///
     /// # Errors
-    /// When the text is not a plan, or of another format version.
+    /// When the text is not a plan, or has another format version.
     pub fn parse(text: &str) -> Result<Self, SavedPlanError> {
         let plan: Self = serde_json::from_str(text)
             .map_err(|error| SavedPlanError::Format(error.to_string()))?;
@@ -77,7 +77,7 @@ impl SavedPlan {
     /// Checks that this is still what would be done now.
     ///
     /// # Errors
-    /// When the inventory or what the hosts call for differs.
+    /// When the inventory or the needed changes differ.
     pub fn check(&self, now: &Self) -> Result<(), SavedPlanError> {
         if self.inventory != now.inventory || self.cluster != now.cluster {
             return Err(SavedPlanError::Inventory);
@@ -111,11 +111,12 @@ fn lines(host: &HostPlan) -> impl Iterator<Item = String> + '_ {
             let dirs = dirs
                 .iter()
                 .map(|(dir, why)| format!("directory {} ({why})", dir.path));
-            // Generated secrets and ids are drawn anew by each plan until they have been put down once, so their content cannot be compared.
+            // Generated secrets and ids are drawn again by each plan until they are recorded once,
+            // so their content cannot be compared.
             let files = files.iter().map(|f| {
                 let drawn = f.reason == "new"
                     && (f.file.secret
-                        || f.file.path == NodeRecord::PATH
+                        || [NodeRecord::PATH, Membership::PATH].contains(&f.file.path.as_str())
                         || f.file.path.starts_with(RECORDS));
                 let content = if drawn {
                     String::new()
@@ -142,6 +143,27 @@ fn lines(host: &HostPlan) -> impl Iterator<Item = String> + '_ {
             step.title(),
             digest.as_deref().unwrap_or("unresolved")
         )],
+        // Whichever host has it or builds it: the image is the same.
+        Step::Build { recipe, .. } => vec![format!("bring {}", recipe.image())],
+        Step::Load { image, digest, .. } => vec![match digest {
+            Some(digest) => format!("bring {image} {digest}"),
+            None => format!("bring {image}"),
+        }],
         other => vec![other.title()],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("saved_plan_error", SavedPlanError, hints: |_| Vec::new(), {
+            SavedPlanError::Format(_) => SavedPlanError::Format("expected value at line 1 column 1".into()),
+            SavedPlanError::Version(_) => SavedPlanError::Version(2),
+            SavedPlanError::Inventory => SavedPlanError::Inventory,
+            SavedPlanError::Hosts { .. } => SavedPlanError::Hosts { differences: vec!["+ m1: container zookeeper".into()] },
+        });
+    }
 }

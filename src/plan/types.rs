@@ -1,35 +1,39 @@
 //! A plan as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
 
 use crate::observe::HostStatus;
-use crate::spec::{ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, Role};
+use crate::spec::{
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, Recipe, Role,
+};
 
-/// What was seen, host by host; a host that could not be reached is absent.
+/// The observed state by host; a host that was not observed is absent.
 pub type Observed = BTreeMap<HostName, HostStatus>;
 
-/// A file that is not as wanted.
+/// A file that differs from the desired state.
 #[derive(Debug, Clone)]
 pub struct FileChange {
-    /// As wanted.
+    /// The desired file.
     pub file: FileSpec,
     /// Why: `new`, `content`, `mode 0644 → 0600`, …
     pub reason: String,
-    /// Unified diff of a text whose former content is known; secrets are masked.
+    /// Unified diff of a text with known old content; secrets are masked.
     pub diff: Option<String>,
 }
 
-/// What is installed from the distribution where it is absent.
+/// A package that is installed from the distribution where it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Package {
     /// The Engine.
     Docker,
-    /// What mounts NFS.
+    /// The NFS client.
     NfsClient,
 }
 
 impl Package {
-    /// As it is said.
+    /// The name in messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,17 +43,34 @@ impl Package {
     }
 }
 
+/// Where an image is loaded from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadSource {
+    /// A host that has it.
+    Host(HostName),
+    /// The bundle that the operator named.
+    Bundle(PathBuf),
+}
+
+impl fmt::Display for LoadSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => f.pad(host.as_str()),
+            Self::Bundle(file) => f.pad(&file.display().to_string()),
+        }
+    }
+}
+
 /// One change on one host.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Install something from the distribution.
+    /// Install a package.
     Install {
-        /// What.
         package: Package,
         /// The package manager to use.
         manager: String,
     },
-    /// Bring directories, files and toots' block in /etc/hosts to their wanted state, in one round trip.
+    /// Write directories, files and toots' block in /etc/hosts, in one round trip.
     Place {
         /// Directories that are missing or differ.
         dirs: Vec<(DirSpec, String)>,
@@ -58,64 +79,90 @@ pub enum Step {
         /// toots' whole block in /etc/hosts, when it differs.
         hosts_entries: Option<Vec<(String, String)>>,
     },
-    /// Have an image present.
+    /// Pull an image.
     Pull {
-        /// As named.
+        /// The reference as written.
         image: ImageRef,
-        /// The digest it is pinned to, once known.
+        /// The digest to which it is pinned, once known.
         digest: Option<String>,
     },
-    /// Create and start a container that is not there.
+    /// Build an image that no registry has.
+    Build {
+        recipe: Box<Recipe>,
+        /// The digest to which its base is pinned, once known.
+        base_digest: Option<String>,
+        /// The arguments that are not those of the image that the cluster has.
+        changed: BTreeSet<String>,
+    },
+    /// Load an image that is not pulled: toots built it, or something has it already.
+    Load {
+        /// The reference as written.
+        image: ImageRef,
+        /// The digest to which it is pinned; `None` for an image that toots built.
+        digest: Option<String>,
+        from: LoadSource,
+    },
+    /// Create and start a missing container.
     Create {
-        /// As wanted.
+        /// The desired specification.
         spec: Box<ContainerSpec>,
     },
     /// Replace a container whose specification changed.
     Replace {
-        /// As wanted.
+        /// The desired specification.
         spec: Box<ContainerSpec>,
         /// What changed.
         reason: String,
     },
-    /// Start a container that is as wanted but does not run.
+    /// Start a container that is up to date but stopped.
     Start {
-        /// Its name.
+        /// Container name.
         container: String,
-        /// Its state now.
+        /// Its current state.
         state: String,
     },
-    /// Signal a container whose files changed in a way that it takes up by itself.
-    Signal {
-        /// Its name.
+    /// Stop a member, move its data aside, and start it without them: it takes those of the others.
+    Rejoin {
+        /// Container name.
         container: String,
-        /// The signal.
+        component: ComponentName,
+        /// Seconds between SIGTERM and SIGKILL.
+        grace_s: u32,
+        /// The folders that are moved.
+        dirs: Vec<String>,
+    },
+    /// Signal a container that reloads its changed files by itself.
+    Signal {
+        /// Container name.
+        container: String,
+        component: ComponentName,
         signal: String,
-        /// The files.
         files: Vec<String>,
     },
-    /// Enable a systemd unit, and start it or start it anew.
+    /// Enable a systemd unit, and start or restart it.
     Unit {
-        /// Its name.
+        /// Unit name.
         unit: String,
-        /// Why.
         reason: String,
     },
-    /// Stop, disable and remove a systemd unit that toots wrote and nothing wants any more.
+    /// Stop, disable and remove a systemd unit of toots that is no longer desired.
     RemoveUnit {
-        /// Its name.
+        /// Unit name.
         unit: String,
     },
-    /// Remove a container that is toots' own and no longer wanted.
+    /// Remove a container of toots that is no longer desired.
     Remove {
-        /// Its name.
+        /// Container name.
         container: String,
-        /// Why.
+        component: ComponentName,
+        /// Whether the host still runs the component: a replacement left this container.
+        replaced: bool,
         reason: String,
     },
 }
 
 impl Step {
-    /// The lower-case verb phrase that names it.
+    /// A lower-case verb phrase for events.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
@@ -146,9 +193,14 @@ impl Step {
                 format!("write {}", parts.join(", "))
             }
             Self::Pull { image, .. } => format!("pull {image}"),
+            Self::Build { recipe, .. } => format!("build {}", recipe.image()),
+            Self::Load { image, .. } => format!("load {image}"),
             Self::Create { spec } => format!("create {}", spec.name()),
             Self::Replace { spec, .. } => format!("replace {}", spec.name()),
             Self::Start { container, .. } => format!("start {container}"),
+            Self::Rejoin { container, .. } => {
+                format!("move the data of {container} aside and rejoin")
+            }
             Self::Signal {
                 container, signal, ..
             } => format!("send {signal} to {container}"),
@@ -158,13 +210,23 @@ impl Step {
         }
     }
 
-    /// Whether it stops a running container for a while.
+    /// The image that it brings to the host.
     #[must_use]
-    pub fn interrupts(&self) -> bool {
-        matches!(self, Self::Replace { .. })
+    pub fn image(&self) -> Option<ImageRef> {
+        match self {
+            Self::Pull { image, .. } | Self::Load { image, .. } => Some(image.clone()),
+            Self::Build { recipe, .. } => Some(recipe.image()),
+            _ => None,
+        }
     }
 
-    /// How many things it changes.
+    /// Whether it interrupts a running container.
+    #[must_use]
+    pub fn interrupts(&self) -> bool {
+        matches!(self, Self::Replace { .. } | Self::Rejoin { .. })
+    }
+
+    /// The number of changes.
     #[must_use]
     pub fn changes(&self) -> usize {
         match self {
@@ -181,22 +243,23 @@ impl Step {
 /// All changes on one host, by phase.
 #[derive(Debug, Clone)]
 pub struct HostPlan {
-    /// The host.
     pub host: HostName,
-    /// Its roles.
     pub roles: Vec<Role>,
     /// Before anything else: Engine, identity, registry trust.
     pub prepare: Vec<Step>,
-    /// Images, before any container is stopped.
+    /// Image pulls, before any container is stopped.
     pub images: Vec<Step>,
-    /// Per component, in the order of its steps.
+    /// Changes per component, in order.
     pub components: BTreeMap<ComponentName, Vec<Step>>,
-    /// Containers that belong to nothing wanted.
+    /// Containers that are no longer desired.
     pub cleanup: Vec<Step>,
+    /// toots' own records that are missing, stale or of an older format. Not changes by themselves:
+    /// the next run that changes something writes them.
+    pub records: Vec<Step>,
 }
 
 impl HostPlan {
-    /// All its steps in the order in which they would run.
+    /// All its steps in the order of their execution, without records.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.prepare
             .iter()
@@ -224,7 +287,7 @@ impl HostPlan {
 /// What `up` would do.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Hosts that were seen, in the inventory's order.
+    /// Observed hosts, in the inventory's order.
     pub hosts: Vec<HostPlan>,
 }
 

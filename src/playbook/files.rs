@@ -1,11 +1,12 @@
-//! The embedded playbook, and a folder whose files take the place of its files.
+//! The embedded playbook, and a folder whose files override the embedded ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::schema::Component;
+use super::recipe::RecipeSource;
+use super::schema::{Component, ImageSource};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 
@@ -13,56 +14,56 @@ static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 #[derive(Debug, thiserror::Error)]
 pub enum PlaybookError {
     /// A file of the override folder cannot be read.
-    #[error("read {path}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// A component.toml is wrong.
-    #[error("use {file}: {why}")]
+    /// A component.toml is invalid.
+    #[error("cannot load {file}: {why}")]
     Component {
-        /// The file.
         file: String,
-        /// Where and why.
+        /// Place and reason.
         why: String,
     },
-    /// The inventory names what the playbook does not have.
-    #[error("use the inventory:\n{}", .problems.join("\n"))]
+    /// The inventory names something that the playbook does not have.
+    #[error("{}", .problems.join("\n"))]
     Inventory {
         /// Each with its place and a hint.
         problems: Vec<String>,
     },
-    /// A template is wrong.
-    #[error("render {file}: {why}")]
+    /// A template is invalid.
+    #[error("cannot render {file}: {why}")]
     Template {
-        /// The file.
         file: String,
-        /// Where and why.
+        /// Place and reason.
         why: String,
     },
 }
 
-/// All components and their templates.
+/// All components, their templates, and the recipes of their images.
 #[derive(Debug, Clone)]
 pub struct Playbook {
     /// By name.
     pub components: BTreeMap<String, Component>,
     /// `component/file` → text.
     pub templates: BTreeMap<String, String>,
+    /// Recipes of images, by the name of their folder.
+    pub recipes: BTreeMap<String, RecipeSource>,
 }
 
 impl Playbook {
-    /// The embedded playbook with the files of a folder in their places.
+    /// Loads the embedded playbook; files of the folder replace embedded ones.
     ///
     /// # Errors
-    /// When a file of the folder cannot be read, or a component.toml does not fit the schema.
+    /// When a file of the folder cannot be read, or a component.toml does not match the schema.
     pub fn load(folder: Option<&Path>) -> Result<Self, PlaybookError> {
         let mut texts: BTreeMap<String, String> = BTreeMap::new();
         for dir in EMBEDDED.dirs() {
-            for file in dir.files() {
+            let of_image = dir.dirs().flat_map(Dir::files);
+            for file in dir.files().chain(of_image) {
                 if let (Some(path), Some(text)) = (file.path().to_str(), file.contents_utf8()) {
                     texts.insert(path.to_owned(), text.to_owned());
                 }
@@ -79,15 +80,17 @@ impl Playbook {
             let component = component(path, text)?;
             components.insert(component.name.to_string(), component);
         }
+        let recipes = recipes(&mut texts)?;
         let playbook = Self {
             components,
             templates: texts,
+            recipes,
         };
         playbook.check()?;
         Ok(playbook)
     }
 
-    /// That what `after` names exists, and that nothing comes after itself.
+    /// Checks that everything in `after` exists, and that there is no cycle.
     fn check(&self) -> Result<(), PlaybookError> {
         let fail = |name: &str, why: String| {
             Err(PlaybookError::Component {
@@ -96,16 +99,30 @@ impl Playbook {
             })
         };
         for (name, component) in &self.components {
+            let images = std::iter::once(&component.image).chain(component.extra_images.values());
+            for image in images {
+                if let ImageSource::Recipe { recipe } = image
+                    && !self.recipes.contains_key(recipe)
+                {
+                    return fail(
+                        name,
+                        format!("there is no recipe {recipe:?}: {recipe}/image/"),
+                    );
+                }
+            }
             for after in &component.after {
                 if !self.components.contains_key(after.as_str()) {
-                    return fail(name, format!("after names {after}, which is no component"));
+                    return fail(
+                        name,
+                        format!("`after` names {after}, which is not a component"),
+                    );
                 }
             }
             let mut before: Vec<&str> = component.after.iter().map(AsRef::as_ref).collect();
             let mut at = 0;
             while let Some(next) = before.get(at).copied() {
                 if next == name {
-                    return fail(name, "it comes after itself".into());
+                    return fail(name, "`after` leads back to the component itself".into());
                 }
                 let further = self
                     .components
@@ -137,7 +154,7 @@ fn component(path: &str, text: &str) -> Result<Component, PlaybookError> {
     })?;
     if path != format!("{}/component.toml", component.name) {
         return Err(fail(format!(
-            "its name is {}, which is not its folder's",
+            "`name` must be the name of its folder, got {}",
             component.name
         )));
     }
@@ -148,42 +165,94 @@ fn component(path: &str, text: &str) -> Result<Component, PlaybookError> {
         .chain(component.dirs.iter().map(|d| &d.mode))
     {
         if u32::from_str_radix(mode, 8).is_err() {
-            return Err(fail(format!("{mode:?} are no permission bits")));
+            return Err(fail(format!(
+                "mode must be octal permission bits, got {mode:?}"
+            )));
         }
     }
     for (name, param) in &component.params {
         if !param.fits(&param.default) {
             return Err(fail(format!(
-                "the default {:?} of {name} is not {}",
-                param.default,
-                param.wanted()
+                "default of {name} must be {}, got {:?}",
+                param.wanted(),
+                param.default
             )));
         }
     }
     Ok(component)
 }
 
-fn overlay(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), PlaybookError> {
-    let fail = |path: &Path, source| PlaybookError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, error))? {
-        let component = entry.map_err(|error| fail(folder, error))?.path();
-        if !component.is_dir() {
-            continue;
+/// Takes the files of recipes out of the texts: they are no templates.
+fn recipes(
+    texts: &mut BTreeMap<String, String>,
+) -> Result<BTreeMap<String, RecipeSource>, PlaybookError> {
+    let mut folders: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    texts.retain(|path, text| match path.split_once("/image/") {
+        None => true,
+        Some((name, file)) => {
+            let files = folders.entry(name.to_owned()).or_default();
+            files.insert(file.to_owned(), std::mem::take(text));
+            false
         }
-        for entry in std::fs::read_dir(&component).map_err(|error| fail(&component, error))? {
-            let file = entry.map_err(|error| fail(&component, error))?.path();
-            let (Some(dir), Some(name)) = (
-                component.file_name().and_then(|n| n.to_str()),
-                file.file_name().and_then(|n| n.to_str()),
-            ) else {
+    });
+    folders
+        .into_iter()
+        .map(|(name, files)| {
+            let recipe = RecipeSource::new(files).map_err(|error| PlaybookError::Component {
+                file: format!("{name}/image/{}", error.file),
+                why: error.to_string(),
+            })?;
+            Ok((name, recipe))
+        })
+        .collect()
+}
+
+fn overlay(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), PlaybookError> {
+    for component in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let of_image = component.join("image");
+        let of_image = if of_image.is_dir() {
+            entries(&of_image)?
+        } else {
+            Vec::new()
+        };
+        let own = entries(&component)?.into_iter();
+        let own = own.filter(|path| !path.ends_with("image"));
+        for file in own.chain(of_image) {
+            let Some(name) = file.strip_prefix(folder).ok().and_then(Path::to_str) else {
                 continue;
             };
-            let text = std::fs::read_to_string(&file).map_err(|error| fail(&file, error))?;
-            texts.insert(format!("{dir}/{name}"), text);
+            let text = std::fs::read_to_string(&file).map_err(|source| PlaybookError::Read {
+                path: file.clone(),
+                source,
+            })?;
+            texts.insert(name.to_owned(), text);
         }
     }
     Ok(())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, PlaybookError> {
+    let fail = |source| PlaybookError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = std::fs::read_dir(folder).map_err(fail)?;
+    entries
+        .map(|entry| Ok(entry.map_err(fail)?.path()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("playbook_error", PlaybookError, hints: |_| Vec::new(), {
+            PlaybookError::Read { .. } => PlaybookError::Read { path: "playbooks/consul/consul.json".into(), source: std::io::ErrorKind::PermissionDenied.into() },
+            PlaybookError::Component { .. } => PlaybookError::Component { file: "consul/component.toml".into(), why: "line 3: unknown key".into() },
+            PlaybookError::Inventory { .. } => PlaybookError::Inventory { problems: vec!["inventory.toml:3:1: unknown component".into()] },
+            PlaybookError::Template { .. } => PlaybookError::Template { file: "consul/consul.json".into(), why: "line 2: undefined value".into() },
+        });
+    }
 }

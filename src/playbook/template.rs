@@ -1,4 +1,4 @@
-//! Strict templates: an undefined value is an error that names file and line.
+//! Strict templates: an undefined value is an error with file and line.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,30 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use super::certificate;
 use super::files::{Playbook, PlaybookError};
 
-/// What templates may refer to.
-pub type Values = BTreeMap<String, serde_json::Value>;
+/// The values that templates may use. A clone shares them: those of the cluster are converted once,
+/// not once per host and file.
+#[derive(Debug, Clone, Default)]
+pub struct TemplateValues(BTreeMap<String, Value>);
 
-/// Renders a playbook's texts.
+impl TemplateValues {
+    /// Sets a value; it replaces one of the same name.
+    pub fn insert(&mut self, name: &str, value: &serde_json::Value) {
+        self.0.insert(name.to_owned(), Value::from(Serde(value)));
+    }
+
+    fn context(&self) -> Value {
+        Value::from_pairs(
+            self.0
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.clone())),
+        )
+    }
+}
+
+/// Renders the texts of a playbook.
 pub struct Renderer {
     environment: Environment<'static>,
 }
@@ -20,7 +38,7 @@ impl Renderer {
     /// A renderer with all templates of the playbook.
     ///
     /// # Errors
-    /// When a template's syntax is wrong.
+    /// When the syntax of a template is invalid.
     pub fn new(playbook: &Playbook) -> Result<Self, PlaybookError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -29,8 +47,9 @@ impl Renderer {
         let syntax = SyntaxConfig::builder()
             .keep_trailing_newline(true)
             .build()
-            .map_err(|error| fail("the syntax", &error))?;
+            .map_err(|error| fail("invalid syntax", &error))?;
         environment.set_syntax(syntax);
+        certificate::add_filters(&mut environment);
         for (name, text) in playbook
             .templates
             .iter()
@@ -46,21 +65,30 @@ impl Renderer {
     /// Renders a file of the playbook.
     ///
     /// # Errors
-    /// When it does not exist or refers to an undefined value.
-    pub fn file(&self, name: &str, values: &Values) -> Result<String, PlaybookError> {
+    /// When it does not exist or uses an undefined value.
+    pub fn file(&self, name: &str, values: &TemplateValues) -> Result<String, PlaybookError> {
         self.environment
             .get_template(name)
-            .and_then(|template| template.render(Value::from(Serde(values))))
+            .and_then(|template| template.render(values.context()))
             .map_err(|error| fail(name, &error))
     }
 
     /// Renders a text of a `component.toml`.
     ///
     /// # Errors
-    /// When it refers to an undefined value.
-    pub fn text(&self, name: &str, text: &str, values: &Values) -> Result<String, PlaybookError> {
+    /// When it uses an undefined value.
+    pub fn text(
+        &self,
+        name: &str,
+        text: &str,
+        values: &TemplateValues,
+    ) -> Result<String, PlaybookError> {
+        // Most texts are plain.
+        if !text.contains('{') {
+            return Ok(text.to_owned());
+        }
         self.environment
-            .render_str(text, Value::from(Serde(values)))
+            .render_str(text, values.context())
             .map_err(|error| fail(name, &error))
     }
 }

@@ -1,4 +1,4 @@
-//! Answers and why there is none: data, so that a judgement stays a pure function.
+//! Answers and failed questions as data, so that judging stays a pure function.
 
 use std::time::Duration;
 
@@ -6,50 +6,47 @@ use super::Member;
 use crate::event::escape;
 use crate::transport::TransportError;
 
-/// Why a question has no usable answer. All text of a host's making is already escaped and cut.
+/// Why a question has no usable answer. Text from hosts is already escaped and shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// There is no connection to the host.
-    #[error("the host is down")]
+    #[error("host is unreachable")]
     Down,
-    /// Nothing listens, or the way there is cut.
+    /// Nothing listens, or the path to it is cut.
     #[error("{question}: {why}")]
     Unreachable {
-        /// What was asked.
+        /// The question.
         question: String,
-        /// In words.
         why: String,
     },
     /// No answer in time.
     #[error("{question}: no answer within {limit:?}")]
     Silent {
-        /// What was asked.
+        /// The question.
         question: String,
-        /// The limit.
         limit: Duration,
     },
-    /// An answer with a status that is not the wanted one.
+    /// An unexpected HTTP status.
     #[error("{question}: {status} {text}")]
     Status {
-        /// What was asked.
+        /// The question.
         question: String,
         /// HTTP status.
         status: u16,
-        /// The answer's beginning.
+        /// The start of the answer.
         text: String,
     },
-    /// An answer that is not of the expected form.
+    /// An answer of an unexpected form.
     #[error("{question}: {why}: {text}")]
     Malformed {
-        /// What was asked.
+        /// The question.
         question: String,
-        /// In words.
         why: String,
-        /// The answer's beginning.
+        /// The start of the answer.
         text: String,
     },
-    /// The question was left out on purpose.
-    #[error("not asked: {0}")]
+    /// The question was skipped on purpose.
+    #[error("skipped: {0}")]
     NotAsked(String),
 }
 
@@ -57,7 +54,7 @@ pub enum ProbeError {
 pub type Answer<T> = Result<T, ProbeError>;
 
 impl ProbeError {
-    /// An answer of the wrong form.
+    /// An answer of an unexpected form.
     #[must_use]
     pub fn malformed(question: &str, why: impl std::fmt::Display, text: &[u8]) -> Self {
         Self::Malformed {
@@ -75,7 +72,7 @@ impl ProbeError {
     }
 }
 
-/// Bytes of a host's making as one short line that cannot drive a terminal.
+/// Bytes from a host as one short line without control characters.
 #[must_use]
 pub fn show(bytes: &[u8]) -> String {
     const LIMIT: usize = 160;
@@ -89,7 +86,7 @@ pub fn show(bytes: &[u8]) -> String {
     escape(&short)
 }
 
-/// An IP address or name as it stands before a port.
+/// Formats an IP address or name so that a port can follow.
 #[must_use]
 pub fn authority(address: &str, port: u16) -> String {
     if address.contains(':') {
@@ -110,7 +107,7 @@ pub fn split_authority(text: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Whether a host as a service names it is this member: by address (in any spelling) or by name.
+/// Whether a service's name for a host means this member: by address, in any spelling, or by name.
 #[must_use]
 pub fn is_member(member: &Member, host: &str) -> bool {
     host == member.host.as_str() || host.parse() == Ok(member.address)
@@ -121,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_is_short_one_line_and_harmless() {
+    fn shown_text_is_short_single_line_and_harmless() {
         assert_eq!(show(b"a\n\tb\r\n c"), "a b c");
         assert_eq!(show(b"\x1b[31mred"), "\\x1b[31mred");
         let long = show(&[b'x'; 10_000]);
@@ -130,12 +127,24 @@ mod tests {
     }
 
     #[test]
-    fn authorities_of_both_families() {
+    fn authorities_in_both_address_families() {
         assert_eq!(authority("10.0.0.1", 80), "10.0.0.1:80");
         assert_eq!(authority("fe80::1", 80), "[fe80::1]:80");
         assert_eq!(split_authority("[fe80::1]:80"), Some(("fe80::1", 80)));
         assert_eq!(split_authority("m1:8300"), Some(("m1", 8300)));
         assert_eq!(split_authority("m1"), None);
         assert_eq!(split_authority("m1:x"), None);
+    }
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("probe_error", ProbeError, hints: |_| Vec::new(), {
+            ProbeError::Down => ProbeError::Down,
+            ProbeError::Unreachable { .. } => ProbeError::Unreachable { question: "mntr".into(), why: "connection refused".into() },
+            ProbeError::Silent { .. } => ProbeError::Silent { question: "mntr".into(), limit: Duration::from_secs(5) },
+            ProbeError::Status { .. } => ProbeError::Status { question: "GET /v1/status/leader".into(), status: 500, text: "No cluster leader".into() },
+            ProbeError::Malformed { .. } => ProbeError::Malformed { question: "mntr".into(), why: "no state".into(), text: "zk_version".into() },
+            ProbeError::NotAsked(_) => ProbeError::NotAsked("the host is down".into()),
+        });
     }
 }

@@ -1,7 +1,7 @@
-//! One question for each service that has a gate of its own.
+//! The list of services that have a gate of their own.
 
 use super::{
-    Context, Member, Proof, Verdict, chronos, consul, haproxy, marathon, mesos, zookeeper,
+    Member, ProbeContext, Proof, Verdict, chronos, consul, haproxy, marathon, mesos, zookeeper,
 };
 
 /// Services that [`ask`] knows.
@@ -14,7 +14,8 @@ pub const SERVICES: [&str; 6] = [
     "haproxy",
 ];
 
-/// The service of a component (`consul-server` and `consul` are one), when it has a gate of its own.
+/// The service of a component, when it has a gate of its own. `consul-server` and `consul` are one
+/// service.
 #[must_use]
 pub fn service_of(component: &str) -> Option<&'static str> {
     let name = match component {
@@ -25,10 +26,16 @@ pub fn service_of(component: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|s| *s == name)
 }
 
-/// Asks every member of a service and judges. Never fails: what cannot be asked is a fault of the verdict.
-pub async fn ask(service: &str, members: &[Member], proof: Proof, context: &Context) -> Verdict {
+/// Queries every member of a service and judges the answers. Never fails: an unanswered question is
+/// a fault in the verdict.
+pub async fn ask(
+    service: &str,
+    members: &[Member],
+    proof: Proof,
+    context: &ProbeContext,
+) -> Verdict {
     if members.is_empty() {
-        return nobody(service, "no members are configured");
+        return nobody(service, "no members configured");
     }
     match service_of(service) {
         Some("zookeeper") => zookeeper::ask(members, proof, context).await,
@@ -37,7 +44,7 @@ pub async fn ask(service: &str, members: &[Member], proof: Proof, context: &Cont
         Some("marathon") => marathon::ask(members, context).await,
         Some("chronos") => chronos::ask(members, context).await,
         Some("haproxy") => haproxy::ask(members, context).await,
-        _ => nobody(service, "it has no gate"),
+        _ => nobody(service, "component has no gate"),
     }
 }
 

@@ -1,55 +1,50 @@
-//! The proofs that need a service of their own: a container that Registrator must publish, and a route that every edge must serve.
+//! Proofs that need a temporary service: a container that Registrator must register, and a route
+//! that every edge must serve.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use super::answer::show;
-use super::{Context, Member, Route, Verdict, consul_service_instances, registrator};
+use super::answer::{Answer, show};
+use super::consul::Instance;
+use super::{Member, ProbeContext, Route, Verdict, consul_service_instances, registrator};
 use crate::docker::{DockerError, Engine};
 use crate::probe::http::Http;
 use crate::spec::{ClusterName, ComponentName, ContainerSpec, ImageRef};
-use crate::transport::Session;
 
-/// A change takes about two seconds to arrive everywhere; the rest is for busy machines.
-const APPEARS: Duration = Duration::from_secs(40);
-const PAUSE: Duration = Duration::from_millis(500);
+/// A change takes about two seconds to arrive everywhere; the rest is for slow machines.
+const REGISTRATION_LIMIT: Duration = Duration::from_secs(40);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the canary's container is made of.
+/// The canary container.
 #[derive(Debug, Clone)]
 pub struct CanaryImage {
-    /// The cluster, for the label by which a canary that was left over is found.
+    /// The cluster name, stored in a label by which leftover canaries are found.
     pub cluster: ClusterName,
-    /// Its image.
     pub image: ImageRef,
-    /// Its digest.
     pub digest: Option<String>,
-    /// The port that it listens on for a moment.
+    /// The port on which it listens briefly.
     pub port: u16,
 }
 
-/// A name that no service has: every proof is its own.
+/// A name that no service has, different for every proof.
 fn name() -> String {
     format!("toots-canary-{:08x}", rand::random::<u32>())
 }
 
-/// Starts the canary on each slave, waits until Consul has it from there, stops it, and waits until it is gone.
+/// Starts the canary on each slave, waits until it is registered in Consul, stops it, and waits
+/// until it is deregistered.
 pub(super) async fn registrator(
     slaves: &[Member],
     consul: &[Member],
-    context: &Context,
+    context: &ProbeContext,
     canary: &CanaryImage,
 ) -> Verdict {
     let name = name();
-    let Some(asked) = consul.iter().find_map(|member| {
-        Some((
-            Arc::clone(member.session.as_ref()?),
-            member.address.to_string(),
-        ))
-    }) else {
+    if consul.iter().all(|member| member.session.is_none()) {
         return registrator::judge(slaves, &Ok(Vec::new()), true);
-    };
+    }
     let engines: Vec<(&Member, Engine)> = slaves
         .iter()
         .filter_map(|slave| Some((slave, Engine::over(Arc::clone(slave.session.as_ref()?)))))
@@ -65,22 +60,22 @@ pub(super) async fn registrator(
         .zip(&started)
         .filter_map(|((slave, _), result)| {
             Some(format!(
-                "{}: its canary did not start: {}",
+                "{}: canary did not start: {}",
                 slave.host,
                 show(result.as_ref().err()?.to_string().as_bytes())
             ))
         })
         .collect();
-    let mut verdict = wait(&asked, context, slaves, &name, true).await;
+    let mut verdict = wait(consul, context, slaves, &name, true).await;
     join_all(
         engines
             .iter()
-            .map(|(_, engine)| engine.remove(CONTAINER, true)),
+            .map(|(_, engine)| engine.force_remove(CONTAINER)),
     )
     .await;
-    let gone = wait(&asked, context, slaves, &name, false).await;
+    let gone = wait(consul, context, slaves, &name, false).await;
     if verdict.healthy && gone.healthy {
-        verdict.proof = "a canary on each slave came into Consul and went".into();
+        verdict.proof = "canary registered and deregistered on every slave".into();
     } else {
         verdict.healthy = false;
         verdict.faults.extend(gone.faults);
@@ -101,67 +96,74 @@ async fn start(
     let Ok(component) = ComponentName::new("canary") else {
         return Ok(());
     };
-    let address = if slave.address.is_ipv6() {
-        format!("[{}]", slave.address)
-    } else {
-        slave.address.to_string()
-    };
     let spec = ContainerSpec {
-        component,
-        image: canary.image.clone(),
-        digest: canary.digest.clone(),
-        entrypoint: None,
-        command: vec![
-            format!("-listen={address}:{}", canary.port),
-            format!("-text={name}"),
-        ],
+        command: vec![format!("-listen=:{}", canary.port), format!("-text={name}")],
         env: [("SERVICE_NAME".to_owned(), name.to_owned())].into(),
-        user: None,
-        mounts: Vec::new(),
-        tmpfs: Vec::new(),
-        cap_add: Vec::new(),
-        devices: Vec::new(),
-        privileged: false,
-        pid_host: false,
         expose: vec![canary.port],
-        stop_signal: None,
-        stop_timeout_s: 1,
-        nofile: None,
-        labels: std::collections::BTreeMap::new(),
-        files: std::collections::BTreeMap::new(),
+        // As applications do; Registrator up to v7 ignores containers in the host's network.
+        published: Some(slave.address),
+        ..ContainerSpec::bare(component, canary.image.clone(), canary.digest.clone())
     };
-    // One of a proof that was cut off.
-    match engine.remove(CONTAINER, true).await {
+    // A leftover of an interrupted proof.
+    match engine.force_remove(CONTAINER).await {
         Err(error) if !error.is_not_found() => return Err(error),
         _ => {}
     }
+    let images = engine.images().await?;
+    let image = images
+        .iter()
+        .find(|image| image.provides(&spec.image, spec.digest.as_deref()));
+    // Its id, because the host may know the image by another name.
+    let image = image.map_or_else(|| spec.image_to_run(), |image| image.id.clone());
     engine
-        .create(&spec, &canary.cluster, &std::collections::BTreeMap::new())
+        .create(
+            &spec,
+            &image,
+            &canary.cluster,
+            &std::collections::BTreeMap::new(),
+        )
         .await?;
     engine.start(CONTAINER).await
 }
 
 async fn wait(
-    asked: &(Arc<dyn Session>, String),
-    context: &Context,
+    consul: &[Member],
+    context: &ProbeContext,
     slaves: &[Member],
     name: &str,
     there: bool,
 ) -> Verdict {
     let began = Instant::now();
     loop {
-        let found = consul_service_instances(&asked.0, &asked.1, context.ports.consul, name).await;
-        let verdict = registrator::judge(slaves, &found, there);
-        if verdict.healthy || began.elapsed() >= APPEARS {
+        let verdict = registrator::judge(slaves, &instances(consul, context, name).await, there);
+        if verdict.healthy || began.elapsed() >= REGISTRATION_LIMIT {
             return verdict;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Registers a service with the first edge's Consul agent whose only instance is that agent itself, and wants it through every edge: the
-/// whole way from Consul over consul-template and HAProxy to a client, without a slave.
-pub(super) async fn edges(edges: &[Member], context: &Context, domain: &str) -> Verdict {
+/// The instances of a service as the first member knows them that answers: a host may be lost while
+/// the canary is awaited.
+async fn instances(consul: &[Member], context: &ProbeContext, name: &str) -> Answer<Vec<Instance>> {
+    let mut last = Ok(Vec::new());
+    for member in consul {
+        let Some(session) = &member.session else {
+            continue;
+        };
+        let address = member.address.to_string();
+        last = consul_service_instances(session, &address, context.ports.consul, name).await;
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// Registers a service in the first edge's Consul agent whose only instance is that agent itself,
+/// and requests it through every edge: the whole path from Consul over consul-template and HAProxy
+/// to a client, without a slave.
+pub(super) async fn edges(edges: &[Member], context: &ProbeContext, domain: &str) -> Verdict {
     let Some((session, address)) = edges
         .iter()
         .find_map(|edge| Some((Arc::clone(edge.session.as_ref()?), edge.address)))
@@ -177,7 +179,7 @@ pub(super) async fn edges(edges: &[Member], context: &Context, domain: &str) -> 
     );
     let service = serde_json::json!({
         "ID": name, "Name": name, "Tags": ["haproxy"], "Address": address, "Port": context.ports.consul,
-        // Should this run be cut off, Consul itself takes the canary away.
+        // If this run is interrupted, Consul itself removes the canary.
         "Check": { "TTL": "60s", "Status": "passing", "DeregisterCriticalServiceAfter": "1m" },
     });
     let registered = consul
@@ -188,17 +190,17 @@ pub(super) async fn edges(edges: &[Member], context: &Context, domain: &str) -> 
         path: "/v1/status/leader".into(),
         expect: ":8300".into(),
     };
-    let context = Context {
+    let context = ProbeContext {
         route: Some(route),
         ..context.clone()
     };
     let began = Instant::now();
     let mut verdict = loop {
         let verdict = super::haproxy::ask(edges, &context).await;
-        if verdict.healthy || began.elapsed() >= APPEARS {
+        if verdict.healthy || began.elapsed() >= REGISTRATION_LIMIT {
             break verdict;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     };
     for (question, answer) in [
         ("register", registered),
@@ -213,7 +215,7 @@ pub(super) async fn edges(edges: &[Member], context: &Context, domain: &str) -> 
             Ok(_) => {}
             Err(error) => verdict
                 .faults
-                .push(format!("the canary could not {question} itself: {error}")),
+                .push(format!("canary failed to {question} itself: {error}")),
         }
     }
     verdict

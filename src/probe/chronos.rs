@@ -1,8 +1,10 @@
-//! Chronos: asked rarely, one instance after the other, and standbys only when the leader has just answered.
+//! Chronos. Instances are queried one after the other, and standbys only when the leader has just
+//! answered.
 //!
-//! A request to a standby at the moment when the leader's node vanishes ends that standby (measured with Chronos 3.0.2). Therefore
-//! Mesos is asked first: where it holds an active Chronos framework, and on which host its leader runs. That one is asked next, and
-//! only when it names itself are the others asked for the same.
+//! A request to a standby at the moment when the leader's node disappears ends that standby
+//! (measured with Chronos 3.0.2). Mesos is therefore queried first: whether it holds an active
+//! Chronos framework, and on which host its leader runs. That instance is queried next, and the
+//! others only when it names itself as leader.
 
 use std::sync::Arc;
 
@@ -12,29 +14,30 @@ use super::answer::{Answer, ProbeError, show, split_authority};
 use super::framework::{self, Framework, runs_on};
 use super::http::{Http, Reply};
 use super::tally::Tally;
-use super::{Context, Member, Verdict, marathon};
+use super::{Member, ProbeContext, Verdict, marathon};
 
-/// What was asked and answered.
+/// The answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// Mesos's frameworks.
+    /// The frameworks that Mesos lists.
     pub frameworks: Answer<Vec<Framework>>,
-    /// Each instance's word on the leader; `None` for one that is down.
+    /// The leader that each instance names; `None` for an instance that is down.
     pub leaders: Vec<Option<Answer<String>>>,
 }
 
-/// The frameworks of Chronos that Mesos holds active.
+/// The active Chronos frameworks in Mesos.
 fn active(frameworks: &[Framework]) -> Vec<&Framework> {
-    // The name is `chronos` or `chronos-<version>` unless `--mesos_framework_name` says otherwise.
+    // The name is `chronos` or `chronos-<version>` unless `--mesos_framework_name` changes it.
     frameworks
         .iter()
         .filter(|f| f.active && f.connected && f.name.to_lowercase().starts_with("chronos"))
         .collect()
 }
 
-/// Asks Mesos, then the leader, then the others.
-pub async fn read(members: &[Member], context: &Context) -> Reading {
-    // A connection alone is no question and ends nobody, so they are made while Mesos is asked.
+/// Queries Mesos, then the leader, then the others.
+pub async fn read(members: &[Member], context: &ProbeContext) -> Reading {
+    // A connection alone sends no request and harms no standby, so it is opened while Mesos is
+    // queried.
     let mut ways: Vec<Option<Http>> = members
         .iter()
         .map(|member| {
@@ -47,7 +50,7 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
             ))
         })
         .collect();
-    let knocks = join_all(ways.iter_mut().flatten().map(Http::knock));
+    let knocks = join_all(ways.iter_mut().flatten().map(Http::connect_early));
     let (frameworks, _) = tokio::join!(framework::read(context), knocks);
     let not_asked = |why: &str| {
         members
@@ -67,7 +70,7 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
             _ => {
                 return Reading {
                     leaders: not_asked(
-                        "Mesos holds no active framework of it, and a question could end a standby",
+                        "Mesos lists no active Chronos framework, and a request could stop a standby",
                     ),
                     frameworks,
                 };
@@ -76,14 +79,14 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
         Err(_) => {
             return Reading {
                 leaders: not_asked(
-                    "Mesos cannot say where it leads, and a question could end a standby",
+                    "Mesos cannot say which instance leads, and a request could stop a standby",
                 ),
                 frameworks,
             };
         }
     };
     let mut leaders: Vec<Option<Answer<String>>> =
-        not_asked("the leader did not answer, and a question could end a standby");
+        not_asked("the leader did not answer, and a request could stop a standby");
     let Some(Some(way)) = ways.get_mut(first) else {
         return Reading {
             frameworks,
@@ -114,7 +117,7 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
 }
 
 async fn ask_instance(http: &mut Http) -> Answer<String> {
-    // 3.x answers under /v1, 2.x without it; the other prefix is 404 and harmless.
+    // 3.x answers under /v1, 2.x without it; the other prefix returns 404 and is harmless.
     const PATHS: [&str; 2] = ["/v1/scheduler/leader", "/scheduler/leader"];
     let mut reply: Reply = http.get(PATHS[0]).await?;
     if reply.status == 404 {
@@ -123,7 +126,7 @@ async fn ask_instance(http: &mut Http) -> Answer<String> {
     marathon::parse_leader(&reply, PATHS[0])
 }
 
-/// Judges what was answered.
+/// Judges the answers.
 #[must_use]
 pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
     let mut tally = Tally::new("chronos", members);
@@ -131,14 +134,14 @@ pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
     match &reading.frameworks {
         Ok(list) => match active(list).as_slice() {
             [one] => host = Some(one.hostname.clone()),
-            [] => tally.general("Mesos holds no active framework of it"),
-            several => tally.general(format!(
-                "Mesos holds {} active frameworks of it",
+            [] => tally.cluster_fault("Mesos lists no active Chronos framework"),
+            several => tally.cluster_fault(format!(
+                "Mesos lists {} active Chronos frameworks",
                 several.len()
             )),
         },
-        Err(error) => tally.general(format!(
-            "Mesos cannot say whether its framework is active: {error}"
+        Err(error) => tally.cluster_fault(format!(
+            "Mesos cannot say whether the framework is active: {error}"
         )),
     }
     let named: Vec<(&Member, &Answer<String>)> = members
@@ -168,8 +171,8 @@ pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
             .find_map(|(_, a)| a.as_ref().ok())
             .and_then(|l| split_authority(l))
             .map_or("", |(h, _)| h);
-        tally.general(format!(
-            "it names {} as leader, Mesos has its framework on {}",
+        tally.cluster_fault(format!(
+            "names {} as leader, but the framework in Mesos is on {}",
             show(said.as_bytes()),
             runs.host
         ));
@@ -179,6 +182,6 @@ pub fn judge(members: &[Member], reading: &Reading) -> Verdict {
 }
 
 /// Reads and judges.
-pub async fn ask(members: &[Member], context: &Context) -> Verdict {
+pub async fn ask(members: &[Member], context: &ProbeContext) -> Verdict {
     judge(members, &read(members, context).await)
 }

@@ -1,6 +1,7 @@
-//! What a gate has to know besides the members that it asks.
+//! What a gate must know besides its members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,22 +9,20 @@ use tokio::time::Instant;
 use super::Member;
 use crate::spec::{HostName, Secret};
 
-/// Where the services listen. The addresses are the members' own.
+/// The services' ports. The addresses are those of the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
-    /// ZooKeeper's clients.
+    /// ZooKeeper's client port.
     pub zookeeper: u16,
-    /// ZooKeeper's AdminServer, asked on the host's loopback address.
+    /// ZooKeeper's AdminServer, on the host's loopback address.
     pub zookeeper_admin: u16,
-    /// Consul's HTTP interface, of servers and of clients.
+    /// Consul's HTTP API, of servers and clients.
     pub consul: u16,
     /// The Mesos master.
     pub mesos: u16,
-    /// Marathon.
     pub marathon: u16,
-    /// Chronos.
     pub chronos: u16,
-    /// HAProxy's entrance.
+    /// HAProxy's frontend.
     pub haproxy: u16,
     /// HAProxy's statistics page.
     pub haproxy_stats: u16,
@@ -47,44 +46,47 @@ impl Default for Ports {
 /// A route that must lead through HAProxy to a canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// `Host` header, which HAProxy routes by.
+    /// The `Host` header, by which HAProxy routes.
     pub host: String,
-    /// Path.
     pub path: String,
-    /// What the body must hold.
+    /// The text that the body must contain.
     pub expect: String,
 }
 
-/// What a gate has to know besides its members. Everything has a default that fits a gate of its own.
+/// What a gate must know besides its members. Every value has a usable default.
 #[derive(Clone)]
-pub struct Context {
-    /// Where the services listen.
+pub struct ProbeContext {
+    /// The services' ports.
     pub ports: Ports,
     /// Limit of one request.
     pub deadline: Duration,
-    /// Something changed before: an answer that lags must be the same twice, `settle` apart.
+    /// Something was changed before: an answer that lags must be the same twice, `settle` apart.
     pub after_change: bool,
-    /// Time between the two readings after a change.
+    /// Pause between the two readings after a change.
     pub settle: Duration,
-    /// When an earlier reading since the change was already healthy; shortens the wait.
+    /// When an earlier reading since the change was already healthy; shortens the pause.
     pub healthy_since: Option<Instant>,
-    /// Node names in Consul of hosts whose node is not named as the host is.
+    /// Consul node names of hosts whose node name differs from the host name.
     pub consul_nodes: BTreeMap<HostName, String>,
+    /// Consul node names of every host of the inventory; empty when they are not known.
+    pub inventory_nodes: BTreeSet<String>,
     /// Hosts that run a Consul client.
     pub consul_clients: Vec<Member>,
-    /// Hosts that must be registered and active Mesos slaves.
+    /// Hosts whose Mesos slaves are known: others that are active are named. Empty: none is judged.
+    pub known_slaves: BTreeMap<HostName, IpAddr>,
+    /// Hosts that must be registered, active Mesos slaves.
     pub slaves: Vec<Member>,
     /// Mesos masters, which know whether a framework is active.
     pub mesos_masters: Vec<Member>,
     /// The canary's route through HAProxy.
     pub route: Option<Route>,
-    /// Login of HAProxy's statistics page.
+    /// Credentials of HAProxy's statistics page.
     pub haproxy_login: Option<(String, Secret)>,
-    /// Where a host says what became of HAProxy's newest configuration.
+    /// The file in which a host records the state of HAProxy's newest configuration.
     pub haproxy_state: Option<String>,
 }
 
-impl Default for Context {
+impl Default for ProbeContext {
     fn default() -> Self {
         Self {
             ports: Ports::default(),
@@ -93,7 +95,9 @@ impl Default for Context {
             settle: Duration::from_secs(10),
             healthy_since: None,
             consul_nodes: BTreeMap::new(),
+            inventory_nodes: BTreeSet::new(),
             consul_clients: Vec::new(),
+            known_slaves: BTreeMap::new(),
             slaves: Vec::new(),
             mesos_masters: Vec::new(),
             route: None,
@@ -103,8 +107,8 @@ impl Default for Context {
     }
 }
 
-impl Context {
-    /// The name of a host's node in Consul.
+impl ProbeContext {
+    /// The Consul node name of a host.
     #[must_use]
     pub fn consul_node<'a>(&'a self, host: &'a HostName) -> &'a str {
         self.consul_nodes

@@ -1,4 +1,5 @@
-//! Which frameworks the leading Mesos master holds active: Marathon and Chronos look well without any master at all.
+//! The frameworks that the leading Mesos master lists as active: Marathon and Chronos look healthy
+//! even without a Mesos master.
 
 use std::sync::Arc;
 
@@ -7,16 +8,15 @@ use serde::Deserialize;
 
 use super::answer::{Answer, ProbeError};
 use super::http::{Http, Reply};
-use super::{Context, Member};
+use super::{Member, ProbeContext};
 
 /// A framework as the leading master sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Framework {
-    /// Its id.
     pub id: String,
-    /// The name that it gave.
+    /// The name that it registered.
     pub name: String,
-    /// The host that it gave: where its leader runs.
+    /// The host that it registered: where its leader runs.
     pub hostname: String,
     /// Registered and not failed over.
     pub active: bool,
@@ -24,10 +24,10 @@ pub struct Framework {
     pub connected: bool,
 }
 
-/// Reads the answer to `GET_FRAMEWORKS`: `None` from a master that does not lead.
+/// Parses the answer to `GET_FRAMEWORKS`; `None` from a master that does not lead.
 ///
 /// # Errors
-/// When the master is not fit to answer, or answers in another form.
+/// When the master is not ready, or the form is unexpected.
 pub fn parse_frameworks(reply: &Reply) -> Answer<Option<Vec<Framework>>> {
     #[derive(Deserialize)]
     struct Id {
@@ -80,14 +80,14 @@ pub fn parse_frameworks(reply: &Reply) -> Answer<Option<Vec<Framework>>> {
     }
 }
 
-/// Asks all masters at once and returns what the leading one holds.
+/// Queries all masters in parallel and returns the frameworks of the leading one.
 ///
 /// # Errors
-/// When none or several of them answer as leader.
-pub async fn read(context: &Context) -> Answer<Vec<Framework>> {
+/// When no master, or more than one, answers as leader.
+pub async fn read(context: &ProbeContext) -> Answer<Vec<Framework>> {
     if context.mesos_masters.is_empty() {
         return Err(ProbeError::NotAsked(
-            "no Mesos masters are known, which alone know whether a framework is active".into(),
+            "no Mesos masters known; only they know whether a framework is active".into(),
         ));
     }
     let answers = join_all(
@@ -124,7 +124,7 @@ pub async fn read(context: &Context) -> Answer<Vec<Framework>> {
     }
 }
 
-/// Whether a member's address or name is what a framework or a leader gave as its host.
+/// The member whose address or name a framework or a leader registered as its host.
 pub(super) fn runs_on<'a>(members: &'a [Member], hostname: &str) -> Option<&'a Member> {
     members
         .iter()

@@ -1,27 +1,30 @@
-//! Which members a gate asks, and what it must know besides: the one place that joins components to services.
+//! The members and inputs of each gate: the only place that maps components to services.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answer::{Answer, ProbeError};
 use super::canary::{self, CanaryImage};
-use super::{ContainerState, Context, Member, Proof, Verdict, ask, ask_ordinary, vip};
+use super::{ContainerState, Member, ProbeContext, Proof, Verdict, ask, ask_ordinary, vip};
 use crate::docker::Engine;
 use crate::spec::{ClusterName, ComponentName, HostName, ImageRef, ProbeSpec, Secret};
 use crate::transport::Session;
 
 /// Limit of one ordinary probe.
-const ORDINARY: Duration = Duration::from_secs(5);
+const ORDINARY_PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The hosts of every component, with the way to each.
+/// The hosts of every component, with their sessions.
 #[derive(Clone, Default)]
 pub struct Groups {
-    /// By component.
+    /// Every host of the inventory with its address, whether the run contacts it or not.
+    pub hosts: BTreeMap<HostName, IpAddr>,
+    /// Members by component.
     pub members: BTreeMap<ComponentName, Vec<Member>>,
-    /// Values that components give to their gates, by `component.key`.
+    /// Values that components pass to their gates, by `component.key`.
     pub settings: BTreeMap<String, String>,
-    /// Generated secrets, for interfaces behind a login.
+    /// Generated secrets, for interfaces with a login.
     pub secrets: BTreeMap<String, Secret>,
     /// The cluster's name.
     pub cluster: Option<ClusterName>,
@@ -29,12 +32,12 @@ pub struct Groups {
     pub domain: String,
     /// The address that one edge holds.
     pub vip: Option<IpAddr>,
-    /// Further images of components, by component.
+    /// Additional images of components, by component.
     pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<String>)>>,
 }
 
 impl Groups {
-    fn of(&self, component: &str) -> Vec<Member> {
+    fn members_of(&self, component: &str) -> Vec<Member> {
         self.members.get(component).cloned().unwrap_or_default()
     }
 
@@ -49,78 +52,109 @@ impl Groups {
         })
     }
 
-    /// What every gate may need. Consul's node names are the hosts' names without dots and colons, which its DNS could not answer.
-    fn context(&self, after_change: bool) -> Context {
+    /// What any gate may need. Consul's node names are the host names without dots and colons,
+    /// which its DNS could not answer.
+    fn context(&self, after_change: bool) -> ProbeContext {
         let node = |host: &HostName| host.as_str().replace(['.', ':'], "-");
         let hosts = ["consul-server", "consul-client"]
             .into_iter()
-            .flat_map(|component| self.of(component));
-        Context {
+            .flat_map(|component| self.members_of(component));
+        ProbeContext {
             after_change,
+            inventory_nodes: self.hosts.keys().map(node).collect(),
             consul_nodes: hosts
                 .map(|member| (member.host.clone(), node(&member.host)))
                 .collect(),
-            mesos_masters: self.of("mesos-master"),
+            mesos_masters: self.members_of("mesos-master"),
             haproxy_login: self
                 .secrets
                 .get("haproxy_stats")
                 .map(|password| ("admin".to_owned(), password.clone())),
             haproxy_state: self.settings.get("haproxy.state").cloned(),
-            ..Context::default()
+            ..ProbeContext::default()
         }
     }
 }
 
-/// Asks a gate once. A gate of clients asks the servers, and wants the clients in their answers.
+/// Runs a gate once. A gate of clients queries the servers and expects the clients in their
+/// answers.
 pub async fn gate(name: &str, groups: &Groups, proof: Proof, after_change: bool) -> Verdict {
     let mut context = groups.context(after_change);
     match name {
-        "consul" => ask("consul", &groups.of("consul-server"), proof, &context).await,
-        "consul-client" => {
-            context.consul_clients = groups.of("consul-client");
-            // The servers' own gate has waited for what lags after a change.
-            context.after_change = false;
-            ask("consul", &groups.of("consul-server"), Proof::Read, &context).await
+        "consul" => {
+            ask(
+                "consul",
+                &groups.members_of("consul-server"),
+                proof,
+                &context,
+            )
+            .await
         }
-        "mesos" => ask("mesos", &groups.of("mesos-master"), proof, &context).await,
+        "consul-client" => {
+            context.consul_clients = groups.members_of("consul-client");
+            // The servers' own gate has already waited for answers that lag after a change.
+            context.after_change = false;
+            ask(
+                "consul",
+                &groups.members_of("consul-server"),
+                Proof::Read,
+                &context,
+            )
+            .await
+        }
+        "mesos" => {
+            // With slaves, their own gate reads the list: it is long on a large cluster.
+            if groups.members_of("mesos-slave").is_empty() {
+                context.known_slaves = groups.hosts.clone();
+            }
+            ask("mesos", &groups.members_of("mesos-master"), proof, &context).await
+        }
         "mesos-slave" => {
-            context.slaves = groups.of("mesos-slave");
-            ask("mesos", &groups.of("mesos-master"), proof, &context).await
+            context.slaves = groups.members_of("mesos-slave");
+            context.known_slaves = groups.hosts.clone();
+            ask("mesos", &groups.members_of("mesos-master"), proof, &context).await
         }
         "vip" => match groups.vip {
-            Some(vip) => vip::ask(vip, &groups.of("keepalived"), context.deadline).await,
+            Some(vip) => vip::ask(vip, &groups.members_of("keepalived"), context.deadline).await,
             None => ask(name, &[], proof, &context).await,
         },
         "registrator" => registrators(groups, proof, &context).await,
         "haproxy" if proof == Proof::Write => {
-            canary::edges(&groups.of("haproxy"), &context, &groups.domain).await
+            canary::edges(&groups.members_of("haproxy"), &context, &groups.domain).await
         }
-        other => ask(other, &groups.of(other), proof, &context).await,
+        other => ask(other, &groups.members_of(other), proof, &context).await,
     }
 }
 
-/// Registrator has no interface: without a canary only its containers can be looked at, which the plan has done.
-async fn registrators(groups: &Groups, proof: Proof, context: &Context) -> Verdict {
-    let members = groups.of("registrator");
+/// Registrator has no API: without a canary only its containers can be checked, which the plan has
+/// done.
+async fn registrators(groups: &Groups, proof: Proof, context: &ProbeContext) -> Verdict {
+    let members = groups.members_of("registrator");
     match groups.canary() {
         Some(canary) if proof == Proof::Write => {
-            canary::registrator(&members, &groups.of("consul-server"), context, &canary).await
+            canary::registrator(
+                &members,
+                &groups.members_of("consul-server"),
+                context,
+                &canary,
+            )
+            .await
         }
         _ => Verdict {
             service: "registrator".into(),
             healthy: members.iter().any(|member| member.session.is_some()),
             members: members.len(),
             membership: members.len().to_string(),
-            proof: "its containers run".into(),
+            proof: "containers are running".into(),
             ..Verdict::default()
         },
     }
 }
 
-/// Asks an ordinary probe once.
+/// Runs an ordinary probe once.
 ///
 /// # Errors
-/// What is missing, in words.
+/// When the probe does not pass.
 pub async fn ordinary(
     host: &HostName,
     session: &Arc<dyn Session>,
@@ -128,7 +162,8 @@ pub async fn ordinary(
     container: &str,
     address: IpAddr,
     spec: &ProbeSpec,
-) -> Result<(), String> {
+    secrets: &BTreeMap<String, Secret>,
+) -> Answer<()> {
     let member = Member {
         host: host.clone(),
         address,
@@ -139,7 +174,7 @@ pub async fn ordinary(
         let detail = engine
             .inspect(container)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| ProbeError::malformed("container", error.to_string(), b""))?;
         // Preflight keeps the clocks of operator and hosts within seconds of each other.
         let started = detail
             .started_at
@@ -157,7 +192,5 @@ pub async fn ordinary(
             words,
         })
     };
-    ask_ordinary(spec, &member, ORDINARY, state)
-        .await
-        .map_err(|error| error.to_string())
+    ask_ordinary(spec, &member, ORDINARY_PROBE_LIMIT, secrets, state).await
 }

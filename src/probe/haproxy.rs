@@ -1,6 +1,7 @@
-//! HAProxy: each edge answers by itself at its entrance and on its statistics page, serves the newest configuration, and leads to the canary
-//! where there is one. The newest configuration is asked for because an edge that could not take it goes on with the one before and answers
-//! as a healthy one does.
+//! HAProxy: each edge answers on its frontend and its statistics page, serves the newest
+//! configuration, and routes to the canary when there is one. The newest configuration is checked
+//! because an edge that could not load it continues with the previous one and answers like a
+//! healthy edge.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +12,21 @@ use futures::future::join_all;
 use super::answer::{Answer, ProbeError, show};
 use super::http::Http;
 use super::tally::Tally;
-use super::{Context, Member, Route, Verdict};
+use super::{Member, ProbeContext, Route, Verdict};
 use crate::transport::{Exec, Session};
 
-/// A reload takes less than a second; this much later the workers have the configuration or never will.
-const RELOADED: Duration = Duration::from_secs(15);
+/// A reload takes less than a second; after this long the workers have the configuration or never
+/// will.
+const RELOAD_LIMIT: Duration = Duration::from_secs(15);
 
-/// What one edge answered.
+/// The answers of one edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
-    /// Status at the entrance.
+    /// HTTP status of the frontend.
     pub entrance: Answer<u16>,
     /// Proxies on the statistics page.
     pub stats: Answer<usize>,
-    /// The newest configuration and the one that is served, when they are asked for.
+    /// The newest configuration and the one in use, when requested.
     pub configuration: Option<Answer<Configuration>>,
     /// Whether the canary answered, when there is one.
     pub route: Option<Answer<()>>,
@@ -33,7 +35,7 @@ pub struct Answers {
 /// Counts the proxies in the statistics page's CSV.
 ///
 /// # Errors
-/// When it is not that.
+/// When the form is unexpected.
 pub fn parse_stats(body: &[u8]) -> Answer<usize> {
     let text = String::from_utf8_lossy(body);
     let mut lines = text.lines();
@@ -48,22 +50,32 @@ pub fn parse_stats(body: &[u8]) -> Answer<usize> {
         .count())
 }
 
-/// What became of the newest configuration.
+/// The state of the newest configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Newest {
+    /// Accepted; its number.
+    Taken(String),
+    /// Refused; HAProxy's own words.
+    Refused(String),
+}
+
+/// The newest configuration and the one in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// Its number; the reason when it was refused.
-    pub newest: Result<String, String>,
-    /// How long that has been so.
+    /// Its fate.
+    pub newest: Newest,
+    /// Time since that state was reached.
     pub since: Duration,
-    /// The number of the one that the workers serve.
+    /// The number of the configuration that the workers serve.
     pub served: String,
 }
 
-/// Reads the balancer's record (`TIME taken NUMBER` or `TIME refused WHY`) and the host's time behind it.
+/// Parses the edge's record (`TIME taken NUMBER` or `TIME refused WHY`), followed by the host's
+/// time.
 ///
 /// # Errors
-/// When it is not that.
-pub fn parse_state(body: &[u8]) -> Answer<(Result<String, String>, Duration)> {
+/// When the form is unexpected.
+pub fn parse_state(body: &[u8]) -> Answer<(Newest, Duration)> {
     let text = String::from_utf8_lossy(body);
     let read = || {
         let (record, now) = text.trim_end().split_once('\n')?;
@@ -75,8 +87,8 @@ pub fn parse_state(body: &[u8]) -> Answer<(Result<String, String>, Duration)> {
             words.next()?.to_owned(),
         );
         let newest = match result {
-            "taken" => Ok(detail),
-            "refused" => Err(detail),
+            "taken" => Newest::Taken(detail),
+            "refused" => Newest::Refused(detail),
             _ => return None,
         };
         Some((
@@ -84,11 +96,11 @@ pub fn parse_state(body: &[u8]) -> Answer<(Result<String, String>, Duration)> {
             Duration::try_from(time(now)?.duration_since(at)).unwrap_or_default(),
         ))
     };
-    read().ok_or_else(|| ProbeError::malformed("newest configuration", "no record of it", body))
+    read().ok_or_else(|| ProbeError::malformed("newest configuration", "no record", body))
 }
 
-/// Asks every edge at once; `None` for one that is down.
-pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>> {
+/// Queries every edge in parallel; `None` for one that is down.
+pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answers>> {
     join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
         Some(ask_edge(session, member, context).await)
@@ -96,7 +108,7 @@ pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>>
     .await
 }
 
-async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
+async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &ProbeContext) -> Answers {
     let address = member.address.to_string();
     let mut http = Http::new(
         Arc::clone(session),
@@ -165,7 +177,7 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &Context
 const STATS: &str = "/;csv";
 const SERVED: &str = "/generation";
 
-/// The record and the host's own time, so that no clock but the host's counts.
+/// Reads the record and the host's time, so that only the host's clock counts.
 async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answer<Vec<u8>> {
     let exec = Exec {
         command: format!("cat {path} && date -u +%Y-%m-%dT%H:%M:%SZ"),
@@ -179,7 +191,7 @@ async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answ
         Ok(output) if output.status == 0 => Ok(output.stdout),
         Ok(output) => Err(ProbeError::malformed(
             question,
-            format!("it ended with status {}", output.status),
+            format!("command exited with status {}", output.status),
             &output.stderr,
         )),
         Err(error) => Err(ProbeError::transport(question, &error)),
@@ -198,7 +210,7 @@ async fn follow(http: &mut Http, route: &Route) -> Answer<()> {
     } else {
         Err(ProbeError::malformed(
             &question,
-            "not the canary's answer",
+            "answer is not the canary's",
             &reply.body,
         ))
     }
@@ -235,14 +247,14 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
         }
     }
     let proof = if routed.is_empty() {
-        "answers on each edge".to_owned()
+        "every edge answers".to_owned()
     } else {
         format!("canary answered through {}", super::tally::list(&routed))
     };
     tally.finish(|_| String::new(), &proof)
 }
 
-/// Why an edge does not serve what it should.
+/// Why an edge does not serve the newest configuration.
 fn stale(
     Configuration {
         newest,
@@ -251,21 +263,21 @@ fn stale(
     }: &Configuration,
 ) -> Option<String> {
     match newest {
-        Err(why) => Some(format!(
-            "its newest configuration is refused and the one before it goes on: {}",
+        Newest::Refused(why) => Some(format!(
+            "refused its newest configuration and continues with the previous one: {}",
             show(why.as_bytes())
         )),
-        Ok(newest) if newest != served && *since > RELOADED => Some(format!(
-            "it serves configuration {} though {} was taken {} s ago: the reload failed (docker logs toots-haproxy)",
+        Newest::Taken(newest) if newest != served && *since > RELOAD_LIMIT => Some(format!(
+            "serves configuration {}, but {} was accepted {} s ago: the reload failed (docker logs toots-haproxy)",
             show(served.as_bytes()),
             show(newest.as_bytes()),
             since.as_secs()
         )),
-        Ok(_) => None,
+        Newest::Taken(_) => None,
     }
 }
 
 /// Reads and judges.
-pub async fn ask(members: &[Member], context: &Context) -> Verdict {
+pub async fn ask(members: &[Member], context: &ProbeContext) -> Verdict {
     judge(members, &read(members, context).await)
 }

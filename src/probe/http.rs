@@ -1,4 +1,5 @@
-//! HTTP/1.1 over a session: one connection for all questions of a probe to one member, a limit for each, redirects only reported.
+//! HTTP/1.1 over a session, with TLS where asked: one connection for all requests of a probe to one
+//! member, a time limit for each, redirects only reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +12,25 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use super::answer::{Answer, ProbeError, authority, show};
 use crate::spec::Secret;
-use crate::transport::{Session, Target};
+use crate::transport::{BoxStream, Session, Target};
 
-/// More than any answer that a probe asks for; beyond it the answer is refused.
-const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Limit of an answer's body in bytes; larger than any answer that a probe requests.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// An answer to a request.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// Status.
     pub status: u16,
-    /// Headers.
     pub headers: HeaderMap,
-    /// Body.
     pub body: Bytes,
 }
 
@@ -39,10 +41,10 @@ impl Reply {
         self.headers.get(name).and_then(|v| v.to_str().ok())
     }
 
-    /// Itself when the status is 200.
+    /// Returns the reply when the status is 200.
     ///
     /// # Errors
-    /// With the status and the body's beginning otherwise.
+    /// For any other status, with the start of the body.
     pub fn ok(self, question: &str) -> Answer<Self> {
         if self.status == 200 {
             Ok(self)
@@ -51,17 +53,17 @@ impl Reply {
         }
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// When it is not of that form.
+    /// When the form is unexpected.
     pub fn json<T: DeserializeOwned>(&self, question: &str) -> Answer<T> {
         serde_json::from_slice(&self.body).map_err(|e| {
-            ProbeError::malformed(question, format!("not the expected JSON ({e})"), &self.body)
+            ProbeError::malformed(question, format!("unexpected JSON ({e})"), &self.body)
         })
     }
 
-    /// As an error, for a status that is not the wanted one.
+    /// Turns a reply with an unexpected status into an error.
     #[must_use]
     pub fn unwanted(&self, question: &str) -> ProbeError {
         ProbeError::Status {
@@ -72,7 +74,7 @@ impl Reply {
     }
 }
 
-/// A connection as hyper sees it, with the task that reads it.
+/// A connection, with the task that drives it.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
@@ -84,18 +86,19 @@ impl Drop for Connection {
     }
 }
 
-/// One member's HTTP interface.
+/// The HTTP interface of one member.
 pub struct Http {
     session: Arc<dyn Session>,
     address: String,
     port: u16,
     deadline: Duration,
     login: Option<HeaderValue>,
+    tls: Option<TlsConnector>,
     connection: Option<Connection>,
 }
 
 impl Http {
-    /// Prepares questions to an address as the host sees it; nothing is sent yet.
+    /// Prepares requests to an address as seen from the host. Sends nothing yet.
     #[must_use]
     pub fn new(
         session: Arc<dyn Session>,
@@ -109,11 +112,12 @@ impl Http {
             port,
             deadline,
             login: None,
+            tls: None,
             connection: None,
         }
     }
 
-    /// Sends a login with every question.
+    /// Adds credentials to every request.
     #[must_use]
     pub fn with_login(mut self, login: Option<&(String, Secret)>) -> Self {
         self.login = login.and_then(|(user, password)| {
@@ -125,8 +129,28 @@ impl Http {
         self
     }
 
-    /// Connects ahead of the first question, so that it costs no further wait. Nothing is asked; a failure shows with that question.
-    pub async fn knock(&mut self) {
+    /// Speaks TLS; the server's certificate must be one of this authority for the address.
+    ///
+    /// # Errors
+    /// When the text is not a certificate.
+    pub fn with_tls(mut self, ca: &str) -> Answer<Self> {
+        let unusable = |why: String| ProbeError::malformed("TLS", why, b"");
+        let ca = CertificateDer::from_pem_slice(ca.as_bytes())
+            .map_err(|error| unusable(format!("CA certificate: {error}")))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).map_err(|error| unusable(error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        self.tls = Some(Arc::new(config).into());
+        Ok(self)
+    }
+
+    /// Connects ahead of the first request, to save its wait. A failure shows with that request.
+    pub async fn connect_early(&mut self) {
         if self.connection.is_none()
             && let Ok(Ok(connection)) =
                 tokio::time::timeout(self.deadline, self.connect("connect")).await
@@ -135,15 +159,15 @@ impl Http {
         }
     }
 
-    /// Asks with GET.
+    /// Sends GET.
     ///
     /// # Errors
-    /// When there is no whole answer in time. Any status is an answer.
+    /// When there is no complete answer in time. Any status is an answer.
     pub async fn get(&mut self, path: &str) -> Answer<Reply> {
         self.request(Method::GET, path, None, Bytes::new()).await
     }
 
-    /// Asks with GET and another `Host`.
+    /// Sends GET with another `Host`.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -152,7 +176,7 @@ impl Http {
             .await
     }
 
-    /// Asks with GET for JSON behind a status 200.
+    /// Sends GET and parses JSON from an answer with status 200.
     ///
     /// # Errors
     /// As [`Self::get`], and for any other status or form.
@@ -169,7 +193,7 @@ impl Http {
         self.request(Method::POST, path, None, json.into()).await
     }
 
-    /// Writes with PUT.
+    /// Sends PUT.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -177,7 +201,7 @@ impl Http {
         self.request(Method::PUT, path, None, body.into()).await
     }
 
-    /// Deletes.
+    /// Sends DELETE.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -202,15 +226,15 @@ impl Http {
         {
             Ok(answer) => answer,
             Err(_) => {
-                // A late answer must not be taken for the next question's.
+                // A late answer must not be taken for that of the next request.
                 self.connection = None;
                 Err(ProbeError::Silent { question, limit })
             }
         }
     }
 
-    /// A server may close an idle connection at any time, so what fails on a used one is asked once more on a new one;
-    /// every request of a probe may be repeated.
+    /// Sends a request, and repeats it once on a new connection when a used connection fails: a
+    /// server may close an idle one at any time. Every request of a probe may be repeated.
     async fn request_on_any(
         &mut self,
         question: &str,
@@ -242,6 +266,10 @@ impl Http {
             .open(target)
             .await
             .map_err(|e| ProbeError::transport(question, &e))?;
+        let stream = match &self.tls {
+            None => stream,
+            Some(tls) => self.encrypt(tls, stream, question).await?,
+        };
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| unreachable(question, &e))?;
@@ -250,6 +278,21 @@ impl Http {
             let _ = connection.await;
         });
         Ok(Connection { sender, task })
+    }
+
+    async fn encrypt(
+        &self,
+        tls: &TlsConnector,
+        stream: BoxStream,
+        question: &str,
+    ) -> Answer<BoxStream> {
+        let name = ServerName::try_from(self.address.clone())
+            .map_err(|error| ProbeError::malformed(question, error, self.address.as_bytes()))?;
+        let encrypted = tls
+            .connect(name, stream)
+            .await
+            .map_err(|error| unreachable(question, &error))?;
+        Ok(Box::new(encrypted))
     }
 
     async fn exchange(
@@ -271,7 +314,7 @@ impl Http {
             request = request.header(AUTHORIZATION, login);
         }
         if method == Method::POST || method == Method::PUT {
-            // Mesos answers 415 to any parameter behind it; Consul's keys take any type.
+            // Mesos answers 415 to any parameter in Content-Type; Consul accepts any type.
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request
@@ -288,16 +331,10 @@ impl Http {
             .await
             .map_err(|e| unreachable(question, &e))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_BODY)
+        let body = Limited::new(body, MAX_BODY_BYTES)
             .collect()
             .await
-            .map_err(|e| {
-                ProbeError::malformed(
-                    question,
-                    format!("the body did not arrive whole ({e})"),
-                    b"",
-                )
-            })?
+            .map_err(|e| ProbeError::malformed(question, format!("truncated body ({e})"), b""))?
             .to_bytes();
         self.connection = Some(connection);
         Ok(Reply {
@@ -319,10 +356,10 @@ fn unreachable(question: &str, error: &dyn std::error::Error) -> ProbeError {
     }
 }
 
-/// One GET on a connection of its own.
+/// Sends one GET on a new connection.
 ///
 /// # Errors
-/// When there is no whole answer within 5 s.
+/// When there is no complete answer within 5 s.
 pub async fn get(
     session: &Arc<dyn Session>,
     address: &str,
@@ -334,10 +371,10 @@ pub async fn get(
         .await
 }
 
-/// One POST of JSON on a connection of its own.
+/// Sends one POST of JSON on a new connection.
 ///
 /// # Errors
-/// When there is no whole answer within 5 s.
+/// When there is no complete answer within 5 s.
 pub async fn post(
     session: &Arc<dyn Session>,
     address: &str,

@@ -1,5 +1,6 @@
-//! Marathon: a standby proxies everything, `/ping` too, and all is green without any Mesos master; so the leader is taken from
-//! `/v2/leader` of each, and Mesos must hold the framework of `/v2/info` as active.
+//! Marathon. A standby proxies everything, including `/ping`, and everything looks healthy without
+//! a Mesos master. The leader is therefore taken from `/v2/leader` of each instance, and Mesos must
+//! list the framework of `/v2/info` as active.
 
 use std::sync::Arc;
 
@@ -10,38 +11,38 @@ use super::answer::{Answer, ProbeError, is_member, show, split_authority};
 use super::framework::{self, Framework};
 use super::http::{Http, Reply};
 use super::tally::Tally;
-use super::{Context, Member, Verdict};
+use super::{Member, ProbeContext, Verdict};
 use crate::spec::HostName;
 
-/// What an instance (or the leader through it) says of itself.
+/// An instance's answer about itself (or the leader's, through it).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Info {
     /// Version.
     #[serde(default)]
     pub version: String,
-    /// Its framework's id; absent until it has registered with Mesos once.
+    /// Framework id; absent until it has registered with Mesos once.
     #[serde(default)]
     pub framework_id: Option<String>,
 }
 
-/// What one instance answered.
+/// The answers of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
     /// `/v2/leader`: `host:port`.
     pub leader: Answer<String>,
     /// `X-Marathon-Leader` of that answer.
     pub header: Option<String>,
-    /// Whether the answer came through a proxy (`X-Marathon-Via`): it is a standby.
+    /// Whether the answer was proxied (`X-Marathon-Via`), so the instance is a standby.
     pub proxied: bool,
     /// `/v2/info`.
     pub info: Answer<Info>,
 }
 
-/// Reads the answer to a leader question of Marathon or Chronos.
+/// Parses the answer of Marathon or Chronos to a question for the leader.
 ///
 /// # Errors
-/// When there is no leader or the answer is of another form.
+/// When there is no leader, or the form is unexpected.
 pub fn parse_leader(reply: &Reply, question: &str) -> Answer<String> {
     #[derive(Deserialize)]
     struct Body {
@@ -57,10 +58,10 @@ pub fn parse_leader(reply: &Reply, question: &str) -> Answer<String> {
     Ok(body.leader)
 }
 
-/// Asks every instance and every Mesos master at once.
+/// Queries every instance and every Mesos master in parallel.
 pub async fn read(
     members: &[Member],
-    context: &Context,
+    context: &ProbeContext,
 ) -> (Vec<Option<Answers>>, Answer<Vec<Framework>>) {
     let instances = join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
@@ -97,7 +98,7 @@ async fn ask_instance(http: &mut Http) -> Answers {
     }
 }
 
-/// Judges the answers, one per member in the same order, and what Mesos holds.
+/// Judges the answers, one per member in the same order, and the frameworks in Mesos.
 #[must_use]
 pub fn judge(
     members: &[Member],
@@ -124,28 +125,28 @@ pub fn judge(
         .filter_map(|a| a.info.as_ref().ok()?.framework_id.as_deref())
         .collect();
     if leader.is_some() && ids.is_empty() {
-        tally.general("it has never registered with Mesos: no frameworkId");
+        tally.cluster_fault("never registered with Mesos: no frameworkId");
     }
     if let Some(id) = ids.first() {
         match frameworks {
             Ok(list) => match list.iter().find(|f| f.id == *id) {
                 Some(f) if f.active && f.connected => {}
-                Some(_) => tally.general(format!(
-                    "Mesos holds its framework {} as not active",
+                Some(_) => tally.cluster_fault(format!(
+                    "framework {} is not active in Mesos",
                     show(id.as_bytes())
                 )),
-                None => tally.general(format!(
-                    "Mesos does not know its framework {}",
+                None => tally.cluster_fault(format!(
+                    "framework {} is unknown to Mesos",
                     show(id.as_bytes())
                 )),
             },
-            Err(error) => tally.general(format!(
-                "Mesos cannot say whether its framework is active: {error}"
+            Err(error) => tally.cluster_fault(format!(
+                "Mesos cannot say whether the framework is active: {error}"
             )),
         }
     }
     if ids.iter().any(|id| Some(id) != ids.first()) {
-        tally.general("its instances have several frameworks");
+        tally.cluster_fault("instances report several frameworks");
     }
     tally.leader(leader);
     tally.finish(|_| String::new(), "active framework")
@@ -175,7 +176,7 @@ fn judge_instance(
     }
     if let Ok(said) = &answers.leader {
         if leads && answers.proxied {
-            tally.fault(host, "it is named as leader and passes its questions on");
+            tally.fault(host, "is named as leader but forwards requests");
         }
         let header = answers
             .header
@@ -195,7 +196,7 @@ fn judge_instance(
     }
 }
 
-/// The leader that all name; used for Chronos too.
+/// The leader that all instances name; used for Chronos too.
 pub(super) fn agree(
     tally: &mut Tally,
     members: &[Member],
@@ -211,7 +212,7 @@ pub(super) fn agree(
         .filter_map(|(m, a)| Some((*m, a.as_ref().ok()?)))
         .collect();
     let Some((_, first)) = said.first() else {
-        tally.general("no instance names a leader");
+        tally.cluster_fault("no instance names a leader");
         return None;
     };
     if said.iter().any(|(_, s)| s != first) {
@@ -219,7 +220,7 @@ pub(super) fn agree(
             tally.fault(
                 &member.host,
                 format!(
-                    "it names {} as leader, others name another",
+                    "names {} as leader, others name another instance",
                     show(other.as_bytes())
                 ),
             );
@@ -230,12 +231,15 @@ pub(super) fn agree(
     match members.iter().find(|m| is_member(m, host)) {
         Some(leader) if leader.session.is_some() => Some(leader.host.clone()),
         Some(leader) => {
-            tally.general(format!("{} is named as leader, which is down", leader.host));
+            tally.cluster_fault(format!(
+                "{} is named as leader but is unreachable",
+                leader.host
+            ));
             None
         }
         None => {
-            tally.general(format!(
-                "{} is named as leader, which is not configured",
+            tally.cluster_fault(format!(
+                "{} is named as leader but is not configured",
                 show(first.as_bytes())
             ));
             None
@@ -244,7 +248,7 @@ pub(super) fn agree(
 }
 
 /// Reads and judges.
-pub async fn ask(members: &[Member], context: &Context) -> Verdict {
+pub async fn ask(members: &[Member], context: &ProbeContext) -> Verdict {
     let (answers, frameworks) = read(members, context).await;
     judge(members, &answers, &frameworks)
 }

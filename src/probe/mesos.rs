@@ -1,7 +1,9 @@
-//! Mesos masters: elected proves nothing (a leader without its registry, or without followers, answers everything with 200), so the
-//! leader must say that it has finished recovery, show the registry's own metrics, and count all masters in its log.
+//! Mesos masters. An election proves nothing: a leader without its registry, or without followers,
+//! answers everything with 200. The leader must therefore report that recovery is finished, show
+//! the metrics of the registry, and count all masters in its log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -10,20 +12,20 @@ use serde::Deserialize;
 use super::answer::{Answer, ProbeError, is_member, show, split_authority};
 use super::http::{Http, Reply};
 use super::tally::Tally;
-use super::{Context, Member, Verdict};
+use super::{Member, ProbeContext, Verdict};
 use crate::spec::HostName;
 use crate::transport::Session;
 
-/// What a master says to `GET_HEALTH`.
+/// A master's answer to `GET_HEALTH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It leads and has finished recovery.
+    /// Leads, and recovery is finished.
     Healthy,
-    /// It leads and has not.
+    /// Leads, and recovery is not finished.
     Recovering,
-    /// It knows no leader.
+    /// Knows no leader.
     NoLeader,
-    /// Another leads: `host:port`.
+    /// Follows another leader, `host:port`.
     Follows(String),
 }
 
@@ -36,14 +38,15 @@ pub struct Metrics {
     pub recovered: bool,
     /// `registrar/log/ensemble_size`.
     pub ensemble: Option<usize>,
-    /// Whether `registrar/registry_size_bytes` and `registrar/state_fetch_ms` are there: the registry was fetched.
+    /// Whether `registrar/registry_size_bytes` and `registrar/state_fetch_ms` exist: the registry
+    /// was fetched.
     pub registry: bool,
 }
 
 /// A registered slave.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Slave {
-    /// Host name that it gave.
+    /// The host name that it registered.
     pub hostname: String,
     /// `slave(1)@address:port`.
     pub pid: String,
@@ -54,23 +57,32 @@ pub struct Slave {
     pub deactivated: bool,
 }
 
-/// What one master answered.
+impl Slave {
+    /// The address at which the master reaches it; empty when `pid` has another form.
+    fn address(&self) -> &str {
+        self.pid
+            .split_once('@')
+            .and_then(|(_, authority)| split_authority(authority))
+            .map_or("", |(host, _)| host)
+    }
+}
+
+/// The answers of one master.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answers {
     /// POST `/api/v1` `GET_HEALTH`.
     pub health: Answer<Health>,
     /// `/metrics/snapshot`.
     pub metrics: Answer<Metrics>,
-    /// `/version`.
     pub version: Answer<String>,
-    /// `/slaves`, asked of the leader only.
+    /// `/slaves`, requested from the leader only.
     pub slaves: Answer<Vec<Slave>>,
 }
 
-/// Reads the answer to `GET_HEALTH`.
+/// Parses the answer to `GET_HEALTH`.
 ///
 /// # Errors
-/// When it is none of the four that a master gives.
+/// When the form is unexpected.
 pub fn parse_health(reply: &Reply) -> Answer<Health> {
     const QUESTION: &str = "GET_HEALTH";
     match reply.status {
@@ -95,7 +107,7 @@ pub fn parse_health(reply: &Reply) -> Answer<Health> {
                 Some(_) => Ok(Health::Follows(host.to_owned())),
                 None => Err(ProbeError::malformed(
                     QUESTION,
-                    "a redirection to nowhere",
+                    "redirect without a location",
                     location.as_bytes(),
                 )),
             }
@@ -111,20 +123,19 @@ pub fn parse_health(reply: &Reply) -> Answer<Health> {
 /// Reads `/metrics/snapshot`.
 ///
 /// # Errors
-/// When it is of another form or says nothing of an election.
+/// When the form is unexpected or no election is reported.
 pub fn parse_metrics(body: &[u8]) -> Answer<Metrics> {
     const QUESTION: &str = "/metrics/snapshot";
-    let all: BTreeMap<String, serde_json::Value> = serde_json::from_slice(body).map_err(|e| {
-        ProbeError::malformed(QUESTION, format!("not the expected JSON ({e})"), body)
-    })?;
-    let number = |key: &str| all.get(key).and_then(serde_json::Value::as_f64);
+    let metrics: BTreeMap<String, serde_json::Value> = serde_json::from_slice(body)
+        .map_err(|e| ProbeError::malformed(QUESTION, format!("unexpected JSON ({e})"), body))?;
+    let number = |key: &str| metrics.get(key).and_then(serde_json::Value::as_f64);
     let Some(elected) = number("master/elected") else {
         return Err(ProbeError::malformed(QUESTION, "no master/elected", body));
     };
     Ok(Metrics {
         elected: elected > 0.5,
         recovered: number("registrar/log/recovered").is_some_and(|r| r > 0.5),
-        // A count of masters; the cast of a small non-negative number is exact.
+        // A count of masters: the cast of a small non-negative number is exact.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         ensemble: number("registrar/log/ensemble_size")
             .filter(|e| (0.0..1000.0).contains(e))
@@ -137,20 +148,19 @@ pub fn parse_metrics(body: &[u8]) -> Answer<Metrics> {
 /// Reads `/slaves`.
 ///
 /// # Errors
-/// When it is of another form.
+/// When the form is unexpected.
 pub fn parse_slaves(body: &[u8]) -> Answer<Vec<Slave>> {
     #[derive(Deserialize)]
     struct Slaves {
         slaves: Vec<Slave>,
     }
-    let reply: Slaves = serde_json::from_slice(body).map_err(|e| {
-        ProbeError::malformed("/slaves", format!("not the expected JSON ({e})"), body)
-    })?;
+    let reply: Slaves = serde_json::from_slice(body)
+        .map_err(|e| ProbeError::malformed("/slaves", format!("unexpected JSON ({e})"), body))?;
     Ok(reply.slaves)
 }
 
-/// Asks every master at once; `None` for one that is down.
-pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>> {
+/// Queries every master in parallel; `None` for one that is down.
+pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answers>> {
     join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
         Some(ask_master(session, member, context).await)
@@ -158,7 +168,11 @@ pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>>
     .await
 }
 
-async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
+async fn ask_master(
+    session: &Arc<dyn Session>,
+    member: &Member,
+    context: &ProbeContext,
+) -> Answers {
     #[derive(Deserialize)]
     struct Version {
         version: String,
@@ -177,12 +191,13 @@ async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Conte
             .post("/api/v1", r#"{"type":"GET_HEALTH"}"#)
             .await
             .and_then(|r| parse_health(&r));
-        let slaves = if health == Ok(Health::Healthy) && !context.slaves.is_empty() {
+        let judged = !context.slaves.is_empty() || !context.known_slaves.is_empty();
+        let slaves = if health == Ok(Health::Healthy) && judged {
             const PATH: &str = "/slaves";
             async { parse_slaves(&http.get(PATH).await?.ok(PATH)?.body) }.await
         } else {
             Err(ProbeError::NotAsked(
-                "it does not lead, or no slaves are expected".into(),
+                "not the leader, or slaves are not judged".into(),
             ))
         };
         (health, slaves)
@@ -212,7 +227,7 @@ async fn ask_master(session: &Arc<dyn Session>, member: &Member, context: &Conte
 
 /// Judges the answers, one per member in the same order.
 #[must_use]
-pub fn judge(members: &[Member], answers: &[Option<Answers>], context: &Context) -> Verdict {
+pub fn judge(members: &[Member], answers: &[Option<Answers>], context: &ProbeContext) -> Verdict {
     let mut tally = Tally::new("mesos", members);
     let leader = elected(&mut tally, members, answers);
     for (member, answers) in members.iter().zip(answers) {
@@ -228,6 +243,7 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], context: &Context)
         .and_then(|(_, a)| a.as_ref())
     {
         registered = judge_slaves(&mut tally, context, &leading.slaves);
+        name_former_slaves(&mut tally, context, &leading.slaves);
     }
     tally.leader(leader);
     let slaves = if context.slaves.is_empty() {
@@ -244,7 +260,7 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>], context: &Context)
     )
 }
 
-/// The one master that is elected.
+/// The one elected master.
 fn elected(tally: &mut Tally, members: &[Member], answers: &[Option<Answers>]) -> Option<HostName> {
     let elected: Vec<&Member> = members
         .iter()
@@ -259,14 +275,14 @@ fn elected(tally: &mut Tally, members: &[Member], answers: &[Option<Answers>]) -
     match elected.as_slice() {
         [one] => Some(one.host.clone()),
         [] => {
-            tally.general("no master is elected");
+            tally.cluster_fault("no master is elected");
             None
         }
         several => {
             for member in several {
                 tally.fault(
                     &member.host,
-                    format!("it is elected, as {} are", several.len()),
+                    format!("is elected, as {} masters are", several.len()),
                 );
             }
             None
@@ -290,7 +306,7 @@ fn judge_master(
         Ok(metrics) => {
             tally.role(host, if metrics.elected { "leader" } else { "standby" });
             if !metrics.recovered {
-                tally.fault(host, "its log replica is not recovered");
+                tally.fault(host, "log replica is not recovered");
             }
             if leads {
                 judge_registry(tally, members, host, metrics);
@@ -300,20 +316,20 @@ fn judge_master(
     }
     match &answers.health {
         Ok(Health::Healthy) if leads => {}
-        Ok(Health::Healthy) => tally.fault(host, "it answers as leader and is not elected"),
+        Ok(Health::Healthy) => tally.fault(host, "answers as leader but is not elected"),
         Ok(Health::Recovering) => {
-            tally.fault(host, "it is elected and has not recovered the registry")
+            tally.fault(host, "is elected but has not recovered the registry")
         }
-        Ok(Health::NoLeader) => tally.fault(host, "it knows no leader"),
+        Ok(Health::NoLeader) => tally.fault(host, "no leader known"),
         Ok(Health::Follows(other)) => {
             let address = split_authority(other).map_or("", |(h, _)| h);
             let followed = members.iter().find(|m| is_member(m, address));
-            // A name that is none of the members' may still be the leader's own `--hostname`.
+            // A name that belongs to no member may still be the leader's own `--hostname`.
             if leads || followed.is_some_and(|f| leader.is_some() && Some(&f.host) != leader) {
                 tally.fault(
                     host,
                     format!(
-                        "it follows {}, others say that {} leads",
+                        "follows {}, but {} leads according to others",
                         show(other.as_bytes()),
                         leader.map_or("nobody", HostName::as_str)
                     ),
@@ -326,63 +342,79 @@ fn judge_master(
 
 fn judge_registry(tally: &mut Tally, members: &[Member], host: &HostName, metrics: &Metrics) {
     if !metrics.registry {
-        tally.fault(host, "it leads without a registry");
+        tally.fault(host, "leads without a registry");
     }
     let up = members.iter().filter(|m| m.session.is_some()).count();
     let ensemble = metrics.ensemble.unwrap_or(0);
-    // With masters known to be down the log may be as small as the rest; more than configured would be a second cluster's.
+    // With masters known to be down, the log may be as small as the rest. More members than
+    // configured would belong to a second cluster.
     if ensemble < up || ensemble > members.len() {
         tally.fault(
             host,
-            format!(
-                "its log has {ensemble} replicas, expected are {}",
-                members.len()
-            ),
+            format!("log has {ensemble} replicas, expected {}", members.len()),
         );
     }
 }
 
-/// Every expected slave must be there and active; returns how many are.
-fn judge_slaves(tally: &mut Tally, context: &Context, slaves: &Answer<Vec<Slave>>) -> usize {
+/// Every expected slave must be registered and active. Returns how many are.
+fn judge_slaves(tally: &mut Tally, context: &ProbeContext, slaves: &Answer<Vec<Slave>>) -> usize {
     if context.slaves.is_empty() {
         return 0;
     }
     let slaves = match slaves {
         Ok(slaves) => slaves,
         Err(error) => {
-            tally.general(error.to_string());
+            tally.cluster_fault(error.to_string());
             return 0;
         }
     };
     let mut right = 0;
     for expected in &context.slaves {
-        let found = slaves.iter().find(|s| {
-            let address = s
-                .pid
-                .split_once('@')
-                .and_then(|(_, a)| split_authority(a))
-                .map_or("", |(h, _)| h);
-            is_member(expected, address) || is_member(expected, &s.hostname)
-        });
+        let of_host =
+            |s: &&Slave| is_member(expected, s.address()) || is_member(expected, &s.hostname);
+        // A former agent of the host may be listed beside the one that runs.
+        let found = slaves.iter().filter(of_host).max_by_key(|s| s.active);
         match found {
             Some(slave) if slave.active && !slave.deactivated => {
                 right += 1;
                 tally.role(&expected.host, "slave");
             }
-            Some(slave) if slave.deactivated => {
-                tally.note(&expected.host, "its slave is deactivated")
-            }
-            Some(_) => tally.note(&expected.host, "its slave is registered and not active"),
+            Some(slave) if slave.deactivated => tally.note(&expected.host, "slave is deactivated"),
+            Some(_) => tally.note(&expected.host, "slave is registered but not active"),
             None if expected.session.is_none() => {
-                tally.remark(&expected.host, "the slave's host is down")
+                tally.remark(&expected.host, "host of the slave is unreachable")
             }
-            None => tally.note(&expected.host, "its slave is not registered"),
+            None => tally.note(&expected.host, "slave is not registered"),
         }
     }
     right
 }
 
+/// Names the active slaves of hosts that the inventory does not name: they still receive tasks.
+fn name_former_slaves(tally: &mut Tally, context: &ProbeContext, slaves: &Answer<Vec<Slave>>) {
+    if context.known_slaves.is_empty() {
+        return;
+    }
+    let names: BTreeSet<&str> = context.known_slaves.keys().map(HostName::as_str).collect();
+    let addresses: BTreeSet<&IpAddr> = context.known_slaves.values().collect();
+    let is_known = |slave: &&Slave| {
+        [slave.address(), slave.hostname.as_str()]
+            .iter()
+            .any(|name| {
+                names.contains(name) || name.parse().is_ok_and(|a: IpAddr| addresses.contains(&a))
+            })
+    };
+    let active = slaves.iter().flatten().filter(|slave| slave.active);
+    for slave in active.filter(|slave| !is_known(slave)) {
+        tally.cluster_remark(format!(
+            "{} ({}) is still an active slave, but the inventory does not name it",
+            show(slave.hostname.as_bytes()),
+            show(slave.address().as_bytes())
+        ));
+    }
+}
+
 /// Reads and judges.
-pub async fn ask(members: &[Member], context: &Context) -> Verdict {
+pub async fn ask(members: &[Member], context: &ProbeContext) -> Verdict {
     judge(members, &read(members, context).await, context)
 }

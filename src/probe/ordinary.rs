@@ -1,5 +1,6 @@
-//! The probes that a component names as data.
+//! The probes that a component declares in its component.toml.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +8,29 @@ use std::time::Duration;
 use super::answer::{Answer, ProbeError};
 use super::http::Http;
 use super::{Member, tcp};
-use crate::spec::ProbeSpec;
+use crate::spec::{ProbeSpec, Secret};
 
-/// What is known of a container when a process is asked for.
+/// The state of a container, for a probe of kind process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerState {
     /// Whether it runs.
     pub running: bool,
-    /// Seconds since it was started last.
+    /// Seconds since its last start.
     pub since_start_s: u64,
-    /// How it is, in words, for the fault.
+    /// Exit code and restarts, for the fault's text.
     pub words: String,
 }
 
-/// Asks one ordinary probe. `container` is called only for the kind that needs the container's state.
+/// Runs one ordinary probe. `secrets`: the generated ones, for a probe with credentials.
+/// `container` is called only for the kind that needs the container's state.
 ///
 /// # Errors
-/// With what was answered instead, fit to be shown.
-pub async fn ask_ordinary<F: Future<Output = Result<ContainerState, String>>>(
+/// When the probe does not pass; the text says what was answered instead.
+pub async fn ask_ordinary<F: Future<Output = Answer<ContainerState>>>(
     spec: &ProbeSpec,
     member: &Member,
     limit: Duration,
+    secrets: &BTreeMap<String, Secret>,
     container: impl FnOnce() -> F,
 ) -> Answer<()> {
     let session = member.session.as_ref().ok_or(ProbeError::Down)?;
@@ -49,6 +52,28 @@ pub async fn ask_ordinary<F: Future<Output = Result<ContainerState, String>>>(
                 Err(reply.unwanted(&format!("GET :{port}{path}")))
             }
         }
+        ProbeSpec::Https {
+            port,
+            path,
+            status,
+            ca,
+            login,
+        } => {
+            let login = login.as_ref().and_then(|login| {
+                let password = secrets.get(&login.secret)?;
+                Some((login.user.clone(), password.clone()))
+            });
+            let reply = Http::new(Arc::clone(session), own, *port, limit)
+                .with_tls(ca)?
+                .with_login(login.as_ref())
+                .get(path)
+                .await?;
+            if reply.status == *status {
+                Ok(())
+            } else {
+                Err(reply.unwanted(&format!("GET https :{port}{path}")))
+            }
+        }
         ProbeSpec::TcpLine {
             address,
             port,
@@ -63,25 +88,23 @@ pub async fn ask_ordinary<F: Future<Output = Result<ContainerState, String>>>(
             } else {
                 Err(ProbeError::malformed(
                     &format!("port {port}"),
-                    "not the expected answer",
+                    "unexpected answer",
                     &answer,
                 ))
             }
         }
         ProbeSpec::Process { stable_s } => {
-            let state = container()
-                .await
-                .map_err(|why| ProbeError::malformed("container", why, b""))?;
+            let state = container().await?;
             if !state.running {
                 return Err(ProbeError::malformed(
                     "container",
-                    "it does not run",
+                    "not running",
                     state.words.as_bytes(),
                 ));
             }
             if state.since_start_s < u64::from(*stable_s) {
                 let why = format!(
-                    "it was started {} s ago, {stable_s} s without a restart are asked for",
+                    "started {} s ago, must run for {stable_s} s without a restart",
                     state.since_start_s
                 );
                 return Err(ProbeError::malformed(

@@ -1,5 +1,5 @@
-//! Registrator has no interface of its own: what it does shows in Consul. The engine starts and removes the canary's container;
-//! here is the question whether its service is there.
+//! Registrator has no API; its work shows in Consul. The engine starts and removes the canary
+//! container; this file checks in Consul whether the service is registered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use super::http::Http;
 use super::{Member, Verdict};
 use crate::transport::Session;
 
-/// The instances of a service in Consul's catalogue, read through one agent; none is an empty list.
+/// The instances of a service in Consul's catalogue, read through one agent; empty when there is
+/// none.
 ///
 /// # Errors
-/// When the agent does not answer rightly.
+/// When the agent does not answer correctly.
 pub async fn consul_service_instances(
     session: &Arc<dyn Session>,
     address: &str,
@@ -21,7 +22,7 @@ pub async fn consul_service_instances(
     name: &str,
 ) -> Answer<Vec<Instance>> {
     let mut http = Http::new(Arc::clone(session), address, port, Duration::from_secs(5));
-    // A service name is a label of DNS; anything else would be another path.
+    // A service name is a DNS label; anything else would lead to another path.
     let safe: String = name
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
@@ -30,10 +31,10 @@ pub async fn consul_service_instances(
     parse_instances(&http.get(&path).await?.ok(&path)?.body)
 }
 
-/// The addresses of the instances of a service that Consul calls healthy, read through one server.
+/// The addresses of a service's instances that pass their checks, read through one server.
 ///
 /// # Errors
-/// When the server does not answer rightly.
+/// When the server does not answer correctly.
 pub async fn passing_instances(
     session: &Arc<dyn Session>,
     server: &str,
@@ -59,7 +60,8 @@ pub async fn passing_instances(
         .collect())
 }
 
-/// Judges whether the canary is registered by every host where it runs (`there`), or by none of them any more.
+/// Judges whether the canary is registered from every host where it runs (`there`), or deregistered
+/// from all of them.
 #[must_use]
 pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> Verdict {
     let mut tally = super::tally::Tally::leaderless("registrator", slaves);
@@ -74,20 +76,22 @@ pub fn judge(slaves: &[Member], found: &Answer<Vec<Instance>>, there: bool) -> V
                     })
                     .count();
                 match (there, own) {
-                    (true, 0) => tally.fault(&slave.host, "its canary is not in Consul"),
-                    (false, 1..) => tally.fault(&slave.host, "its canary is still in Consul"),
+                    (true, 0) => tally.fault(&slave.host, "canary is not registered in Consul"),
+                    (false, 1..) => {
+                        tally.fault(&slave.host, "canary is still registered in Consul")
+                    }
                     _ => tally.role(&slave.host, "registrar"),
                 }
             }
         }
-        Err(error) => tally.general(error.to_string()),
+        Err(error) => tally.cluster_fault(error.to_string()),
     }
     tally.finish(
         |_| String::new(),
         if there {
-            "canary appeared in Consul"
+            "canary registered in Consul"
         } else {
-            "canary is gone from Consul"
+            "canary deregistered from Consul"
         },
     )
 }

@@ -1,4 +1,4 @@
-//! Collects what a judgement finds out about each member and turns it into a verdict.
+//! Collects findings about each member and turns them into a verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::{Member, Verdict};
 use crate::event::escape;
 use crate::spec::HostName;
 
-/// A verdict in the making.
+/// A verdict under construction.
 pub(super) struct Tally {
     service: String,
     members: Vec<(HostName, bool)>,
@@ -14,20 +14,22 @@ pub(super) struct Tally {
     roles: BTreeMap<HostName, String>,
     versions: BTreeMap<HostName, String>,
     bad: BTreeSet<HostName>,
+    different: BTreeSet<HostName>,
+    committed: Option<BTreeSet<String>>,
     faults: Vec<String>,
     broken: bool,
     leaderless: bool,
 }
 
 impl Tally {
-    /// For members that work without each other: no leader, and one is enough.
+    /// For members that work independently: no leader, and one is enough.
     pub(super) fn leaderless(service: &str, members: &[Member]) -> Self {
         let mut tally = Self::new(service, members);
         tally.leaderless = true;
         tally
     }
 
-    /// Nothing is wrong yet but members that are down.
+    /// Starts without faults, except for members that are down.
     pub(super) fn new(service: &str, members: &[Member]) -> Self {
         let mut tally = Self {
             service: service.to_owned(),
@@ -39,6 +41,8 @@ impl Tally {
             roles: BTreeMap::new(),
             versions: BTreeMap::new(),
             bad: BTreeSet::new(),
+            different: BTreeSet::new(),
+            committed: None,
             faults: Vec::new(),
             broken: false,
             leaderless: false,
@@ -46,13 +50,13 @@ impl Tally {
         for (host, up) in tally.members.clone() {
             tally.role(&host, if up { "unknown" } else { "down" });
             if !up {
-                tally.faults.push(format!("{host}: the host is down"));
+                tally.faults.push(format!("{host}: host is unreachable"));
             }
         }
         tally
     }
 
-    /// Members that are not down.
+    /// The number of members that are not down.
     pub(super) fn up(&self) -> usize {
         self.members.iter().filter(|(_, up)| *up).count()
     }
@@ -76,13 +80,14 @@ impl Tally {
         }
     }
 
-    /// Something wrong with a member: it does not count as synced.
+    /// Records a fault of a member: it does not count as synced.
     pub(super) fn fault(&mut self, host: &HostName, what: impl Into<String>) {
         self.bad.insert(host.clone());
         self.note(host, what);
     }
 
-    /// Something wrong on a host that is no member (a client, a slave), or that does not cost a member its vote.
+    /// Records a fault on a host that is not a member (a client, a slave), or one that does not
+    /// cost a member its vote.
     pub(super) fn note(&mut self, host: &HostName, what: impl Into<String>) {
         self.broken = true;
         let line = format!("{host}: {}", what.into());
@@ -91,13 +96,39 @@ impl Tally {
         }
     }
 
-    /// Worth saying, but no reason to call the service unhealthy.
+    /// Records a fault of the service as a whole that costs no member its vote: what a server says
+    /// of the whole cluster is no fault of the server.
+    pub(super) fn cluster_note(&mut self, what: impl Into<String>) {
+        self.broken = true;
+        let line = what.into();
+        if !self.faults.contains(&line) {
+            self.faults.push(line);
+        }
+    }
+
+    /// Records the fault of a member that holds other data than the majority.
+    pub(super) fn different(&mut self, host: &HostName, what: impl Into<String>) {
+        self.different.insert(host.clone());
+        self.fault(host, what);
+    }
+
+    /// Adds hosts that a member's committed membership lists.
+    pub(super) fn committed(&mut self, hosts: impl Iterator<Item = String>) {
+        self.committed.get_or_insert_default().extend(hosts);
+    }
+
+    /// Records a remark that does not make the service unhealthy.
     pub(super) fn remark(&mut self, host: &HostName, what: &str) {
         self.faults.push(format!("{host}: {what}"));
     }
 
-    /// Something wrong with the service as a whole: no member counts as synced.
-    pub(super) fn general(&mut self, what: impl Into<String>) {
+    /// Records a remark about the service as a whole that does not make it unhealthy.
+    pub(super) fn cluster_remark(&mut self, what: String) {
+        self.faults.push(what);
+    }
+
+    /// Records a fault of the service as a whole: no member counts as synced.
+    pub(super) fn cluster_fault(&mut self, what: impl Into<String>) {
         self.broken = true;
         self.faults.push(what.into());
     }
@@ -106,7 +137,7 @@ impl Tally {
         self.leader = leader;
     }
 
-    /// Members in sync: up, without a fault, and only where a leader is agreed on.
+    /// Members in sync: up, without a fault, and only when a leader is agreed on.
     pub(super) fn synced(&self) -> Vec<HostName> {
         if self.leader.is_none() && !self.leaderless {
             return Vec::new();
@@ -118,7 +149,8 @@ impl Tally {
             .collect()
     }
 
-    /// The verdict: healthy when nothing is wrong but members known to be down, and the rest is a working majority.
+    /// The verdict: healthy when there is no fault except members known to be down, and the rest is
+    /// a working majority.
     pub(super) fn finish(self, detail: impl FnOnce(usize) -> String, proof: &str) -> Verdict {
         let synced = self.synced();
         let (members, quorum, up) = (self.members.len(), self.quorum(), self.up());
@@ -129,7 +161,7 @@ impl Tally {
         let mut faults = self.faults;
         if up < quorum {
             faults.push(format!(
-                "{up} of {members} members are up, {quorum} are needed"
+                "{up} of {members} members are up, {quorum} are required"
             ));
         }
         let mut membership = format!("{} of {members}", synced.len());
@@ -161,12 +193,14 @@ impl Tally {
             },
             roles: self.roles,
             versions: self.versions,
+            different: self.different,
+            committed: self.committed,
             faults,
         }
     }
 }
 
-/// Names as a person lists them: `a, b and c`.
+/// Joins names as in a sentence: `a, b and c`.
 pub(super) fn list<T: AsRef<str>>(names: &[T]) -> String {
     match names {
         [] => String::new(),

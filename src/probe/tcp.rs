@@ -1,4 +1,4 @@
-//! A line out, an answer in: ZooKeeper's four-letter words and ordinary TCP probes.
+//! Sends a line and reads the answer: ZooKeeper's four-letter words and ordinary TCP probes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::answer::{Answer, ProbeError, show};
 use crate::transport::{BoxStream, Session, Target};
 
-/// More than the longest answer (`mntr` of a large ensemble is some 30 KiB).
-const MAX_ANSWER: usize = 1024 * 1024;
+/// Limit of an answer in bytes; the longest one (`mntr` of a large ensemble) has about 30 KiB.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Sends a text and reads until the other side ends, or until `enough` bytes have come.
+/// Sends a text and reads until the peer closes, or until `enough` bytes arrived.
 ///
 /// # Errors
-/// When nothing listens there, or when it does not end in time.
+/// When nothing listens there, or the answer does not end in time.
 pub async fn line(
     session: &Arc<dyn Session>,
     address: &str,
@@ -57,7 +57,7 @@ async fn converse(
     stream.write_all(send.as_bytes()).await?;
     stream.flush().await?;
     let mut answer = Vec::new();
-    let enough = enough.unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
+    let enough = enough.unwrap_or(MAX_ANSWER_BYTES).min(MAX_ANSWER_BYTES);
     while answer.len() < enough {
         let mut part = [0u8; 8192];
         let read = match stream.read(&mut part).await {
@@ -69,6 +69,6 @@ async fn converse(
         };
         answer.extend_from_slice(&part[..read]);
     }
-    answer.truncate(MAX_ANSWER);
+    answer.truncate(MAX_ANSWER_BYTES);
     Ok(answer)
 }

@@ -1,57 +1,61 @@
-//! What every gate takes and gives.
+//! Input and output of every gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::spec::HostName;
 use crate::transport::Session;
 
-/// A member to ask. A member without a session counts as down.
+/// A member to query. A member without a session counts as down.
 #[derive(Clone)]
 pub struct Member {
-    /// Its host.
     pub host: HostName,
     /// Its address inside the cluster.
     pub address: IpAddr,
-    /// Its recorded member number, for services that have one.
+    /// Recorded member number, for services that have one.
     pub member: Option<u8>,
-    /// The way to it.
+    /// The session to its host.
     pub session: Option<Arc<dyn Session>>,
 }
 
-/// How far a proof goes.
+/// The kind of proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// By reading alone.
+    /// By reading only.
     Read,
     /// By a write that is read back.
     Write,
 }
 
-/// What a service's members said, judged.
+/// The judged answers of a service's members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// The service.
     pub service: String,
-    /// Whether everything that the gate asks for holds. With members known to be down: whether the rest is a working majority.
+    /// Whether everything that the gate requires holds. With members known to be down: whether the
+    /// rest is a working majority.
     pub healthy: bool,
-    /// The leader that all agree on.
+    /// The leader that all members agree on.
     pub leader: Option<HostName>,
-    /// Members that answered rightly and are in sync.
+    /// Members that answered correctly and are in sync.
     pub synced: Vec<HostName>,
     /// Configured members.
     pub members: usize,
     /// Majority of the configured members.
     pub quorum: usize,
-    /// Who is in it, in words (`3 of 3, 2 synced`).
+    /// The members, in words (`3 of 3, 2 synced`).
     pub membership: String,
     /// What was proven, in words (`written through m1, read back from m2 and m3`).
     pub proof: String,
-    /// Each host's role now (`leader`, `follower`, …).
+    /// Each host's current role (`leader`, `follower`, …).
     pub roles: BTreeMap<HostName, String>,
     /// Each host's version of the service.
     pub versions: BTreeMap<HostName, String>,
-    /// What is wrong, one line each, naming the host and what it answered (escaped).
+    /// Members that hold other data than the majority.
+    pub different: BTreeSet<HostName>,
+    /// The hosts of the service's own committed membership, as its members spell them; `None` when
+    /// no member told it, or the service has none (Mesos masters).
+    pub committed: Option<BTreeSet<String>>,
+    /// Faults, one line each, with the host and its answer (escaped).
     pub faults: Vec<String>,
 }

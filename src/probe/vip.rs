@@ -1,5 +1,5 @@
-//! The virtual address: exactly one edge holds it. keepalived has no interface that says so, and a split shows only in the interfaces of
-//! all edges together.
+//! The virtual IP address: exactly one edge holds it. keepalived has no API for that, and a split
+//! shows only when the interfaces of all edges are compared.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub fn holds(listing: &str, vip: IpAddr) -> bool {
     listing.lines().any(|line| own(line) == Some(vip))
 }
 
-/// Judges who holds the address, one answer for each edge in the same order; `None` for one that is down.
+/// Judges who holds the address: one answer per edge in the same order, `None` for one that is
+/// down.
 #[must_use]
 pub fn judge(vip: IpAddr, edges: &[Member], answers: &[Option<Answer<bool>>]) -> Verdict {
     let mut tally = Tally::leaderless("vip", edges);
@@ -43,20 +44,20 @@ pub fn judge(vip: IpAddr, edges: &[Member], answers: &[Option<Answer<bool>>]) ->
         }
     }
     match holders.as_slice() {
-        [one] => tally.leader(Some(one.clone())),
-        [] => tally.general(format!("no edge holds {vip}")),
+        [single] => tally.leader(Some(single.clone())),
+        [] => tally.cluster_fault(format!("no edge holds {vip}")),
         many => {
             let names: Vec<&str> = many.iter().map(|host| host.as_str()).collect();
-            tally.general(format!(
-                "{vip} is held by {} at once: they do not hear each other's VRRP (protocol 112)",
+            tally.cluster_fault(format!(
+                "{vip} is held by several edges ({}): they do not receive each other's VRRP (protocol 112)",
                 names.join(" and ")
             ));
         }
     }
-    tally.finish(|_| String::new(), &format!("{vip} held by one edge"))
+    tally.finish(|_| String::new(), &format!("{vip} is held by one edge"))
 }
 
-/// Asks every edge at once.
+/// Queries every edge in parallel.
 pub async fn ask(vip: IpAddr, edges: &[Member], limit: Duration) -> Verdict {
     let answers = join_all(edges.iter().map(|edge| async move {
         let exec = Exec {
@@ -73,7 +74,7 @@ pub async fn ask(vip: IpAddr, edges: &[Member], limit: Duration) -> Verdict {
             }
             Ok(output) => Err(ProbeError::malformed(
                 question,
-                format!("it ended with status {}", output.status),
+                format!("command exited with status {}", output.status),
                 &output.stderr,
             )),
             Err(error) => Err(ProbeError::transport(question, &error)),
@@ -106,34 +107,34 @@ mod tests {
     }
 
     #[test]
-    fn one_holder_and_no_other_number() {
+    fn exactly_a_single_edge_must_hold_the_address() {
         let vip: IpAddr = "10.0.0.100".parse().unwrap();
-        let of = |answers: &[Option<Answer<bool>>]| judge(vip, &edges(answers), answers);
-        let one = of(&[Some(Ok(false)), Some(Ok(true))]);
+        let judged = |answers: &[Option<Answer<bool>>]| judge(vip, &edges(answers), answers);
+        let single = judged(&[Some(Ok(false)), Some(Ok(true))]);
         assert_eq!(
             (
-                one.healthy,
-                one.leader.unwrap().as_str(),
-                one.proof.as_str()
+                single.healthy,
+                single.leader.unwrap().as_str(),
+                single.proof.as_str()
             ),
-            (true, "e2", "10.0.0.100 held by one edge")
+            (true, "e2", "10.0.0.100 is held by one edge")
         );
-        assert!(!of(&[Some(Ok(false)), Some(Ok(false))]).healthy);
-        let two = of(&[Some(Ok(true)), Some(Ok(true))]);
+        assert!(!judged(&[Some(Ok(false)), Some(Ok(false))]).healthy);
+        let two = judged(&[Some(Ok(true)), Some(Ok(true))]);
         assert!(
             !two.healthy
                 && two
                     .faults
                     .iter()
-                    .any(|fault| fault.contains("e1 and e2 at once")),
+                    .any(|fault| fault.contains("several edges (e1 and e2)")),
             "{:?}",
             two.faults
         );
-        assert!(of(&[Some(Ok(true)), None]).healthy);
+        assert!(judged(&[Some(Ok(true)), None]).healthy);
     }
 
     #[test]
-    fn reads_addresses_of_both_families() {
+    fn reads_addresses_in_both_families() {
         let listing = "2: eth1    inet 10.0.0.31/24 brd 10.0.0.255 scope global eth1\\ valid_lft forever\n\
                        2: eth1    inet 10.0.0.100/32 scope global eth1\\ valid_lft forever\n\
                        2: eth1    inet6 fd00::64/128 scope global nodad\\ valid_lft forever\n";

@@ -1,16 +1,17 @@
-//! The ending of a run: what was proven, or what failed, what was left and what to do next, in one shape.
+//! The end of a run, in one shape: what was proven or what failed, what was changed, and what to do
+//! next.
 
 use super::line::Tone;
 use super::state::{Summary, ViewState};
 use super::table::{Row, grid, table};
-use super::text::{clean, count, lines, millis, names, wrap};
+use super::text::{clean, count, hint, lines, millis, names, wrap};
 use crate::event::{Failure, Outcome, RunResult, ServiceRow, WebAddress};
 use crate::spec::HostName;
 
-/// Names of hosts with the same failure that are written out.
-const NAMES: usize = 8;
+/// Hosts with the same failure that are listed by name.
+const MAX_NAMES: usize = 8;
 
-/// The ending as text, each line at most `width` columns; empty when the run told nothing.
+/// The end of a run as text, each line at most `width` columns; empty when there was no event.
 #[must_use]
 pub fn ending(state: &ViewState, elapsed_ms: u64, width: usize, colour: bool) -> String {
     if state.cluster.is_empty() && state.result.is_none() {
@@ -25,14 +26,12 @@ pub fn ending(state: &ViewState, elapsed_ms: u64, width: usize, colour: bool) ->
     ];
     if let Some(summary) = &state.summary {
         blocks.push(service_table(&summary.services, width, colour));
-        blocks.extend(
-            summary
-                .services
-                .iter()
-                .filter_map(|s| service_faults(&s.service, s.healthy, &s.faults, width, colour)),
-        );
+        blocks.extend(summary.services.iter().filter_map(|s| {
+            service_faults(&s.service, s.healthy, &faults_and_hints(s), width, colour)
+        }));
     }
     blocks.extend(gate_faults(state, width, colour));
+    blocks.push(unfinished(state, width));
     blocks.extend(failures(state, width, colour));
     if let Some(summary) = &state.summary {
         blocks.push(web_addresses(&summary.web, width));
@@ -67,15 +66,16 @@ fn title(state: &ViewState, elapsed_ms: u64) -> (String, Tone) {
             .filter(|s| summary.is_none_or(|t| t.services.iter().all(|r| r.service != *s))),
     );
     bad.dedup();
-    let (exit_code, changed) = state
-        .result
-        .as_ref()
-        .map_or((0, None), |r: &RunResult| (r.exit_code, Some(r.changed)));
+    let (exit_code, changed) = state.result.as_ref().map_or((0, None), |r: &RunResult| {
+        // A plan with changes is no failure.
+        let exit_code = if r.exit_code == 10 { 0 } else { r.exit_code };
+        (exit_code, Some(r.changed))
+    });
     let mut parts = Vec::new();
     if !bad.is_empty() {
         parts.push(format!(
             "{} not proven",
-            names(bad.iter().map(String::as_str), NAMES)
+            names(bad.iter().map(String::as_str), MAX_NAMES)
         ));
     }
     if failed > 0 {
@@ -85,44 +85,62 @@ fn title(state: &ViewState, elapsed_ms: u64) -> (String, Tone) {
         ));
     }
     parts.extend(why(exit_code).map(str::to_owned));
-    if changed == Some(0) && exit_code != 0 {
-        parts.push("nothing was changed".into());
+    let early = matches!(exit_code, 8 | 129 | 130 | 143);
+    match changed {
+        Some(0) if exit_code != 0 => parts.push("nothing was changed".into()),
+        Some(changes) if exit_code != 0 => {
+            parts.push(format!("{} made", count(changes, "change")));
+            if early {
+                parts.push("run again to resume".into());
+            }
+        }
+        _ => {}
     }
+    if let (Some(bundle), 0) = (&state.bundle, exit_code) {
+        return (
+            format!("{}, {}", bundle.text(), millis(elapsed_ms)),
+            Tone::Good,
+        );
+    }
+    let command = &state.command;
+    // What is known of the cluster comes from proofs alone; without them, only the run is spoken of.
     let (words, tone) = match (summary, bad.is_empty(), failed, exit_code) {
         (Some(s), true, 0, 0) => return (up(cluster, s), Tone::Good),
-        (Some(_), true, 1.., _) => (format!("{cluster} is up, but not all of it"), Tone::Notice),
-        (Some(_), true, ..) => (
-            format!("{cluster} is up, but the run did not end well"),
-            Tone::Notice,
-        ),
-        // without a result nobody may say that it is done
+        (Some(_), true, 1.., _) => (format!("{cluster} is partly up"), Tone::Notice),
+        (Some(_), true, ..) => (format!("{cluster} is up, but the run failed"), Tone::Notice),
+        (Some(_), false, ..) => (format!("{cluster} is not up"), Tone::Bad),
+        // Without a result, nobody may claim that it is done.
         (None, ..) if state.result.is_none() && failed == 0 => (
-            format!("{cluster}: {} was cut off", state.command),
+            format!("{cluster}: {command} ended without a result"),
             Tone::Bad,
         ),
         (None, true, 0, 0) => {
-            parts.push(
-                changed
-                    .filter(|n| *n > 0)
-                    .map_or_else(|| "nothing to change".into(), |n| count(n, "change")),
-            );
-            (format!("{cluster}: {} done", state.command), Tone::Good)
+            parts.push(match (changed, state.planned) {
+                (Some(changes @ 1..), _) => count(changes, "change"),
+                (_, Some(0)) => "nothing to change".into(),
+                (_, Some(changes)) => format!("{} planned", count(changes, "change")),
+                (_, None) => format!("{} ok", count(state.hosts.len(), "host")),
+            });
+            if state.warnings > 0 {
+                parts.push(count(state.warnings, "warning"));
+            }
+            (format!("{cluster}: {command} done"), Tone::Good)
         }
-        (None, ..) if state.command != "cluster up" && !state.command.is_empty() => {
-            (format!("{cluster}: {} failed", state.command), Tone::Bad)
-        }
-        _ => (format!("{cluster} is not up"), Tone::Bad),
+        (None, ..) if early => (format!("{cluster}: {command} ended early"), Tone::Notice),
+        (None, ..) => (format!("{cluster}: {command} failed"), Tone::Bad),
     };
     parts.push(millis(summary.map_or(elapsed_ms, |s| s.totals.elapsed_ms)));
     (format!("{words}: {}", parts.join(", ")), tone)
 }
 
-/// What an exit code adds to what the events told.
+/// What an exit code adds to the events.
 fn why(exit_code: u8) -> Option<&'static str> {
     match exit_code {
         7 => Some("locked by another run"),
         8 => Some("the deadline passed"),
+        129 => Some("the terminal closed"),
         130 => Some("interrupted"),
+        143 => Some("terminated"),
         _ => None,
     }
 }
@@ -141,13 +159,14 @@ fn up(cluster: &str, summary: &Summary) -> String {
 }
 
 fn failed_hosts(state: &ViewState) -> usize {
-    let told = state.failures.iter().map(|(h, ..)| h);
+    let reported = state.failures.iter().map(|(h, ..)| h);
     let ended = state
         .result
         .iter()
         .flat_map(|r| &r.hosts)
-        .filter(|(_, e)| matches!(e.outcome, Outcome::Failed | Outcome::Unreachable));
-    told.chain(ended.map(|(h, _)| h))
+        .filter(|(_, e)| e.outcome.is_failure());
+    reported
+        .chain(ended.map(|(h, _)| h))
         .collect::<std::collections::BTreeSet<_>>()
         .len()
 }
@@ -178,6 +197,12 @@ pub(super) fn service_table(services: &[ServiceRow], width: usize, colour: bool)
 }
 
 /// What each host answered for a service that is not proven.
+/// The faults of a service, and what to do about them.
+pub(super) fn faults_and_hints(row: &ServiceRow) -> Vec<String> {
+    let hints = row.hints.iter().map(hint);
+    row.faults.iter().cloned().chain(hints).collect()
+}
+
 pub(super) fn service_faults(
     service: &str,
     healthy: bool,
@@ -204,7 +229,7 @@ pub(super) fn service_faults(
 }
 
 fn gate_faults(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>> {
-    let told = |service: &String| {
+    let reported = |service: &String| {
         state
             .summary
             .iter()
@@ -214,12 +239,36 @@ fn gate_faults(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>
     state
         .failed_gates
         .iter()
-        .filter(|(s, _)| !told(s))
+        .filter(|(s, _)| !reported(s))
         .filter_map(|(s, faults)| service_faults(s, false, faults, width, colour))
         .collect()
 }
 
-/// One block for each different failure, with all hosts that had it.
+/// After an early end: how far each host came that has steps left.
+fn unfinished(state: &ViewState, width: usize) -> Vec<String> {
+    if state
+        .result
+        .as_ref()
+        .is_none_or(|r| why(r.exit_code).is_none())
+    {
+        return Vec::new();
+    }
+    let failed = |host: &HostName| state.failures.iter().any(|(name, ..)| name == host);
+    let hosts = state.hosts.iter().filter(|host| !failed(&host.name));
+    let left = hosts.filter_map(|host| {
+        let planned = host.planned.filter(|planned| *planned > host.done)?;
+        let text = format!(
+            "{}: {} of {} done",
+            host.name,
+            host.done,
+            count(planned, "step")
+        );
+        Some(wrap(&text, width, "  ", "    "))
+    });
+    left.flatten().collect()
+}
+
+/// One block per distinct failure, with all hosts that had it.
 fn failures(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>> {
     let mut groups: Vec<(Vec<&HostName>, Outcome, &Failure)> = Vec::new();
     for (host, outcome, failure) in &state.failures {
@@ -252,7 +301,8 @@ fn failures(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// A failure: the hosts that had it, where, the chain of causes, the last lines of the log, what was left, and what to do next.
+/// One failure: its hosts, its place, the chain of causes, the last log lines, what was changed
+/// before, and what to do next.
 pub(super) fn failure_block(
     hosts: &[&HostName],
     outcome: Outcome,
@@ -260,22 +310,16 @@ pub(super) fn failure_block(
     width: usize,
     colour: bool,
 ) -> Vec<String> {
-    let all = names(hosts.iter().map(|h| h.as_str()), NAMES);
-    let word = if outcome == Outcome::Unreachable {
-        "unreachable"
+    let hosts_text = names(hosts.iter().map(|h| h.as_str()), MAX_NAMES);
+    let word = outcome.as_str();
+    let (phase, step) = (clean(&failure.phase), clean(&failure.step));
+    // A host that was never reached has no place in the run.
+    let place = if outcome.is_unreached() && phase == step {
+        String::new()
     } else {
-        "failed"
+        format!(" in {phase}: {step}")
     };
-    let title = wrap(
-        &format!(
-            "✗ {all} {word} in {}: {}",
-            clean(&failure.phase),
-            clean(&failure.step)
-        ),
-        width,
-        "",
-        "  ",
-    );
+    let title = wrap(&format!("✗ {hosts_text} {word}{place}"), width, "", "  ");
     let mut out: Vec<_> = title.iter().map(|l| Tone::Bad.paint(l, colour)).collect();
     for (i, cause) in failure.cause.iter().enumerate() {
         let prefix = if i == 0 { "" } else { "caused by: " };
@@ -312,12 +356,12 @@ pub(super) fn failure_block(
         failure
             .hints
             .iter()
-            .flat_map(|h| wrap(&format!("hint: {}", clean(h)), width, "    ", "      ")),
+            .flat_map(|h| wrap(&hint(h), width, "    ", "      ")),
     );
     out
 }
 
-/// Web addresses side by side, with who can reach them where that is said.
+/// Web addresses side by side, with who can reach them where known.
 pub(super) fn web_addresses(web: &[WebAddress], width: usize) -> Vec<String> {
     let cell = |w: &WebAddress| {
         let reach = if w.reach.is_empty() {

@@ -1,19 +1,36 @@
-//! Events as JSON lines: `{"v":1,"ts":…,"type":…}`, the result last and without a time stamp.
+//! Events as JSON lines: `{"v":1,"ts":…,"type":…}`; the result comes last, without a timestamp.
 
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use crate::event::{Event, escape};
 
-/// The version of the form; it grows when a field changes its meaning or goes away, not when one is added.
+/// Version of the format; incremented when a field changes its meaning or is removed, not when one
+/// is added.
 pub(super) const VERSION: u8 = 1;
 
-#[derive(Serialize)]
+/// One line of `toots … --output json`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Line")]
 struct Stamped<'a> {
+    /// Version of the format.
     v: u8,
+    /// RFC 3339; the result has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<String>,
     #[serde(flatten)]
     event: &'a Event,
+}
+
+/// The JSON schema of one line of `--output json`.
+#[must_use]
+pub fn event_schema() -> serde_json::Value {
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<Stamped<'_>>()
+        .to_value()
 }
 
 /// One line of JSON, without its newline.
@@ -27,9 +44,10 @@ pub fn json_line(event: &Event, at: jiff::Timestamp) -> String {
     })
 }
 
-/// JSON in which no character can drive a terminal: what serde leaves as it is (DEL, C1, bidirectional marks) is written as `\u….`
+/// JSON without characters that can control a terminal: those that serde keeps (DEL, C1,
+/// bidirectional marks) become `\u….`
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {
-    // only a map with keys that are not text can fail, and there is none
+    // Only a map with keys that are not text can fail, and there is none.
     let raw = serde_json::to_string(value).unwrap_or_default();
     let mut out = String::with_capacity(raw.len());
     for c in raw.chars() {

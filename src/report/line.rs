@@ -1,29 +1,30 @@
-//! A line of text whose parts have a tone; measured and cut before it is coloured, so that colour never counts as width.
+//! A line of text whose parts have a tone. It is measured and cut before it is coloured, so that
+//! colour codes never count as width.
 
 use console::Style;
 
 use super::text;
 
-/// What a part of a line means.
+/// The meaning of a part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Tone {
-    /// Nothing in particular.
+    /// Neutral.
     #[default]
     Normal,
-    /// As wanted.
+    /// Good.
     Good,
     /// Failed.
     Bad,
-    /// Going on, or to be noticed.
+    /// In progress, or to be noticed.
     Notice,
-    /// Of less weight.
+    /// Less important.
     Dim,
     /// A heading.
     Strong,
 }
 
 impl Tone {
-    /// The text in this tone's colour, or as it is.
+    /// The text in this tone's colour, or unchanged.
     pub(super) fn paint(self, text: &str, colour: bool) -> String {
         let style = match self {
             _ if !colour || text.is_empty() => return text.to_owned(),
@@ -40,32 +41,32 @@ impl Tone {
 
 /// A line in parts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Line(Vec<(String, Tone)>);
+pub(super) struct StyledLine(Vec<(String, Tone)>);
 
-impl Line {
+impl StyledLine {
     /// Adds a part.
     pub(super) fn push(&mut self, text: impl Into<String>, tone: Tone) {
         self.0.push((text.into(), tone));
     }
 
-    /// A line of one part.
-    pub(super) fn of(text: impl Into<String>, tone: Tone) -> Self {
+    /// A line with one part.
+    pub(super) fn with(text: impl Into<String>, tone: Tone) -> Self {
         Self(vec![(text.into(), tone)])
     }
 
-    /// Its columns.
+    /// Width in columns.
     pub(super) fn width(&self) -> usize {
         self.0.iter().map(|(t, _)| text::width(t)).sum()
     }
 
-    /// The line cut to so many columns, coloured if wanted, without blanks at its end.
+    /// The line cut to `max` columns, coloured if requested, without trailing blanks.
     pub(super) fn show(&self, max: usize, colour: bool) -> String {
         let mut left = max;
         let mut parts = Vec::new();
         for (i, (text, tone)) in self.0.iter().enumerate() {
             let more: usize = self.0[i + 1..].iter().map(|(t, _)| text::width(t)).sum();
             let w = text::width(text);
-            // the ellipsis needs a column of this part when what follows does not fit
+            // The ellipsis takes a column of this part when the next part does not fit.
             if w + more > left && w >= left {
                 parts.push((
                     format!("{}…", text::truncate_plain(text, left.saturating_sub(1))),
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn colour_has_no_width() {
-        let mut line = Line::default();
+        let mut line = StyledLine::default();
         line.push("abc", Tone::Bad);
         line.push(" defg  ", Tone::Normal);
         assert_eq!(line.width(), 10);

@@ -1,11 +1,11 @@
-//! Lists of things that a cluster runs.
+//! Lists of applications and jobs.
 
 use super::Options;
 use super::line::Tone;
 use super::table::{Row, table};
 use super::text::clean;
 
-/// Rows under headings, one cell for each, as wide as the terminal.
+/// Rows under headings, one cell per heading, as wide as the terminal.
 #[must_use]
 pub fn listing(
     headings: &[&str],

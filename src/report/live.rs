@@ -1,18 +1,19 @@
-//! The live view as text: a header, gates that are waited for, then one line per host, never more rows or columns than there are.
+//! The live view as text: a header, the open gates, then one line per host; never more rows or
+//! columns than the screen.
 
 use std::time::Duration;
 
 use super::ending::failure_block;
-use super::line::{Line, Tone};
+use super::line::{StyledLine, Tone};
 use super::state::{HostPhase, HostView, ViewState};
-use super::text::{self, bytes, clean, count, duration, millis, pad, wrap};
+use super::text::{self, bytes, clean, count, duration, hint, millis, pad, wrap};
 use crate::event::Event;
-use crate::spec::Role;
+use crate::spec::{Remedy, Role};
 
-/// At most this many gates have a line of their own.
-const GATES: usize = 4;
+/// Number of gates with a line of their own.
+const MAX_GATES: usize = 4;
 
-/// The view at this time: lines of at most `width` columns, at most `height` of them.
+/// The view at this time: at most `height` lines of at most `width` columns.
 #[must_use]
 pub fn render(
     state: &ViewState,
@@ -22,8 +23,14 @@ pub fn render(
     colour: bool,
 ) -> String {
     let mut rows = vec![header(state, now)];
-    for gate in state.gates.iter().take(GATES.min(height.saturating_sub(2))) {
-        let mut line = Line::of(format!("  waiting for {}", gate.service), Tone::Notice);
+    let transfer = state.transfer.text(now).map(|text| format!("  {text}"));
+    rows.extend(transfer.map(|text| StyledLine::with(text, Tone::Normal)));
+    for gate in state
+        .gates
+        .iter()
+        .take(MAX_GATES.min(height.saturating_sub(2)))
+    {
+        let mut line = StyledLine::with(format!("  waiting for {}", gate.service), Tone::Notice);
         line.push(
             format!(" {}", duration(now.saturating_sub(gate.since))),
             Tone::Dim,
@@ -40,8 +47,8 @@ pub fn render(
     shown.join("\n")
 }
 
-fn header(state: &ViewState, now: Duration) -> Line {
-    let mut line = Line::of(
+fn header(state: &ViewState, now: Duration) -> StyledLine {
+    let mut line = StyledLine::with(
         if state.cluster.is_empty() {
             "toots"
         } else {
@@ -51,23 +58,31 @@ fn header(state: &ViewState, now: Duration) -> Line {
     );
     line.push(format!("  {}", duration(now)), Tone::Dim);
     let (failed, done) = state.ended();
-    line.push(
-        format!("  {done} of {} done", count(state.hosts.len(), "host")),
-        Tone::Normal,
-    );
+    let (images, fetched) = (state.transfer.images, state.transfer.fetched);
+    let progress = match (state.hosts.len(), images) {
+        (0, 0) => String::new(),
+        (0, images) => format!("  {fetched} of {}", count(images, "image")),
+        (hosts, _) => format!("  {done} of {} done", count(hosts, "host")),
+    };
+    line.push(progress, Tone::Normal);
     if failed > 0 {
         line.push(format!(", {failed} failed"), Tone::Bad);
     }
     if state.phases.is_empty() {
         line.push(format!("  {}", state.command), Tone::Normal);
     } else {
-        let of = |(p, since): &(String, Duration)| {
+        let phase_text = |(p, since): &(String, Duration)| {
             format!("{p} {}", duration(now.saturating_sub(*since)))
         };
         line.push(
             format!(
                 "  {}",
-                state.phases.iter().map(of).collect::<Vec<_>>().join(", ")
+                state
+                    .phases
+                    .iter()
+                    .map(phase_text)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             Tone::Normal,
         );
@@ -75,11 +90,12 @@ fn header(state: &ViewState, now: Duration) -> Line {
     line
 }
 
-fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<Line> {
+fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<StyledLine> {
     let mut order: Vec<&HostView> = state.hosts.iter().collect();
     order.sort_by_key(|h| h.phase);
     if order.len() > room && room > 0 {
-        // failed hosts stand above as lines that stay: they may not push those from the view that still do something
+        // Failed hosts stay above as permanent lines; they must not push active hosts from the
+        // view.
         let (failed, others): (Vec<_>, Vec<_>) =
             order.iter().partition(|h| h.phase == HostPhase::Failed);
         let keep = (room / 2)
@@ -97,7 +113,7 @@ fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<Lin
     } else {
         room.saturating_sub(1)
     };
-    let layout = Layout::of(&order[..shown], width);
+    let layout = Layout::fit(&order[..shown], width);
     let mut lines: Vec<_> = order[..shown].iter().map(|h| layout.line(h, now)).collect();
     if shown < order.len() && room > 0 {
         lines.push(more(&order[shown..]));
@@ -105,20 +121,20 @@ fn hosts(state: &ViewState, width: usize, room: usize, now: Duration) -> Vec<Lin
     lines
 }
 
-fn more(hidden: &[&HostView]) -> Line {
-    let of = |phase, word| {
+fn more(hidden: &[&HostView]) -> StyledLine {
+    let count_of_phase = |phase, word| {
         let n = hidden.iter().filter(|h| h.phase == phase).count();
         (n > 0).then(|| format!("{n} {word}"))
     };
     let words = [
-        of(HostPhase::Failed, "failed"),
-        of(HostPhase::Running, "running"),
-        of(HostPhase::Waiting, "waiting"),
-        of(HostPhase::Skipped, "skipped"),
-        of(HostPhase::Done, "done"),
+        count_of_phase(HostPhase::Failed, "failed"),
+        count_of_phase(HostPhase::Running, "running"),
+        count_of_phase(HostPhase::Waiting, "waiting"),
+        count_of_phase(HostPhase::Skipped, "skipped"),
+        count_of_phase(HostPhase::Done, "done"),
     ];
     let words: Vec<_> = words.into_iter().flatten().collect();
-    Line::of(
+    StyledLine::with(
         format!("  … and {} more: {}", hidden.len(), words.join(", ")),
         Tone::Dim,
     )
@@ -135,35 +151,36 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(hosts: &[&HostView], width: usize) -> Self {
+    fn fit(hosts: &[&HostView], width: usize) -> Self {
         let words = width >= 90;
-        let most = |of: &dyn Fn(&HostView) -> usize| hosts.iter().map(|h| of(h)).max().unwrap_or(0);
+        let widest =
+            |size: &dyn Fn(&HostView) -> usize| hosts.iter().map(|h| size(h)).max().unwrap_or(0);
         Self {
             width,
-            name: most(&|h| text::width(h.name.as_str())).min((width / 4).max(6)),
+            name: widest(&|h| text::width(h.name.as_str())).min((width / 4).max(6)),
             roles: if width >= 40 {
-                most(&|h| text::width(&roles(h, words)))
+                widest(&|h| text::width(&roles(h, words)))
             } else {
                 0
             },
             words,
             phase: if width >= 60 {
-                most(&|h| text::width(&phase(h))).min(16)
+                widest(&|h| text::width(&phase(h))).min(16)
             } else {
                 0
             },
-            steps: most(&|h| steps(h, width).len()),
+            steps: widest(&|h| steps(h, width).len()),
         }
     }
 
-    fn line(&self, host: &HostView, now: Duration) -> Line {
+    fn line(&self, host: &HostView, now: Duration) -> StyledLine {
         let (sign, tone) = match host.phase {
             HostPhase::Failed => ("✗", Tone::Bad),
             HostPhase::Running => ("▸", Tone::Notice),
             HostPhase::Waiting | HostPhase::Skipped => ("·", Tone::Dim),
             HostPhase::Done => ("✓", Tone::Good),
         };
-        let mut line = Line::of(format!("{sign} "), tone);
+        let mut line = StyledLine::with(format!("{sign} "), tone);
         let column =
             |text: &str, columns| format!("{}  ", pad(&text::truncate(text, columns), columns));
         line.push(column(host.name.as_str(), self.name), Tone::Normal);
@@ -176,8 +193,9 @@ impl Layout {
         if self.steps > 0 {
             line.push(column(&steps(host, self.width), self.steps), Tone::Dim);
         }
-        let right = right(host, now);
-        // below this there is no room for both, and what is done says more than for how long
+        let right = right(host, now, self.width);
+        // Below this width there is no room for both, and what is done says more than how long it
+        // took.
         let room = if self.width >= 40 {
             self.width
                 .saturating_sub(line.width() + text::width(&right) + 2)
@@ -196,7 +214,7 @@ impl Layout {
 }
 
 fn roles(host: &HostView, words: bool) -> String {
-    let of = |r: &Role| {
+    let role_text = |r: &Role| {
         if words {
             r.to_string()
         } else {
@@ -205,7 +223,7 @@ fn roles(host: &HostView, words: bool) -> String {
     };
     host.roles
         .iter()
-        .map(of)
+        .map(role_text)
         .collect::<Vec<_>>()
         .join(if words { "+" } else { "" })
 }
@@ -244,7 +262,13 @@ fn doing(host: &HostView) -> (String, Tone) {
             format!("{} (+{})", last.step, host.running.len() - 1),
             Tone::Normal,
         ),
-        (HostPhase::Running, [.., last]) => (last.step.clone(), Tone::Normal),
+        (HostPhase::Running, [.., last]) => {
+            let output = host.output.iter().map(|line| format!(": {line}"));
+            (
+                last.step.clone() + &output.collect::<String>(),
+                Tone::Normal,
+            )
+        }
         (HostPhase::Failed, _) => (host.last.1.clone(), Tone::Bad),
         (HostPhase::Done, _) if host.changed == 0 => ("ok".into(), Tone::Good),
         (HostPhase::Done, _) => (
@@ -256,8 +280,11 @@ fn doing(host: &HostView) -> (String, Tone) {
     }
 }
 
-fn right(host: &HostView, now: Duration) -> String {
-    let pulled = host.progress.map(|(done, total)| bytes(done, total));
+/// Below this width the step has more need of the room than its rate.
+const WIDTH_WITH_RATE: usize = 120;
+
+fn right(host: &HostView, now: Duration, width: usize) -> String {
+    let transferred = host.transferred(now, width >= WIDTH_WITH_RATE);
     let time = match (host.phase, host.running.last()) {
         (HostPhase::Running, Some(step)) => Some(now.saturating_sub(step.since)),
         (HostPhase::Done | HostPhase::Failed, _) => {
@@ -265,18 +292,25 @@ fn right(host: &HostView, now: Duration) -> String {
         }
         _ => None,
     };
-    // the time is padded, so that it stands still while it grows
-    [pulled, time.map(|t| format!("{:>5}", duration(t)))]
+    // The time is padded, so that it does not move when it grows.
+    [transferred, time.map(|t| format!("{:>5}", duration(t)))]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
         .join("  ")
 }
 
-/// What stays on the screen above the view: warnings, passed and failed gates, failed hosts with cause and hints.
+fn with_hints(mut lines: Vec<String>, hints: &[Remedy], width: usize) -> Vec<String> {
+    let hints = hints.iter().map(hint);
+    lines.extend(hints.flat_map(|hint| wrap(&hint, width, "    ", "      ")));
+    lines
+}
+
+/// The lines that stay on the screen above the view: warnings, passed and failed gates, fetched
+/// images, failed hosts with cause and hints.
 #[must_use]
-pub fn permanent(event: &Event, width: usize, colour: bool) -> Vec<String> {
-    let one = |sign: &str, tone: Tone, words: String| {
+pub fn permanent_lines(event: &Event, width: usize, colour: bool) -> Vec<String> {
+    let sign_line = |sign: &str, tone: Tone, words: String| {
         let mut lines = wrap(&format!("{sign} {words}"), width, "", "  ");
         if let Some(rest) = lines.first().and_then(|l| l.strip_prefix(sign)) {
             lines[0] = format!("{}{rest}", tone.paint(sign, colour));
@@ -287,13 +321,22 @@ pub fn permanent(event: &Event, width: usize, colour: bool) -> Vec<String> {
         Event::Warning {
             host: Some(host),
             text,
-        } => one("!", Tone::Notice, format!("{host}: {}", clean(text))),
-        Event::Warning { host: None, text } => one("!", Tone::Notice, clean(text)),
+            hints,
+        } => with_hints(
+            sign_line("!", Tone::Notice, format!("{host}: {}", clean(text))),
+            hints,
+            width,
+        ),
+        Event::Warning {
+            host: None,
+            text,
+            hints,
+        } => with_hints(sign_line("!", Tone::Notice, clean(text)), hints, width),
         Event::GatePassed {
             service,
             proof,
             elapsed_ms,
-        } => one(
+        } => sign_line(
             "✓",
             Tone::Good,
             format!(
@@ -303,15 +346,24 @@ pub fn permanent(event: &Event, width: usize, colour: bool) -> Vec<String> {
                 millis(*elapsed_ms)
             ),
         ),
-        Event::GateFailed { service, faults } => {
-            let mut lines = one("✗", Tone::Bad, format!("{} is not proven", clean(service)));
+        Event::GateFailed {
+            service,
+            faults,
+            hints,
+        } => {
+            let mut lines = sign_line("✗", Tone::Bad, format!("{} is not proven", clean(service)));
             lines.extend(
                 faults
                     .iter()
                     .flat_map(|f| wrap(&clean(f), width, "    ", "    ")),
             );
-            lines
+            with_hints(lines, hints, width)
         }
+        Event::ImageFetched { image, bytes: size } => sign_line(
+            "✓",
+            Tone::Good,
+            format!("{} complete ({})", clean(image), bytes(*size, None)),
+        ),
         Event::HostFailed {
             host,
             outcome,

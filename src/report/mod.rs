@@ -1,17 +1,22 @@
 //! Everything that shows events to a person or a program.
 //!
-//! Owns: the choice of form ([`Mode`]), the reporter thread ([`reporter`]), the live view ([`ViewState`], [`render`]), plain lines,
-//! JSON lines, the ending ([`ending`]), the status table ([`status_table`]), lists ([`listing`]) and the printed plan ([`plan_text`]).
-//! May import: `event`, `spec`.
+//! Owns: the choice of format ([`OutputMode`]), the reporter thread ([`reporter`]), the live view
+//! ([`ViewState`], [`render`]), plain lines, JSON lines, the ending ([`ending`]), the status table
+//! ([`status_table`]), lists ([`listing`], [`bundle_table`]) and the printed plan ([`plan_text`]). Must not reach a
+//! host. May import: `event`, `spec`.
 //!
-//! stdout is data (the ending, the JSON lines), stderr is everything else. Every text is escaped once more here, whoever made it, and
-//! every form is a pure function of what happened, so that a test can read it; only `reporter` and `screen` touch a terminal.
+//! stdout is data (the ending, the JSON lines), stderr is everything else. Every text is escaped
+//! once more here, and every format is a pure function of the events, so that tests can read it;
+//! only `reporter`, `screen` and `writer` touch a terminal.
 //!
-//! The live view is drawn by `screen` and not by indicatif: its bars pad each line with spaces to the terminal's width, so that a
-//! narrower window wraps every line and leaves ghosts, and it cannot be told how many rows a frame has become.
+//! The live view is drawn by `screen` and not by indicatif: its bars pad each line with spaces to
+//! the terminal's width, so a narrower window wraps every line and leaves ghosts, and it does not
+//! say how many rows a frame takes.
 //!
-//! To add a form: a variant of [`Mode`], a file that turns events into text, a branch in `reporter`, and a snapshot.
+//! To add a format: a variant of [`OutputMode`], a file that turns events into text, a branch in
+//! `reporter`, and a snapshot.
 
+mod bundle;
 mod ending;
 mod json;
 mod line;
@@ -26,17 +31,24 @@ mod state;
 mod status;
 mod table;
 mod text;
+mod transfer;
+mod writer;
 
+pub use bundle::{
+    BundleImageView, BundleLayerView, BundleReport, BundleVariantView, bundle_json, bundle_table,
+};
 pub use ending::ending;
-pub use json::json_line;
+pub use json::{event_schema, json_line};
 pub use listing::listing;
-pub use live::{permanent, render};
-pub use mode::{Mode, ModeError, Options};
+pub use live::{permanent_lines, render};
+pub use mode::{Options, OutputMode, OutputModeError};
 pub use plain::Plain;
 pub use plan::{PlanChange, PlanHostView, plan_text};
-pub use reporter::{PauseGuard, Pauser, ReporterHandle, print, reporter, reporter_to};
+pub use reporter::{PauseGuard, Pauser, ReporterHandle, reporter, reporter_to};
 pub use screen::Screen;
 pub use state::{GateView, HostPhase, HostView, RunningStep, Summary, ViewState};
 pub use status::{
     ComponentView, HostStatusView, ServiceView, StatusReport, status_json, status_table,
 };
+pub use transfer::{BundleSummary, TransferView};
+pub use writer::{data_was_lost, write_data, write_message, write_question};

@@ -1,39 +1,39 @@
-//! Which form a run is shown in, and with which colours.
+//! The output format of a run, and its colours.
 
 use std::str::FromStr;
 
-/// The form in which events are shown.
+/// The format of a run's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum OutputMode {
     /// One line per host, redrawn in place; on a terminal only.
     Live,
-    /// Whole lines, each with the host before it.
+    /// Whole lines, each starting with the host.
     Plain,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A word that is not a form.
+/// An unknown output format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an output form: it is one of live, plain, json")]
-pub struct ModeError(pub String);
+#[error("output format must be live, plain or json, got {0:?}")]
+pub struct OutputModeError(pub String);
 
-impl FromStr for Mode {
-    type Err = ModeError;
+impl FromStr for OutputMode {
+    type Err = OutputModeError;
 
-    fn from_str(text: &str) -> Result<Self, ModeError> {
+    fn from_str(text: &str) -> Result<Self, OutputModeError> {
         Self::ALL
             .into_iter()
             .find(|m| m.as_str() == text)
-            .ok_or_else(|| ModeError(text.to_owned()))
+            .ok_or_else(|| OutputModeError(text.to_owned()))
     }
 }
 
-impl Mode {
-    /// All forms, the default of a terminal first.
+impl OutputMode {
+    /// All formats, the default of a terminal first.
     pub const ALL: [Self; 3] = [Self::Live, Self::Plain, Self::Json];
 
-    /// The word of the option.
+    /// The value of `--output`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,8 +43,9 @@ impl Mode {
         }
     }
 
-    /// The form that fits: what was asked for, else live on a terminal that a person watches. `CI`, `NO_COLOR` and `TERM=dumb` make it
-    /// plain; a live view that was asked for still needs a terminal that can move its cursor.
+    /// The format to use: the requested one, else live on a terminal. `CI`, `NO_COLOR` and
+    /// `TERM=dumb` select plain; a requested live view still needs a terminal that can move its
+    /// cursor.
     #[must_use]
     pub fn choose(
         flag: Option<Self>,
@@ -61,19 +62,20 @@ impl Mode {
     }
 }
 
-/// How text is dressed, chosen once at the start.
+/// Colours and width, chosen once at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// Colours on stderr (live view, plain lines).
     pub colour: bool,
     /// Colours on stdout (ending, status, plan).
     pub out_colour: bool,
-    /// Width of the ending; the terminal's, or 160 without one, when absent.
+    /// Width of the text on stdout; when absent the terminal's, or 160 without a terminal.
     pub columns: Option<usize>,
 }
 
 impl Options {
-    /// Colours only on terminals, and not with `CI`, `NO_COLOR` or `TERM=dumb`; `COLUMNS` sets the width.
+    /// Colours only on terminals, and not with `CI`, `NO_COLOR` or `TERM=dumb`; `COLUMNS` sets the
+    /// width.
     #[must_use]
     pub fn choose(
         stdout_terminal: bool,
@@ -91,7 +93,7 @@ impl Options {
         }
     }
 
-    /// The width of what goes to stdout.
+    /// Width of the text on stdout.
     #[must_use]
     pub fn width(&self) -> usize {
         let terminal = || {
@@ -128,56 +130,62 @@ mod tests {
     #[test]
     fn live_only_for_a_watched_terminal() {
         let term = ("TERM", "xterm");
-        assert_eq!(Mode::choose(None, true, env(&[term])), Mode::Live);
-        assert_eq!(Mode::choose(None, false, env(&[term])), Mode::Plain);
         assert_eq!(
-            Mode::choose(None, true, env(&[term, ("CI", "true")])),
-            Mode::Plain
+            OutputMode::choose(None, true, env(&[term])),
+            OutputMode::Live
         );
         assert_eq!(
-            Mode::choose(None, true, env(&[term, ("NO_COLOR", "1")])),
-            Mode::Plain
+            OutputMode::choose(None, false, env(&[term])),
+            OutputMode::Plain
         );
         assert_eq!(
-            Mode::choose(None, true, env(&[term, ("NO_COLOR", "")])),
-            Mode::Live
+            OutputMode::choose(None, true, env(&[term, ("CI", "true")])),
+            OutputMode::Plain
         );
         assert_eq!(
-            Mode::choose(None, true, env(&[("TERM", "dumb")])),
-            Mode::Plain
+            OutputMode::choose(None, true, env(&[term, ("NO_COLOR", "1")])),
+            OutputMode::Plain
         );
-        assert_eq!(Mode::choose(None, true, env(&[])), Mode::Plain);
+        assert_eq!(
+            OutputMode::choose(None, true, env(&[term, ("NO_COLOR", "")])),
+            OutputMode::Live
+        );
+        assert_eq!(
+            OutputMode::choose(None, true, env(&[("TERM", "dumb")])),
+            OutputMode::Plain
+        );
+        assert_eq!(OutputMode::choose(None, true, env(&[])), OutputMode::Plain);
     }
 
     #[test]
     fn what_was_asked_for_wins_where_it_can() {
         let term = ("TERM", "xterm");
         assert_eq!(
-            Mode::choose(
-                Some(Mode::Live),
+            OutputMode::choose(
+                Some(OutputMode::Live),
                 true,
                 env(&[term, ("CI", "1"), ("NO_COLOR", "1")])
             ),
-            Mode::Live
+            OutputMode::Live
         );
         assert_eq!(
-            Mode::choose(Some(Mode::Live), false, env(&[term])),
-            Mode::Plain
+            OutputMode::choose(Some(OutputMode::Live), false, env(&[term])),
+            OutputMode::Plain
         );
         assert_eq!(
-            Mode::choose(Some(Mode::Live), true, env(&[("TERM", "dumb")])),
-            Mode::Plain
+            OutputMode::choose(Some(OutputMode::Live), true, env(&[("TERM", "dumb")])),
+            OutputMode::Plain
         );
         assert_eq!(
-            Mode::choose(Some(Mode::Plain), true, env(&[term])),
-            Mode::Plain
+            OutputMode::choose(Some(OutputMode::Plain), true, env(&[term])),
+            OutputMode::Plain
         );
         assert_eq!(
-            Mode::choose(Some(Mode::Json), true, env(&[term])),
-            Mode::Json
+            OutputMode::choose(Some(OutputMode::Json), true, env(&[term])),
+            OutputMode::Json
         );
-        assert_eq!("json".parse(), Ok(Mode::Json));
-        assert!("yaml".parse::<Mode>().is_err());
+        assert_eq!("json".parse(), Ok(OutputMode::Json));
+        assert!("yaml".parse::<OutputMode>().is_err());
     }
 
     #[test]

@@ -1,32 +1,33 @@
-//! Plain lines: whole, each with the seconds since the begin and the host (or the cluster) before it, no control bytes:
-//! `[  12.3s] m1: create container zookeeper (0.8 s)`. What goes on in silence is mentioned at least every ten seconds.
+//! Plain lines: seconds since the start, then the host or the cluster, without control characters:
+//! `[  12.3s] m1: create container zookeeper (0.8 s)`. A step without news is repeated at least
+//! every ten seconds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ending::failure_block;
 use super::state::{HostPhase, HostView, ViewState};
-use super::text::{bytes, clean, count, duration, millis, names};
+use super::text::{bytes, clean, count, duration, hint, millis, names};
 use crate::event::{Event, Outcome, RunResult};
 use crate::spec::HostName;
 
-/// The longest silence about a gate or a step.
-const SILENCE: Duration = Duration::from_secs(10);
+/// Longest pause without a line about an open gate or step.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 /// Hosts that one heartbeat names.
-const NAMES: usize = 4;
+const MAX_NAMES: usize = 4;
 
-/// Turns events into lines; knows what it said last.
+/// Turns events into lines; remembers what was printed last.
 #[derive(Debug, Default)]
 pub struct Plain {
     gates: BTreeMap<String, (String, Duration)>,
     hosts: BTreeMap<HostName, Duration>,
-    /// When anything was said.
+    /// When the last line was printed.
     said: Duration,
 }
 
 impl Plain {
-    /// The lines of one event; `state` has taken it already.
+    /// The lines of one event, which `state` has already applied.
     pub fn lines(&mut self, event: &Event, state: &ViewState, at: Duration) -> Vec<String> {
         let lines = self.of_event(event, state, at);
         if !lines.is_empty() {
@@ -41,7 +42,7 @@ impl Plain {
         } else {
             &state.cluster
         };
-        let one = |who: &str, text: String| vec![line(at, who, &text)];
+        let single_line = |who: &str, text: String| vec![line(at, who, &text)];
         if let Event::StepStarted { host, .. }
         | Event::StepFinished { host, .. }
         | Event::HostFailed { host, .. } = event
@@ -49,17 +50,20 @@ impl Plain {
             self.hosts.insert(host.clone(), at);
         }
         match event {
-            Event::RunStarted { command, hosts, .. } => one(
+            Event::RunStarted { command, hosts, .. } if hosts.is_empty() => {
+                single_line(cluster, clean(command))
+            }
+            Event::RunStarted { command, hosts, .. } => single_line(
                 cluster,
                 format!("{}, {}", clean(command), count(hosts.len(), "host")),
             ),
-            Event::PhaseStarted { phase } => one(cluster, clean(phase)),
+            Event::PhaseStarted { phase } => single_line(cluster, clean(phase)),
             Event::StepFinished {
                 host,
                 step,
                 changed: true,
                 elapsed_ms,
-            } => one(
+            } => single_line(
                 host.as_str(),
                 format!("{} ({})", clean(step), millis(*elapsed_ms)),
             ),
@@ -84,7 +88,7 @@ impl Plain {
                 elapsed_ms,
             } => {
                 self.gates.remove(&clean(service));
-                one(
+                single_line(
                     cluster,
                     format!(
                         "{}: {} ({})",
@@ -94,23 +98,38 @@ impl Plain {
                     ),
                 )
             }
-            Event::GateFailed { service, faults } => {
+            Event::GateFailed {
+                service,
+                faults,
+                hints,
+            } => {
                 let service = clean(service);
                 self.gates.remove(&service);
                 let faults = faults
                     .iter()
                     .map(|f| line(at, cluster, &format!("{service}: {}", clean(f))));
-                one(cluster, format!("{service} is not proven"))
+                let hints = hints.iter().map(|h| line(at, cluster, &hint(h)));
+                single_line(cluster, format!("{service} is not proven"))
                     .into_iter()
                     .chain(faults)
+                    .chain(hints)
                     .collect()
             }
-            Event::Warning { host, text } => one(
-                host.as_ref().map_or(cluster, |h| h.as_str()),
-                format!("warning: {}", clean(text)),
+            Event::Warning { host, text, hints } => {
+                let whom = host.as_ref().map_or(cluster, |h| h.as_str());
+                let warning = single_line(whom, format!("warning: {}", clean(text)));
+                let hints = hints.iter().map(|h| line(at, whom, &hint(h)));
+                warning.into_iter().chain(hints).collect()
+            }
+            Event::ImageFetched { image, bytes: size } => single_line(
+                cluster,
+                format!("{} complete ({})", clean(image), bytes(*size, None)),
             ),
             Event::Result(result) => results(result, at),
-            Event::Planned { .. }
+            Event::ImageResolved { .. }
+            | Event::TransferProgress { .. }
+            | Event::BundleWritten { .. }
+            | Event::Planned { .. }
             | Event::PhaseFinished { .. }
             | Event::HostPlanned { .. }
             | Event::StepStarted { .. }
@@ -120,7 +139,7 @@ impl Plain {
         }
     }
 
-    /// A gate says the same again and again: only what is new is told at once, and that at most once a second.
+    /// A gate repeats its faults: only new ones are printed at once, at most once per second.
     fn waiting(
         &mut self,
         cluster: &str,
@@ -128,8 +147,8 @@ impl Plain {
         missing: String,
         at: Duration,
     ) -> Vec<String> {
-        let stale = |(last, told): &(String, Duration)| {
-            *last == missing || at.saturating_sub(*told) < Duration::from_secs(1)
+        let stale = |(last, reported_at): &(String, Duration)| {
+            *last == missing || at.saturating_sub(*reported_at) < Duration::from_secs(1)
         };
         if self.gates.get(service).is_some_and(stale) {
             return Vec::new();
@@ -139,20 +158,20 @@ impl Plain {
         vec![line(at, cluster, &text)]
     }
 
-    /// What goes on and was not mentioned for ten seconds.
+    /// Lines for gates and steps that had none for ten seconds.
     pub fn heartbeat(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut out = self.silent_gates(state, at);
         out.extend(self.silent_steps(state, at));
-        // connecting and observing have neither steps nor gates
-        if out.is_empty() && at.saturating_sub(self.said) >= SILENCE && state.result.is_none() {
-            let of = |(phase, since): &(String, Duration)| {
-                line(
-                    at,
-                    &state.cluster,
-                    &format!("still: {phase} ({})", duration(at.saturating_sub(*since))),
-                )
+        // Connecting and observing have neither steps nor gates.
+        if out.is_empty() && at.saturating_sub(self.said) >= MAX_SILENCE && state.result.is_none() {
+            let transfer = state.transfer.text(at);
+            let transfer = transfer.map_or_else(String::new, |text| format!(", {text}"));
+            let phase_line = |(phase, since): &(String, Duration)| {
+                let time = duration(at.saturating_sub(*since));
+                let text = format!("still running: {phase} ({time}{transfer})");
+                line(at, &state.cluster, &text)
             };
-            out.extend(state.phases.iter().map(of));
+            out.extend(state.phases.iter().map(phase_line));
         }
         if !out.is_empty() {
             self.said = at;
@@ -163,12 +182,12 @@ impl Plain {
     fn silent_gates(&mut self, state: &ViewState, at: Duration) -> Vec<String> {
         let mut out = Vec::new();
         for gate in &state.gates {
-            let (missing, told) = self
+            let (missing, reported_at) = self
                 .gates
                 .entry(gate.service.clone())
                 .or_insert_with(|| (gate.missing.clone(), gate.since));
-            if at.saturating_sub(*told) >= SILENCE {
-                (*missing, *told) = (gate.missing.clone(), at);
+            if at.saturating_sub(*reported_at) >= MAX_SILENCE {
+                (*missing, *reported_at) = (gate.missing.clone(), at);
                 let time = duration(at.saturating_sub(gate.since));
                 out.push(line(
                     at,
@@ -189,11 +208,11 @@ impl Plain {
             let Some(step) = host.running.last() else {
                 continue;
             };
-            let told = self.hosts.entry(host.name.clone()).or_insert(step.since);
-            if at.saturating_sub(*told) < SILENCE {
+            let reported_at = self.hosts.entry(host.name.clone()).or_insert(step.since);
+            if at.saturating_sub(*reported_at) < MAX_SILENCE {
                 continue;
             }
-            *told = at;
+            *reported_at = at;
             match silent.iter_mut().find(|(s, _)| *s == step.step) {
                 Some((_, hosts)) => hosts.push(host),
                 None => silent.push((&step.step, vec![host])),
@@ -216,30 +235,29 @@ fn still(state: &ViewState, step: &str, hosts: &[&HostView], at: Duration) -> St
     let time = duration(at.saturating_sub(since));
     match hosts {
         [host] => {
-            let pulled = host.progress.map_or_else(String::new, |(done, total)| {
-                format!(", {}", bytes(done, total))
-            });
+            let transferred = host.transferred(at, true);
+            let transferred = transferred.map(|text| format!(", {text}"));
+            let transferred = transferred.unwrap_or_default();
             line(
                 at,
                 host.name.as_str(),
-                &format!("still: {step} ({time}{pulled})"),
+                &format!("still running: {step} ({time}{transferred})"),
             )
         }
         _ => {
-            let all = names(hosts.iter().map(|h| h.name.as_str()), NAMES);
+            let hosts_text = names(hosts.iter().map(|h| h.name.as_str()), MAX_NAMES);
             line(
                 at,
                 &state.cluster,
-                &format!("still on {all}: {step} ({time})"),
+                &format!("still running on {hosts_text}: {step} ({time})"),
             )
         }
     }
 }
 
 fn results(result: &RunResult, at: Duration) -> Vec<String> {
-    let of = |(host, end): (&HostName, &crate::event::HostResult)| {
+    let host_line = |(host, end): (&HostName, &crate::event::HostResult)| {
         let text = match end.outcome {
-            Outcome::Ok => "ok".to_owned(),
             Outcome::Changed => format!("changed, {}", count(end.changed, "change")),
             Outcome::Failed => format!(
                 "failed, {}",
@@ -247,12 +265,11 @@ fn results(result: &RunResult, at: Duration) -> Vec<String> {
                     .as_deref()
                     .map_or_else(|| "no step named".into(), clean)
             ),
-            Outcome::Unreachable => "unreachable".into(),
-            Outcome::Skipped => "skipped".into(),
+            other => other.as_str().to_owned(),
         };
         line(at, host.as_str(), &text)
     };
-    result.hosts.iter().map(of).collect()
+    result.hosts.iter().map(host_line).collect()
 }
 
 fn line(at: Duration, who: &str, text: &str) -> String {

@@ -1,18 +1,19 @@
-//! A plan as text: per host what would be changed and why, with diffs, and a line of sums.
+//! A plan as text: per host what would change and why, with diffs, and a line of totals.
+
+use std::collections::BTreeMap;
 
 use super::line::Tone;
 use super::text::{clean, count, lines, names};
 use crate::event::escape;
 use crate::spec::{HostName, Role};
 
-/// One change of a plan, as data that the plan's owner fills in. Secrets are masked there.
+/// One change of a plan. Secrets are already masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanChange {
-    /// `+` made, `~` changed in place, `!` replaced or restarted, `-` taken away.
+    /// `+` add, `~` change in place, `!` replace or restart, `-` remove.
     pub symbol: char,
-    /// What (`container zookeeper`, `file /etc/…`).
+    /// What changes (`container zookeeper`, `file /etc/…`).
     pub what: String,
-    /// Why.
     pub reason: String,
     /// Unified diff of a file.
     pub diff: Option<String>,
@@ -21,15 +22,15 @@ pub struct PlanChange {
 /// One host of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanHostView {
-    /// The host.
     pub host: HostName,
-    /// Its roles.
     pub roles: Vec<Role>,
     /// Its changes, in order.
     pub changes: Vec<PlanChange>,
+    /// Paths of toots' own records that the next run with a change writes.
+    pub records: Vec<String>,
 }
 
-/// The plan as text; hosts without changes are named in one line.
+/// The plan as text; hosts without changes share one line.
 #[must_use]
 pub fn plan_text(hosts: &[PlanHostView], colour: bool) -> String {
     let mut out = String::new();
@@ -55,7 +56,26 @@ pub fn plan_text(hosts: &[PlanHostView], colour: bool) -> String {
         out.push_str(&format!("No change on {}.\n", names(same, 10)));
     }
     out.push_str(&closing(hosts));
+    out.push_str(&outdated_records(hosts));
     out
+}
+
+/// The records of toots itself are not changes: no run is made for them.
+fn outdated_records(hosts: &[PlanHostView]) -> String {
+    let mut on: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for host in hosts {
+        for path in &host.records {
+            on.entry(path).or_default().push(host.host.as_str());
+        }
+    }
+    let line = |(path, hosts): (&str, Vec<&str>)| {
+        let hosts = names(hosts, 10);
+        format!(
+            "Record {} on {hosts}: written by the next run that changes something.\n",
+            clean(path)
+        )
+    };
+    on.into_iter().map(line).collect()
 }
 
 fn change_text(change: &PlanChange, colour: bool) -> String {
@@ -96,15 +116,15 @@ fn closing(hosts: &[PlanHostView]) -> String {
     if changes().next().is_none() {
         return format!("Nothing to change on {}.\n", count(hosts.len(), "host"));
     }
-    let of = |symbol, word: &str| {
+    let total = |symbol, word: &str| {
         let n = changes().filter(|c| c.symbol == symbol).count();
         (n > 0).then(|| format!("{n} to {word}"))
     };
     let parts = [
-        of('+', "make"),
-        of('~', "change"),
-        of('!', "replace"),
-        of('-', "remove"),
+        total('+', "make"),
+        total('~', "change"),
+        total('!', "replace"),
+        total('-', "remove"),
     ];
     let touched = hosts.iter().filter(|h| !h.changes.is_empty()).count();
     let parts: Vec<_> = parts.into_iter().flatten().collect();

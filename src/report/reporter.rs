@@ -1,20 +1,21 @@
-//! The thread that shows events: it alone writes, so the engine never waits for a terminal or a slow pipe.
+//! The thread that shows events. Only this thread writes, so the engine never waits for a terminal
+//! or a slow pipe.
 
 use std::io::{self, Write};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::live::{permanent, render};
-use super::{Mode, Options, Plain, Screen, ViewState, ending, json_line};
+use super::live::{permanent_lines, render};
+use super::{Options, OutputMode, Plain, Screen, ViewState, ending, json_line};
 use crate::event::{Event, EventSink};
 
-/// Time between two frames, and between two looks for silence.
-const TICK: Duration = Duration::from_millis(125);
+/// Interval between two frames, and between two checks for silence.
+const FRAME_INTERVAL: Duration = Duration::from_millis(125);
 
 enum Message {
     Event(Instant, jiff::Timestamp, Event),
-    /// Give the terminal away until the second channel closes; the first says that it is free.
+    /// Release the terminal until the second channel closes; the first one confirms the release.
     Pause(mpsc::Sender<()>, mpsc::Receiver<()>),
     Finish,
 }
@@ -23,7 +24,7 @@ struct Sink(mpsc::Sender<Message>);
 
 impl EventSink for Sink {
     fn send(&self, event: Event) {
-        // after the end nobody listens
+        // After the end nobody receives.
         let _ = self.0.send(Message::Event(
             Instant::now(),
             jiff::Timestamp::now(),
@@ -32,23 +33,23 @@ impl EventSink for Sink {
     }
 }
 
-/// Ends the reporter; dropped without `finish`, it ends it too.
+/// Ends the reporter, also when it is dropped without `finish`.
 #[derive(Debug)]
 pub struct ReporterHandle {
     pauser: Pauser,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Borrows the terminal for a question.
+/// Releases the terminal for a question.
 #[derive(Debug, Clone)]
 pub struct Pauser(mpsc::Sender<Message>);
 
-/// While it lives, the reporter keeps still; events wait.
+/// While it exists, the reporter is paused and events wait.
 #[derive(Debug)]
 pub struct PauseGuard(#[allow(dead_code)] Option<mpsc::Sender<()>>);
 
 impl Pauser {
-    /// Takes the live view away and keeps the reporter still until the guard is dropped.
+    /// Removes the live view and pauses the reporter until the guard is dropped.
     #[must_use]
     pub fn pause(&self) -> PauseGuard {
         let (free, is_free) = mpsc::channel();
@@ -56,20 +57,29 @@ impl Pauser {
         if self.0.send(Message::Pause(free, resumed)).is_err() {
             return PauseGuard(None);
         }
-        // an error: the reporter has ended, and the terminal is free
+        // An error means that the reporter has ended and the terminal is free.
         let _ = is_free.recv();
         PauseGuard(Some(resume))
     }
 }
 
+impl Pauser {
+    /// Like [`Pauser::pause`], without blocking the thread.
+    pub async fn paused(&self) -> PauseGuard {
+        let pauser = self.clone();
+        let paused = tokio::task::spawn_blocking(move || pauser.pause()).await;
+        paused.unwrap_or(PauseGuard(None))
+    }
+}
+
 impl ReporterHandle {
-    /// For those who ask the user something in the middle of a run.
+    /// For code that asks the user a question during a run.
     #[must_use]
     pub fn pauser(&self) -> Pauser {
         self.pauser.clone()
     }
 
-    /// Shows everything that was sent, prints the ending and gives the terminal back.
+    /// Shows all events, prints the end of the run and releases the terminal.
     pub fn finish(mut self) {
         self.end();
     }
@@ -90,7 +100,7 @@ impl Drop for ReporterHandle {
 
 /// A reporter on this process's stdout and stderr.
 #[must_use]
-pub fn reporter(mode: Mode, options: Options) -> (Arc<dyn EventSink>, ReporterHandle) {
+pub fn reporter(mode: OutputMode, options: Options) -> (Arc<dyn EventSink>, ReporterHandle) {
     let size = || {
         console::Term::stderr()
             .size_checked()
@@ -105,10 +115,10 @@ pub fn reporter(mode: Mode, options: Options) -> (Arc<dyn EventSink>, ReporterHa
     )
 }
 
-/// A reporter on other writers; `size` gives the columns and rows of the terminal that is the second one.
+/// A reporter on other writers; `size` returns the columns and rows of the terminal behind `err`.
 #[must_use]
 pub fn reporter_to(
-    mode: Mode,
+    mode: OutputMode,
     options: Options,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
@@ -117,15 +127,15 @@ pub fn reporter_to(
     let (sender, receiver) = mpsc::channel();
     let began = Instant::now();
     let form = match mode {
-        Mode::Live => Form::Live {
+        OutputMode::Live => Form::Live {
             screen: Screen::new(err),
             above: Vec::new(),
         },
-        Mode::Plain => Form::Plain {
+        OutputMode::Plain => Form::Plain {
             plain: Plain::default(),
             err,
         },
-        Mode::Json => Form::Json,
+        OutputMode::Json => Form::Json,
     };
     let worker = Worker {
         form,
@@ -160,7 +170,7 @@ enum Form {
 struct Worker {
     form: Form,
     options: Options,
-    /// Gone once its reader went away (`toots … | head -1`): the run goes on.
+    /// `None` once its reader went away (`toots … | head -1`): the run continues.
     out: Option<Box<dyn Write + Send>>,
     size: Box<dyn Fn() -> (usize, usize) + Send>,
     began: Instant,
@@ -185,14 +195,14 @@ impl Worker {
             }
             if Instant::now() >= next {
                 self.tick(self.began.elapsed());
-                next = Instant::now() + TICK;
+                next = Instant::now() + FRAME_INTERVAL;
             }
         }
         self.end();
     }
 
     fn event(&mut self, event: &Event, at: Duration, ts: jiff::Timestamp) {
-        // the result is the last event by contract: a program may stop reading there
+        // The result is the last event by contract: a program may stop reading there.
         if self.state.result.is_some() {
             return;
         }
@@ -200,7 +210,7 @@ impl Worker {
         let columns = (self.size)().0;
         let lines = match &mut self.form {
             Form::Live { above, .. } => {
-                above.extend(permanent(event, columns, self.options.colour));
+                above.extend(permanent_lines(event, columns, self.options.colour));
                 return;
             }
             Form::Plain { plain, err } => {
@@ -215,14 +225,15 @@ impl Worker {
 
     fn tick(&mut self, now: Duration) {
         match &mut self.form {
-            // before the first event there is nothing to show, and a command that only prints wants no empty frame
+            // Before the first event there is nothing to show, and a command that only prints wants
+            // no empty frame.
             Form::Live { above, .. }
                 if self.state.command.is_empty()
                     && self.state.hosts.is_empty()
                     && above.is_empty() => {}
             Form::Live { screen, above } => {
                 let (columns, rows) = (self.size)();
-                // the last row holds the cursor
+                // The last row holds the cursor.
                 let frame =
                     |colour| render(&self.state, columns, rows.saturating_sub(1), now, colour);
                 screen.draw(
@@ -247,10 +258,13 @@ impl Worker {
         }
     }
 
-    /// The last frame of a live view stays, so that finished hosts can be read; the ending goes to stdout.
+    /// The last frame of a live view stays, so that finished hosts can be read; the end of the run
+    /// goes to stdout.
     fn end(&mut self) {
         let now = self.began.elapsed();
-        if self.state.command.is_empty() && self.state.result.is_none() {
+        // Without hosts there are no failures to list: the command itself says why it ended.
+        let speaks = !self.state.command.is_empty() && !self.state.hosts.is_empty();
+        if !speaks && self.state.result.is_none() {
             self.clear();
             return;
         }
@@ -273,12 +287,9 @@ impl Worker {
     }
 
     fn data(&mut self, text: &str) {
-        let gone = |out: &mut Box<dyn Write + Send>| {
-            out.write_all(text.as_bytes())
-                .and_then(|()| out.flush())
-                .is_err()
-        };
-        if self.out.as_mut().is_some_and(gone) {
+        let Some(out) = &mut self.out else { return };
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            super::writer::record_loss(&error);
             self.out = None;
         }
     }
@@ -287,19 +298,7 @@ impl Worker {
 fn write_lines(to: &mut dyn Write, lines: &[String]) {
     if !lines.is_empty() {
         let text = lines.join("\n") + "\n";
-        // whole lines in one write, so that two processes on one pipe do not mix within a line
+        // Whole lines in one write, so that two processes on one pipe do not mix within a line.
         let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-    }
-}
-
-/// Prints data to stdout. A reader that went away is no error: `toots … | head -1` ends as if all had been read.
-///
-/// # Errors
-/// When stdout cannot be written for another reason, as a full disk.
-pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
     }
 }

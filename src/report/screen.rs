@@ -1,13 +1,14 @@
-//! The only code that moves a terminal's cursor: draws frames in place and puts lines that stay above them.
+//! The only code that moves the cursor of a terminal: draws frames in place and prints lines above
+//! them.
 
 use std::io::Write;
 
 use super::text::width as columns;
 
-/// A frame that is redrawn in place on a terminal.
+/// A frame that is redrawn in place.
 pub struct Screen {
     out: Box<dyn Write + Send>,
-    /// Columns of each row of the frame that stands on the terminal.
+    /// Columns of each row of the frame on the terminal.
     rows: Vec<usize>,
     last: String,
 }
@@ -31,8 +32,9 @@ impl Screen {
         }
     }
 
-    /// Replaces the frame, after lines that stay above it. A frame that is the same is not drawn again. The terminal has `width` columns
-    /// now; it may have had more when the frame before was drawn, and has then wrapped it.
+    /// Replaces the frame, after permanent lines above it. An unchanged frame is not drawn again.
+    /// `width`: the current columns of the terminal; the previous frame may have been drawn wider,
+    /// and has then wrapped.
     pub fn draw(&mut self, above: &[String], frame: &str, plain_frame: &str, width: usize) {
         if above.is_empty() && frame == self.last {
             return;
@@ -42,7 +44,7 @@ impl Screen {
             text.push_str(line);
             text.push_str("\r\n");
         }
-        // without wrapping, a character whose width the terminal sees differently cannot add a row
+        // Without wrapping, a character whose width the terminal sees differently cannot add a row.
         text.push_str("\x1b[?7l");
         for line in frame.lines() {
             text.push_str(line);
@@ -54,13 +56,13 @@ impl Screen {
         self.write(&text);
     }
 
-    /// Takes the frame away.
+    /// Removes the frame.
     pub fn clear(&mut self, width: usize) {
         let text = self.erase(width);
         self.write(&text);
     }
 
-    /// Lets the frame stand for good, with an empty line below.
+    /// Keeps the frame for good, with an empty line below.
     pub fn leave(&mut self) {
         self.rows.clear();
         self.last.clear();
@@ -82,7 +84,8 @@ impl Screen {
         }
     }
 
-    /// One write for one frame: nothing half is seen. A terminal that went away is no reason to stop a run.
+    /// Writes one frame at once, so that nothing half is seen. A terminal that went away does not
+    /// stop a run.
     fn write(&mut self, text: &str) {
         if !text.is_empty() {
             let _ = self

@@ -1,18 +1,19 @@
-//! What is known of a run from its events alone: the one source of every form.
+//! The state of a run, from its events alone: the only source of every format.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::text::clean;
+use super::text::{bytes, clean, hint};
+use super::transfer::{BundleSummary, RateMeter, TransferView};
 use crate::event::{Event, Failure, Outcome, RunResult, ServiceRow, Totals, WebAddress};
 use crate::spec::{HostName, Role};
 
-/// How far a host is.
+/// The progress of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostPhase {
     /// Failed or unreachable; takes no further part.
     Failed,
-    /// A step goes on.
+    /// A step is in progress.
     Running,
     /// Between steps, or before the first.
     Waiting,
@@ -22,92 +23,91 @@ pub enum HostPhase {
     Done,
 }
 
-/// A step that goes on.
+/// A step in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningStep {
-    /// Its phase.
     pub phase: String,
-    /// What it does.
     pub step: String,
-    /// When it began.
+    /// Start time.
     pub since: Duration,
 }
 
 /// One host.
 #[derive(Debug, Clone)]
 pub struct HostView {
-    /// Its name.
     pub name: HostName,
-    /// Its roles.
     pub roles: Vec<Role>,
-    /// How far it is.
     pub phase: HostPhase,
-    /// Steps that go on, the oldest first.
+    /// Steps in progress, the oldest first.
     pub running: Vec<RunningStep>,
-    /// Steps before it, once known.
+    /// Number of its steps, once known.
     pub planned: Option<usize>,
-    /// Steps done of those.
+    /// Number of steps done.
     pub done: usize,
     /// Changes made.
     pub changed: usize,
-    /// Bytes of the pull that goes on.
+    /// Bytes of the current pull or load.
     pub progress: Option<(u64, Option<u64>)>,
-    /// The phase and step of last, in words; the cause once it has failed.
+    meter: RateMeter,
+    /// The last line of the current build.
+    pub output: Option<String>,
+    /// The last phase and step, in words; the cause once it has failed.
     pub last: (String, String),
-    /// When it began its first step.
+    /// Start of its first step.
     pub began: Option<Duration>,
-    /// When its last step ended.
+    /// End of its last step.
     pub ended: Option<Duration>,
 }
 
-/// A gate that is waited for.
+/// An open gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateView {
-    /// Its service.
     pub service: String,
     /// What is missing.
     pub missing: String,
-    /// When it began.
+    /// Start time.
     pub since: Duration,
 }
 
-/// The cluster's table as it came.
+/// The cluster's table.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// Its services.
     pub services: Vec<ServiceRow>,
     /// Its web addresses.
     pub web: Vec<WebAddress>,
-    /// Numbers.
     pub totals: Totals,
 }
 
-/// A run, as far as its events told. Times are counted from the run's begin.
+/// The state of a run. Times count from the start of the run.
 #[derive(Debug, Clone, Default)]
 pub struct ViewState {
-    /// The command.
     pub command: String,
     /// The cluster's name; empty before the first event.
     pub cluster: String,
-    /// Hosts in the order in which they were named.
+    /// Hosts in the order of their first event.
     pub hosts: Vec<HostView>,
-    /// Phases that go on, with their begin.
+    /// Phases in progress, with their start.
     pub phases: Vec<(String, Duration)>,
-    /// Gates that are waited for.
+    /// Open gates.
     pub gates: Vec<GateView>,
-    /// Failed hosts, in the order of failing; a host may be here more than once.
+    /// Failed hosts, in the order of failing; a host may appear more than once.
     pub failures: Vec<(HostName, Outcome, Failure)>,
     /// Gates that failed, with what each host answered.
     pub failed_gates: Vec<(String, Vec<String>)>,
-    /// The table of the end.
+    /// Number of warnings.
+    pub warnings: usize,
+    /// Number of changes of a plan that is only shown.
+    pub planned: Option<usize>,
     pub summary: Option<Summary>,
-    /// The result.
+    pub transfer: TransferView,
+    pub bundle: Option<BundleSummary>,
     pub result: Option<RunResult>,
     index: BTreeMap<HostName, usize>,
 }
 
 impl ViewState {
-    /// Takes one event that happened at this time. Events of unknown hosts, in any order, are taken as well.
+    /// Applies one event that happened at this time. Events of unknown hosts, in any order, are
+    /// accepted.
     pub fn apply(&mut self, event: &Event, at: Duration) {
         match event {
             Event::RunStarted {
@@ -125,6 +125,7 @@ impl ViewState {
                 let phase = clean(phase);
                 self.phases.retain(|(p, _)| *p != phase);
                 self.phases.push((phase, at));
+                self.transfer.restart_rate();
             }
             Event::PhaseFinished { phase, .. } => {
                 let phase = clean(phase);
@@ -136,12 +137,17 @@ impl ViewState {
                 elapsed_ms,
             } => self.gate(service, missing, *elapsed_ms, at),
             Event::GatePassed { service, .. } => self.end_gate(service),
-            Event::GateFailed { service, faults } => {
+            Event::GateFailed {
+                service,
+                faults,
+                hints,
+            } => {
                 self.end_gate(service);
-                self.failed_gates
-                    .push((clean(service), faults.iter().map(|f| clean(f)).collect()));
+                let faults = faults.iter().map(|f| clean(f));
+                let lines = faults.chain(hints.iter().map(hint)).collect();
+                self.failed_gates.push((clean(service), lines));
             }
-            Event::Warning { .. } => {}
+            Event::Warning { .. } => self.warnings += 1,
             Event::Summary {
                 cluster,
                 services,
@@ -155,13 +161,41 @@ impl ViewState {
                     totals: totals.clone(),
                 });
             }
+            Event::ImageResolved { .. }
+            | Event::ImageFetched { .. }
+            | Event::TransferProgress { .. }
+            | Event::BundleWritten { .. } => self.apply_bundle(event, at),
             Event::Result(result) => self.finish(result, at),
-            Event::Planned { .. } => {}
+            Event::Planned { changes, .. } => self.planned = Some(changes.len()),
             Event::HostPlanned { .. }
             | Event::StepStarted { .. }
             | Event::StepProgress { .. }
             | Event::StepFinished { .. }
             | Event::HostFailed { .. } => self.apply_host(event, at),
+        }
+    }
+
+    fn apply_bundle(&mut self, event: &Event, at: Duration) {
+        match event {
+            Event::ImageResolved { .. } => self.transfer.images += 1,
+            Event::ImageFetched { .. } => self.transfer.fetched += 1,
+            Event::TransferProgress { bytes, total } => self.transfer.progress(*bytes, *total, at),
+            Event::BundleWritten {
+                file,
+                images,
+                platforms,
+                bytes,
+                fetched,
+            } => {
+                self.bundle = Some(BundleSummary {
+                    file: clean(file),
+                    images: *images,
+                    platforms: platforms.iter().map(|platform| clean(platform)).collect(),
+                    bytes: *bytes,
+                    fetched: *fetched,
+                });
+            }
+            _ => {}
         }
     }
 
@@ -175,6 +209,7 @@ impl ViewState {
             Event::StepStarted { host, phase, step } => {
                 let host = self.host(host);
                 let (phase, step) = (clean(phase), clean(step));
+                host.meter.restart();
                 host.began.get_or_insert(at);
                 host.last = (phase.clone(), step.clone());
                 host.running.push(RunningStep {
@@ -184,8 +219,20 @@ impl ViewState {
                 });
                 host.settle();
             }
-            Event::StepProgress { host, bytes, total } => {
-                self.host(host).progress = Some((*bytes, *total))
+            Event::StepProgress {
+                host,
+                bytes,
+                total,
+                line,
+            } => {
+                let host = self.host(host);
+                host.progress = line.is_none().then_some((*bytes, *total));
+                match host.progress {
+                    Some((done, Some(_))) if host.running.len() == 1 => host.meter.add(done, at),
+                    // Several images tell their bytes in turn.
+                    _ => host.meter.restart(),
+                }
+                host.output = line.as_deref().map(clean);
             }
             Event::StepFinished {
                 host,
@@ -201,8 +248,8 @@ impl ViewState {
                 } else {
                     host.last.1 = step;
                 }
-                // of several pulls the next event says which one goes on
-                host.progress = None;
+                // With several pulls, the next event tells which one continues.
+                (host.progress, host.output) = (None, None);
                 host.done += 1;
                 host.changed += usize::from(*changed);
                 host.ended = Some(at);
@@ -216,7 +263,7 @@ impl ViewState {
                 let host = self.host(name);
                 host.phase = HostPhase::Failed;
                 host.running.clear();
-                host.progress = None;
+                (host.progress, host.output) = (None, None);
                 host.ended = Some(at);
                 let cause = failure
                     .cause
@@ -260,14 +307,16 @@ impl ViewState {
         for (name, end) in &result.hosts {
             let host = self.host(name);
             host.running.clear();
-            host.progress = None;
+            (host.progress, host.output) = (None, None);
             host.changed = end.changed;
             if host.began.is_some() {
                 host.ended.get_or_insert(at);
             }
             host.phase = match end.outcome {
                 Outcome::Ok | Outcome::Changed => HostPhase::Done,
-                Outcome::Failed | Outcome::Unreachable => HostPhase::Failed,
+                Outcome::Failed | Outcome::Unreachable | Outcome::Untrusted | Outcome::Denied => {
+                    HostPhase::Failed
+                }
                 Outcome::Skipped => HostPhase::Skipped,
             };
         }
@@ -276,11 +325,11 @@ impl ViewState {
         self.result = Some(result.clone());
     }
 
-    /// How many hosts are in each of: failed, done.
+    /// The number of failed hosts and of finished hosts.
     #[must_use]
     pub fn ended(&self) -> (usize, usize) {
-        let of = |phase| self.hosts.iter().filter(|h| h.phase == phase).count();
-        (of(HostPhase::Failed), of(HostPhase::Done))
+        let count_phase = |phase| self.hosts.iter().filter(|h| h.phase == phase).count();
+        (count_phase(HostPhase::Failed), count_phase(HostPhase::Done))
     }
 }
 
@@ -295,10 +344,20 @@ impl HostView {
             done: 0,
             changed: 0,
             progress: None,
+            meter: RateMeter::default(),
+            output: None,
             last: Default::default(),
             began: None,
             ended: None,
         }
+    }
+
+    /// `34.25 MB of 120.00 MB`, with `5.00 MB/s, 17 s left` after it where there is room.
+    pub(super) fn transferred(&self, now: Duration, has_room: bool) -> Option<String> {
+        let (done, total) = self.progress?;
+        let rate = self.meter.text(done, total, now).filter(|_| has_room);
+        let parts = std::iter::once(bytes(done, total)).chain(rate);
+        Some(parts.collect::<Vec<_>>().join(", "))
     }
 
     fn settle(&mut self) {

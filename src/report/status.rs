@@ -1,8 +1,9 @@
-//! `cluster status`: what every host and service is now, as a table and as one JSON object.
+//! `cluster status`: the current state of every host and service, as a table and as one JSON
+//! object.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::ending::{service_faults, service_table, web_addresses};
+use super::ending::{faults_and_hints, service_faults, service_table, web_addresses};
 use super::json::{VERSION, to_json};
 use super::line::Tone;
 use super::table::{Row, table};
@@ -10,13 +11,14 @@ use super::text::{clean, count, wrap};
 use crate::event::{ServiceRow, WebAddress};
 use crate::spec::{ClusterName, HostName};
 
-/// The state of a cluster as it was just seen.
+/// The observed state of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
-    /// The cluster.
     pub cluster: ClusterName,
-    /// Everything is as it must be.
+    /// Whether everything is proven and up to date.
     pub healthy: bool,
+    /// The exit code of the command.
+    pub exit_code: u8,
     /// Its services, in the order of the playbook.
     pub services: Vec<ServiceView>,
     /// Its hosts, in the order of the inventory.
@@ -41,7 +43,7 @@ pub struct ServiceView {
 pub struct HostStatusView {
     /// Its name.
     pub host: HostName,
-    /// Why nothing is known of it.
+    /// Why the host could not be observed.
     pub error: Option<String>,
     /// Its components, in order.
     pub components: Vec<ComponentView>,
@@ -55,14 +57,14 @@ pub struct ComponentView {
     pub component: String,
     /// The container's state (`running`, `exited`, `absent`, …).
     pub state: String,
-    /// Its health (`healthy`, `unhealthy`, …), when something is asked.
+    /// `ok`, or what is out of date; absent when nothing was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
-    /// The role it plays now (`leader`, `follower`, …).
+    /// Its current role (`leader`, `follower`, …).
     pub role: Option<String>,
     /// Version of the program.
     pub version: Option<String>,
-    /// Reference of the image.
+    /// Image reference.
     pub image: Option<String>,
 }
 
@@ -81,6 +83,7 @@ impl Serialize for StatusReport {
         map.serialize_entry("type", "status")?;
         map.serialize_entry("cluster", &self.cluster)?;
         map.serialize_entry("healthy", &self.healthy)?;
+        map.serialize_entry("exit_code", &self.exit_code)?;
         map.serialize_entry("services", &Map(&self.services, |s| &s.row.service))?;
         map.serialize_entry("hosts", &Map(&self.hosts, |h| h.host.as_str()))?;
         map.serialize_entry("web", &self.web)?;
@@ -98,6 +101,9 @@ impl Serialize for ServiceView {
         map.serialize_entry("membership", &self.row.members)?;
         map.serialize_entry("proof", &self.row.proof)?;
         map.serialize_entry("faults", &self.row.faults)?;
+        if !self.row.hints.is_empty() {
+            map.serialize_entry("hints", &self.row.hints)?;
+        }
         map.end()
     }
 }
@@ -113,7 +119,7 @@ impl Serialize for HostStatusView {
     }
 }
 
-/// The one JSON object of `status --output json`, with its newline.
+/// The JSON object of `status --output json`, with its newline.
 #[must_use]
 pub fn status_json(report: &StatusReport) -> String {
     to_json(report) + "\n"
@@ -164,11 +170,9 @@ pub fn status_table(report: &StatusReport, width: usize, colour: bool) -> String
             .collect(),
         service_table(&services, width, colour),
     ];
-    blocks.extend(
-        services
-            .iter()
-            .filter_map(|s| service_faults(&s.service, s.healthy, &s.faults, width, colour)),
-    );
+    blocks.extend(services.iter().filter_map(|s| {
+        service_faults(&s.service, s.healthy, &faults_and_hints(s), width, colour)
+    }));
     blocks.push(web_addresses(&report.web, width));
     let blocks: Vec<_> = blocks
         .into_iter()
@@ -208,7 +212,7 @@ fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<Strin
             ));
         }
         for c in &host.components {
-            let ill = c.state != "running" || c.health.as_deref().is_some_and(|h| h != "healthy");
+            let unhealthy = c.state != "running" || c.health.as_deref().is_some_and(|h| h != "ok");
             let cells = vec![
                 name.clone(),
                 clean(&c.component),
@@ -217,7 +221,7 @@ fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<Strin
                 or(&c.role),
                 or(&c.version),
             ];
-            rows.push((cells, if ill { Tone::Bad } else { Tone::Normal }));
+            rows.push((cells, if unhealthy { Tone::Bad } else { Tone::Normal }));
         }
     }
     if rows.is_empty() {

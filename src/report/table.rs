@@ -1,13 +1,14 @@
 //! Aligned columns that fit a width.
 
-use super::line::{Line, Tone};
+use super::line::{StyledLine, Tone};
 use super::text::{pad, width as columns, wrap};
 
-/// A row: one cell for each heading, and the tone of the whole.
+/// A row: one cell per heading, and the tone of the whole row.
 pub(super) type Row = (Vec<String>, Tone);
 
-/// The last column takes what is left and wraps; below this many columns for it, each row becomes a record of its own.
-const LAST: usize = 16;
+/// Least columns of the last cell, which takes the rest of the line and wraps; below this each row
+/// becomes a record of its own.
+const MIN_LAST_COLUMNS: usize = 16;
 
 /// Rows under headings, indented by two, each line at most `width` columns.
 pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<String> {
@@ -21,7 +22,7 @@ pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool)
     };
     let sizes: Vec<_> = (0..n).map(widest).collect();
     let before: usize = 2 + sizes[..n - 1].iter().map(|s| s + 2).sum::<usize>();
-    if before + sizes[n - 1] > width && before + LAST > width {
+    if before + sizes[n - 1] > width && before + MIN_LAST_COLUMNS > width {
         return records(headings, rows, width, colour);
     }
     let heading: Vec<_> = headings.iter().map(|h| (*h).to_owned()).collect();
@@ -32,12 +33,12 @@ pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool)
             line.push_str(&pad(cell, size + 2));
         }
         let last = wrap(&cells[n - 1], width - before, "", "");
-        out.push(Line::of(format!("{line}{}", last[0]), *tone).show(width, colour));
+        out.push(StyledLine::with(format!("{line}{}", last[0]), *tone).show(width, colour));
         let indent = " ".repeat(before);
         out.extend(
             last[1..]
                 .iter()
-                .map(|l| Line::of(format!("{indent}{l}"), *tone).show(width, colour)),
+                .map(|l| StyledLine::with(format!("{indent}{l}"), *tone).show(width, colour)),
         );
     }
     out
@@ -56,22 +57,23 @@ fn records(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<S
             out.extend(
                 lines
                     .iter()
-                    .map(|l| Line::of(l.clone(), *tone).show(width, colour)),
+                    .map(|l| StyledLine::with(l.clone(), *tone).show(width, colour)),
             );
         }
     }
     out
 }
 
-/// Cells side by side, five blanks between, as many to a line as fit; columns align when there are several lines.
+/// Cells side by side, five blanks between them, as many per line as fit; columns align when there
+/// are several lines.
 pub(super) fn grid(cells: &[(String, String)], width: usize) -> Vec<String> {
     for per_line in (1..=cells.len()).rev() {
-        let widest = |c: usize, of: &dyn Fn(&(String, String)) -> usize| {
+        let widest = |c: usize, rendered: &dyn Fn(&(String, String)) -> usize| {
             cells
                 .iter()
                 .skip(c)
                 .step_by(per_line)
-                .map(of)
+                .map(rendered)
                 .max()
                 .unwrap_or(0)
         };
@@ -121,16 +123,16 @@ mod tests {
             ],
             Tone::Normal,
         )];
-        let of = |w| table(&["service", "leader", "proof"], &rows, w, false);
+        let rendered = |w| table(&["service", "leader", "proof"], &rows, w, false);
         assert_eq!(
-            of(60),
+            rendered(60),
             [
                 "  service    leader  proof",
                 "  zookeeper  m2      written through m1, read back from m2"
             ]
         );
         assert_eq!(
-            of(40),
+            rendered(40),
             [
                 "  service    leader  proof",
                 "  zookeeper  m2      written through m1,",
@@ -138,7 +140,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            of(24),
+            rendered(24),
             [
                 "  zookeeper",
                 "    leader: m2",

@@ -1,4 +1,4 @@
-//! Columns, wrapping and numbers of text that is shown.
+//! Columns, wrapping and numbers of shown text.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use indicatif::DecimalBytes;
 use unicode_width::UnicodeWidthChar;
 
 use crate::event::escape;
+use crate::spec::Remedy;
 
-/// One line of harmless text: control characters escaped, newlines and runs of blanks made one blank.
+/// One line of escaped text: newlines and runs of blanks become one blank.
 pub(super) fn clean(text: &str) -> String {
     let escaped = escape(text);
     let words: Vec<_> = escaped
@@ -18,7 +19,7 @@ pub(super) fn clean(text: &str) -> String {
     words.join(" ")
 }
 
-/// Harmless lines of text that may have several; blanks stay.
+/// Escaped lines of a text; blanks stay.
 pub(super) fn lines(text: &str) -> Vec<String> {
     escape(text)
         .trim_end_matches('\n')
@@ -27,7 +28,7 @@ pub(super) fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Columns of a character. A sum of these is never less than what a terminal uses for the text.
+/// Columns of a character. The sum is never less than what a terminal uses for the text.
 pub(super) fn columns(c: char) -> usize {
     c.width().unwrap_or(1)
 }
@@ -37,7 +38,7 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
-/// The text cut to so many columns, the last one an ellipsis when something was cut.
+/// The text cut to `max` columns; the last one is an ellipsis when something was cut.
 pub(super) fn truncate(text: &str, max: usize) -> String {
     if width(text) <= max {
         return text.to_owned();
@@ -48,7 +49,7 @@ pub(super) fn truncate(text: &str, max: usize) -> String {
     }
 }
 
-/// The text cut to so many columns.
+/// The text cut to `max` columns.
 pub(super) fn truncate_plain(text: &str, max: usize) -> String {
     let mut used = 0;
     let fits = |c: &char| {
@@ -58,14 +59,15 @@ pub(super) fn truncate_plain(text: &str, max: usize) -> String {
     text.chars().take_while(fits).collect()
 }
 
-/// The text filled with blanks to so many columns.
+/// The text padded with blanks to `to` columns.
 pub(super) fn pad(text: &str, to: usize) -> String {
     let mut out = text.to_owned();
     out.extend(std::iter::repeat_n(' ', to.saturating_sub(width(text))));
     out
 }
 
-/// Wraps one line at blanks, and inside a word that is longer than a line, after `first` on the first line and `rest` on the others.
+/// Wraps one line at blanks, and inside a word that is longer than a line, after `first` on the
+/// first line and `rest` on the others.
 pub(super) fn wrap(text: &str, max: usize, first: &str, rest: &str) -> Vec<String> {
     let max = max.max(1);
     let fit = |prefix: &str| {
@@ -124,6 +126,11 @@ pub(super) fn millis(ms: u64) -> String {
     duration(Duration::from_millis(ms))
 }
 
+/// A remedy as a line of its own.
+pub(super) fn hint(remedy: &Remedy) -> String {
+    format!("hint: {}", clean(&remedy.to_string()))
+}
+
 /// `34.25 MB of 120.00 MB`, `34.25 MB`.
 pub(super) fn bytes(done: u64, total: Option<u64>) -> String {
     match total {
@@ -139,11 +146,11 @@ pub(super) fn count(n: usize, what: &str) -> String {
 }
 
 /// `m1, m2, m3 and 5 more`.
-pub(super) fn names<'a>(all: impl IntoIterator<Item = &'a str>, shown: usize) -> String {
-    let all: Vec<_> = all.into_iter().collect();
-    match all.len().saturating_sub(shown) {
-        0 => all.join(", "),
-        more => format!("{} and {more} more", all[..shown].join(", ")),
+pub(super) fn names<'a>(items: impl IntoIterator<Item = &'a str>, shown: usize) -> String {
+    let items: Vec<_> = items.into_iter().collect();
+    match items.len().saturating_sub(shown) {
+        0 => items.join(", "),
+        more => format!("{} and {more} more", items[..shown].join(", ")),
     }
 }
 
@@ -175,9 +182,9 @@ mod tests {
 
     #[test]
     fn numbers_as_people_read_them() {
-        let of = |s: f64| duration(Duration::from_secs_f64(s));
+        let shown = |s: f64| duration(Duration::from_secs_f64(s));
         assert_eq!(
-            [of(0.85), of(41.9), of(125.0), of(3725.0)],
+            [shown(0.85), shown(41.9), shown(125.0), shown(3725.0)],
             ["0.8 s", "41 s", "2 min 05 s", "1 h 02 min"]
         );
         assert_eq!(

@@ -1,6 +1,8 @@
-//! What a container on a host must be.
+//! The specification of a container.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,17 +24,26 @@ pub struct Mount {
     pub propagation: Option<String>,
 }
 
-/// Hash of a container's specification, kept as its label `toots.spec`.
+/// Fields that came later do not change the hash of a specification without them.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Hash of a container's specification, stored in its label `toots.spec`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SpecHash(pub String);
 
-/// A container as it must run. Host networking and `restart: unless-stopped` always hold.
+/// The specification of a container. `restart: unless-stopped` always applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// The component that it runs.
     pub component: ComponentName,
-    /// The image as named by the playbook or the inventory.
+    /// The image as written in the playbook or the inventory.
     pub image: ImageRef,
     /// The digest to which the reference is pinned (`sha256:…`), once known.
     pub digest: Option<String>,
@@ -40,13 +51,13 @@ pub struct ContainerSpec {
     pub entrypoint: Option<Vec<String>>,
     /// The command's arguments.
     pub command: Vec<String>,
-    /// Environment; never holds a secret, since `docker inspect` shows it.
+    /// Environment; never contains a secret, because `docker inspect` shows it.
     pub env: BTreeMap<String, String>,
     /// User, as Docker writes it.
     pub user: Option<String>,
-    /// Bind mounts.
-    pub mounts: Vec<Mount>,
-    /// Paths that are memory file systems.
+    /// Bind mounts, the same on every host.
+    pub mounts: Arc<[Mount]>,
+    /// Paths that are tmpfs mounts.
     pub tmpfs: Vec<String>,
     /// Capabilities added to Docker's default set.
     pub cap_add: Vec<String>,
@@ -56,9 +67,20 @@ pub struct ContainerSpec {
     pub privileged: bool,
     /// Shares the host's process namespace.
     pub pid_host: bool,
-    /// Ports named as exposed, for a registrar that publishes host-network containers by them.
+    /// Shares the host's cgroup namespace, which an Engine on cgroup v2 makes private by default.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cgroupns_host: bool,
+    /// The Engine's init is process 1 and passes signals on. A program without a handler of its own
+    /// does not see the stop signal as process 1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init: bool,
+    /// Exposed ports: Registrator registers containers in the host network by them.
     pub expose: Vec<u16>,
-    /// Signal that stops it, when the image's own is wrong.
+    /// The host's address on which the exposed ports are published. `None` for every component: it
+    /// uses the host's network.
+    #[serde(skip)]
+    pub published: Option<IpAddr>,
+    /// Stop signal, when the image's own is wrong.
     pub stop_signal: Option<String>,
     /// Seconds from the stop signal to SIGKILL.
     pub stop_timeout_s: u32,
@@ -66,7 +88,7 @@ pub struct ContainerSpec {
     pub nofile: Option<u64>,
     /// Labels besides toots' own.
     pub labels: BTreeMap<String, String>,
-    /// Path and digest of every managed file whose change calls for a new container.
+    /// Path and digest of every managed file whose change requires a new container.
     pub files: BTreeMap<String, String>,
 }
 
@@ -77,10 +99,39 @@ impl ContainerSpec {
     pub const LABEL_COMPONENT: &'static str = "toots.component";
     /// Label: the hash of the specification.
     pub const LABEL_SPEC: &'static str = "toots.spec";
-    /// Label: the image reference as it was named.
+    /// Label: the image reference as written.
     pub const LABEL_IMAGE: &'static str = "toots.image";
 
-    /// All labels of the container that somebody makes of it: its own, and those by which toots knows it.
+    /// A container of an image, as the Engine makes it unasked, in the host's network.
+    #[must_use]
+    pub fn bare(component: ComponentName, image: ImageRef, digest: Option<String>) -> Self {
+        Self {
+            component,
+            image,
+            digest,
+            entrypoint: None,
+            command: Vec::new(),
+            env: BTreeMap::new(),
+            user: None,
+            mounts: Arc::default(),
+            tmpfs: Vec::new(),
+            cap_add: Vec::new(),
+            devices: Vec::new(),
+            privileged: false,
+            pid_host: false,
+            cgroupns_host: false,
+            init: false,
+            expose: Vec::new(),
+            published: None,
+            stop_signal: None,
+            stop_timeout_s: 1,
+            nofile: None,
+            labels: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// All labels of the container: its own, and those by which toots recognises it.
     #[must_use]
     pub fn all_labels(&self, cluster: &ClusterName) -> BTreeMap<String, String> {
         let own = [
@@ -99,7 +150,7 @@ impl ContainerSpec {
         format!("toots-{}", self.component)
     }
 
-    /// The reference to create it from: pinned by digest once that is known.
+    /// The reference from which to create it: pinned by digest once that is known.
     #[must_use]
     pub fn image_to_run(&self) -> String {
         match &self.digest {
@@ -108,10 +159,12 @@ impl ContainerSpec {
         }
     }
 
-    /// Hash over everything that makes it this container. Maps are sorted, so equal specifications hash equally.
+    /// Hash of all fields that require a new container when they change. Maps are sorted, so equal
+    /// specifications have equal hashes.
     #[must_use]
     pub fn hash(&self) -> SpecHash {
-        // Serialising plain data with string keys cannot fail; an empty hash would only cause a needless replacement.
+        // Serialising plain data with string keys cannot fail; an empty hash would only cause a
+        // needless replacement.
         let json = serde_json::to_vec(self).unwrap_or_default();
         SpecHash(digest(&json)[..16].to_owned())
     }

@@ -1,27 +1,51 @@
-//! What a managed file or directory on a host must be.
+//! The specification of a managed file or directory.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of bytes as lower-case hex, the form in which files are compared with a host's.
+/// SHA-256 as lower-case hex, as observed on hosts.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes))
 }
 
-/// When a file is put on a host.
+/// The same of everything that a reader has, a piece at a time.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest_of_reader(mut reader: impl std::io::Read) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(hex(&hash.finalize())),
+            Ok(read) => hash.update(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// When a file is written to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// Kept as specified on every run.
+pub enum Placement {
+    /// Kept as specified by every run.
     #[default]
     Always,
-    /// Put down only while the cluster's service has never been proven, on hosts without its data: the marker with which an ensemble
-    /// is created. Never a second time, since it would let a member with lost data vote.
+    /// Written only while the cluster's service has never been proven, on hosts without its data:
+    /// the marker with which an ensemble is created. Never written again, because it would let a
+    /// member with lost data vote.
     Creation,
+    /// A record of toots itself. Those of a new host are written with its preparation. On a host
+    /// with an identity, one that differs or is missing is written by the next run that changes
+    /// something, never by a run of its own.
+    #[serde(skip)]
+    Record,
 }
 
 /// A regular file.
@@ -35,12 +59,10 @@ pub struct FileSpec {
     pub uid: u32,
     /// Numeric group.
     pub gid: u32,
-    /// The whole content.
     pub content: Vec<u8>,
-    /// The content must never be shown; diffs of it are masked.
+    /// The content is secret: diffs mask it.
     pub secret: bool,
-    /// When it is put down.
-    pub place: Place,
+    pub place: Placement,
 }
 
 impl std::fmt::Debug for FileSpec {
@@ -68,7 +90,7 @@ impl FileSpec {
     }
 }
 
-/// A directory; its contents are not touched.
+/// A directory; its contents are not managed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirSpec {
     /// Absolute path on the host.

@@ -1,10 +1,12 @@
-//! Names as newtypes, so that a host's name cannot be passed where a component's is meant.
+//! Names as newtypes, so that a host name cannot be passed as a component name.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a valid {what}: {why}")]
 pub struct IdError {
@@ -16,7 +18,8 @@ pub struct IdError {
     pub why: &'static str,
 }
 
-/// Letters, digits, `.`, `-`, `_` (and `:` of an IPv6 address); no leading `-`, which a command could take for an option.
+/// Letters, digits, `.`, `-`, `_` (and `:` of an IPv6 address); no leading `-`, which a command
+/// could take for an option.
 fn check(what: &'static str, text: &str, extra: &str) -> Result<(), IdError> {
     let fail = |why| {
         Err(IdError {
@@ -26,22 +29,22 @@ fn check(what: &'static str, text: &str, extra: &str) -> Result<(), IdError> {
         })
     };
     if text.is_empty() {
-        return fail("it is empty");
+        return fail("must not be empty");
     }
     if text.len() > 253 {
-        return fail("it is longer than 253 characters");
+        return fail("must be at most 253 characters");
     }
     if text.starts_with('-') {
-        return fail("it begins with '-'");
+        return fail("must not start with '-'");
     }
     if text.contains("..") {
-        return fail("it contains '..'");
+        return fail("must not contain '..'");
     }
     if !text
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || extra.contains(c))
     {
-        return fail("only ASCII letters, digits, '.', '-' and '_' are allowed");
+        return fail("must consist of ASCII letters, digits, '.', '-' and '_'");
     }
     Ok(())
 }
@@ -49,15 +52,19 @@ fn check(what: &'static str, text: &str, extra: &str) -> Result<(), IdError> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $extra:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+        )]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String")]
         pub struct $type(String);
 
         impl $type {
-            /// Checks and takes a name.
+            /// Validates a name.
             ///
             /// # Errors
-            /// When the text is empty, too long, begins with `-` or holds a character outside the allowed set.
+            /// When the text is empty, too long, starts with `-` or contains a character outside
+            /// the allowed set.
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
                 check($what, &text, $extra)?;
@@ -114,7 +121,7 @@ macro_rules! name {
 }
 
 name!(
-    /// A host as the inventory names it: a name, or an address in its own spelling.
+    /// A host name as in the inventory: a name, or an address.
     HostName,
     "host name",
     ":"
@@ -145,5 +152,13 @@ mod tests {
             assert!(HostName::new(good).is_ok(), "{good:?}");
         }
         assert!(ClusterName::new("a:b").is_err());
+    }
+
+    #[test]
+    fn messages() {
+        let error = HostName::new("-x").unwrap_err();
+        crate::testing::snapshot_messages!("spec_id_error", IdError, hints: |_| Vec::new(), {
+            IdError { .. } => error,
+        });
     }
 }

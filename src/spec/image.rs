@@ -10,6 +10,42 @@ use serde::{Deserialize, Serialize};
 pub struct ImageRef(pub String);
 
 impl ImageRef {
+    /// Whether a text is `[registry[:port]/]path[:tag][@sha256:…]` by the grammar of Docker's
+    /// reference package (distribution/reference): the path is lower case, a registry contains a
+    /// dot or a port or is `localhost`.
+    #[must_use]
+    pub fn is_valid(text: &str) -> bool {
+        let (name, digest) = text
+            .split_once('@')
+            .map_or((text, None), |(name, digest)| (name, Some(digest)));
+        let digest = digest.is_none_or(|digest| {
+            digest
+                .strip_prefix("sha256:")
+                .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+        });
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (name, None),
+        };
+        let tag = tag.is_none_or(|tag| {
+            tag.len() <= 128
+                && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                && tag
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+        });
+        let path = match name.split_once('/') {
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                if !is_registry(first) {
+                    return false;
+                }
+                rest
+            }
+            _ => name,
+        };
+        digest && tag && text.len() < 256 && path.split('/').all(is_path_part)
+    }
+
     /// The reference as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -26,7 +62,7 @@ impl ImageRef {
         }
     }
 
-    /// The tag, `latest` when none is written.
+    /// The tag, `latest` when the reference has none.
     #[must_use]
     pub fn tag(&self) -> &str {
         let name = self.0.split('@').next().unwrap_or(&self.0);
@@ -36,17 +72,37 @@ impl ImageRef {
         }
     }
 
-    /// The digest written in the reference itself.
+    /// The digest in the reference itself.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.0.split_once('@').map(|(_, digest)| digest)
     }
 
-    /// The registry host with its port when the reference names one, else `None` (the public one).
+    /// The registry host with its port, or `None` for the public registry.
     #[must_use]
     pub fn registry(&self) -> Option<&str> {
         let (first, _) = self.0.split_once('/')?;
         (first.contains('.') || first.contains(':') || first == "localhost").then_some(first)
+    }
+
+    /// The hash of the recipe by which toots builds it; `None` for an image of a registry.
+    #[must_use]
+    pub fn recipe_hash(&self) -> Option<&str> {
+        self.0
+            .strip_prefix(super::Recipe::PREFIX)
+            .and_then(|rest| rest.split_once(':'))
+            .map(|(_, hash)| hash)
+    }
+
+    /// How the names of verified images begin.
+    pub const VERIFIED: &'static str = "toots-image:";
+
+    /// The name that toots gives to an image after it loaded and verified it: it repeats the digest to
+    /// which the reference is pinned, because the classic store learns a registry's digest only from
+    /// the registry. No registry serves it.
+    #[must_use]
+    pub fn verified(digest: &str) -> Self {
+        Self(format!("{}{}", Self::VERIFIED, digest.replace(':', "-")))
     }
 
     /// `repository@digest`.
@@ -60,6 +116,31 @@ impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// A host name or an IPv4 address, with or without a port.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = text
+        .split_once(':')
+        .map_or((text, None), |(host, port)| (host, Some(port)));
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    host.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+/// Lower-case letters and digits, with one `.`, one or two `_`, or any number of `-` between them.
+fn is_path_part(part: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    part.starts_with(plain)
+        && part.ends_with(plain)
+        && part.chars().all(|c| plain(c) || "._-".contains(c))
+        && part.split(plain).all(|between| {
+            matches!(between, "" | "." | "_" | "__") || between.trim_matches('-').is_empty()
+        })
 }
 
 #[cfg(test)]
@@ -76,6 +157,51 @@ mod tests {
         assert_eq!(r("host:5000/a/b:1").registry(), Some("host:5000"));
         assert_eq!(r("library/a").registry(), None);
         assert_eq!(r("a:1@sha256:ab").digest(), Some("sha256:ab"));
+        assert_eq!(r("toots/dnsmasq:ab12").recipe_hash(), Some("ab12"));
+        assert_eq!(r("host:5000/toots/dnsmasq:1").recipe_hash(), None);
         assert_eq!(r("a:1").pinned("sha256:cd"), "a@sha256:cd");
+    }
+
+    #[test]
+    fn references_follow_dockers_grammar() {
+        let hex = "a".repeat(64);
+        let verified = ImageRef::verified(&format!("sha256:{hex}"));
+        assert_eq!(verified.as_str(), format!("toots-image:sha256-{hex}"));
+        assert_eq!(verified.recipe_hash(), None);
+        for good in [
+            verified.as_str(),
+            "zookeeper",
+            "zookeeper:3.9.5",
+            "library/zookeeper:V3_x",
+            "hashicorp/consul-template:0.42.1",
+            "localhost/a/b",
+            "Registry.Example.com:5000/team/a__b.c--d:1",
+            "10.0.0.1:5000/x",
+            &format!("x@sha256:{hex}"),
+            &format!("r.example/x:1@sha256:{hex}"),
+        ] {
+            assert!(ImageRef::is_valid(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":1",
+            "UPPER/Case:tag",
+            "a:b:c",
+            "a//b",
+            "a/",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "a:",
+            "a:.x",
+            "a b",
+            "registry.example:0/x",
+            "-r.example/x",
+            "x@sha256:12",
+            &format!("a:{}", "t".repeat(129)),
+        ] {
+            assert!(!ImageRef::is_valid(bad), "{bad}");
+        }
     }
 }

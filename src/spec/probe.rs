@@ -1,14 +1,15 @@
-//! Ordinary probes and web interfaces that a component names as data.
+//! Ordinary probes and web interfaces that a component declares as data.
 
 use serde::{Deserialize, Serialize};
 
-/// A question whose answer says that a component serves. Services with a leader or a quorum have a gate of their own in `probe/`.
+/// A question whose answer shows that a component serves. Services with a leader or a quorum have a
+/// gate of their own in `probe/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProbeSpec {
-    /// `GET` answered with the expected status.
+    /// `GET` returns the expected status.
     Http {
-        /// Address to ask on the host; the host's own when absent.
+        /// Address to query on the host; by default the host's own.
         #[serde(default)]
         address: Option<String>,
         /// TCP port.
@@ -19,9 +20,24 @@ pub enum ProbeSpec {
         #[serde(default = "ok")]
         status: u16,
     },
-    /// A line sent over TCP is answered with a text that begins so.
+    /// `GET` over TLS, at the host's own address, returns the expected status.
+    Https {
+        /// TCP port.
+        port: u16,
+        /// Path and query.
+        path: String,
+        /// Expected status.
+        #[serde(default = "ok")]
+        status: u16,
+        /// The certificate of the authority that signed the server's, PEM (template).
+        ca: String,
+        /// Credentials of the request.
+        #[serde(default)]
+        login: Option<ProbeLogin>,
+    },
+    /// The answer to a line sent over TCP starts with a text.
     TcpLine {
-        /// Address to ask on the host; the host's own when absent.
+        /// Address to query on the host; by default the host's own.
         #[serde(default)]
         address: Option<String>,
         /// TCP port.
@@ -29,7 +45,7 @@ pub enum ProbeSpec {
         /// Sent after connecting.
         #[serde(default)]
         send: String,
-        /// The answer's beginning; empty: the connection itself is enough.
+        /// Start of the answer; empty: an accepted connection is enough.
         #[serde(default)]
         expect: String,
     },
@@ -39,6 +55,15 @@ pub enum ProbeSpec {
         #[serde(default)]
         stable_s: u32,
     },
+}
+
+/// Credentials whose password is a generated secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeLogin {
+    pub user: String,
+    /// The name of the secret.
+    pub secret: String,
 }
 
 fn ok() -> u16 {

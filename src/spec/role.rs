@@ -2,17 +2,20 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a host is for; a host may have several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The role of a host; a host may have several.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Holds the quorum services.
+    /// Runs the quorum services.
     Master,
     /// Runs the applications.
     Slave,
-    /// Lets the world in.
+    /// Accepts requests from outside.
     Edge,
 }
 

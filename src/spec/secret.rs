@@ -1,18 +1,18 @@
-//! A text that must never be shown.
+//! Text that must never be shown.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A password, key or passphrase. Its debug and serialised forms are masked, so that no log, event or plan can hold it by accident.
+/// A password, key or passphrase. Its debug and serialised forms are masked, so that no log, event
+/// or plan can contain it by accident.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// What stands for a text that is not shown, or not drawn yet.
+    /// Stands for a text that is not shown, or not drawn yet.
     pub const MASK: &'static str = "***";
 
-    /// Takes the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

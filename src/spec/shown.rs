@@ -1,7 +1,8 @@
-//! Makes a text fit to be shown.
+//! Escapes text before it is shown.
 
-/// Replaces control characters (C0 but newline, DEL, C1), bidirectional and other invisible formatting characters by visible escapes,
-/// so that no byte of a host's or a file's making can drive a terminal. Newlines stay.
+/// Replaces control characters (C0 except newline, DEL, C1), bidirectional and other invisible
+/// formatting characters by visible escapes, so that no text from a host or a file can control a
+/// terminal. Newlines stay.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -34,11 +35,11 @@ mod tests {
 
     #[test]
     fn nothing_that_drives_a_terminal_stays() {
-        let all: String = (0u32..=0x2100)
+        let input: String = (0u32..=0x2100)
             .chain(0xfe00..=0xffff)
             .filter_map(char::from_u32)
             .collect();
-        let out = shown(&all);
+        let out = shown(&input);
         assert!(out.chars().all(|c| c == '\n' || !c.is_control()));
         assert!(!out.contains('\u{202e}') && !out.contains('\u{2066}'));
         assert_eq!(shown("\x1b[2J\r"), "\\x1b[2J\\r");

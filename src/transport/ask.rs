@@ -1,20 +1,22 @@
-//! Questions to the person at the terminal, each asked once per run.
+//! Prompts for secrets on the terminal, each at most once per run.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use tokio::sync::Mutex;
 
 use crate::spec::Secret;
 
-/// Asks a person for something secret.
+/// Prompts a person for a secret.
 #[async_trait]
 pub trait Ask: Send + Sync {
     /// The answer, or `None` when nobody can be asked.
     async fn secret(&self, question: &str) -> Option<Secret>;
 }
 
-/// Asks nobody: for runs without a terminal.
+/// Answers no prompt: for runs without a terminal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AskNobody;
 
@@ -25,7 +27,7 @@ impl Ask for AskNobody {
     }
 }
 
-/// Asks on the controlling terminal, never on standard input, and shows nothing of the answer.
+/// Prompts on the controlling terminal, never on standard input, without echo.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AskTerminal;
 
@@ -33,19 +35,53 @@ pub struct AskTerminal;
 impl Ask for AskTerminal {
     async fn secret(&self, question: &str) -> Option<Secret> {
         let question = question.to_owned();
-        // reading from a terminal blocks its thread
-        tokio::task::spawn_blocking(move || {
-            rpassword::prompt_password(question).ok().map(Secret::new)
-        })
-        .await
-        .ok()
-        .flatten()
+        // Before the question is shown: the library shows it first, and a secret typed at once would
+        // stand on the screen. The answer's thread cannot be stopped: when the run ends first, this
+        // gives the echo back.
+        let _echo = EchoOff::new();
+        // Reading from a terminal blocks its thread.
+        let answer = tokio::task::spawn_blocking(move || rpassword::prompt_password(question));
+        match answer.await.ok()? {
+            Ok(answer) => Some(Secret::new(answer)),
+            // Ctrl-C: the library sent the signal that ends the run. Without an answer the run would
+            // go on until it is heard.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                std::future::pending().await
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// While it exists, the terminal does not show what is typed. Its former settings come back on every
+/// way out.
+struct EchoOff(Option<(std::fs::File, Termios)>);
+
+impl EchoOff {
+    fn new() -> Self {
+        let terminal = std::fs::File::open("/dev/tty").ok();
+        Self(terminal.and_then(|tty| {
+            let former = termios::tcgetattr(&tty).ok()?;
+            let mut hidden = former.clone();
+            hidden.local_flags.remove(LocalFlags::ECHO);
+            termios::tcsetattr(&tty, SetArg::TCSANOW, &hidden).ok()?;
+            Some((tty, former))
+        }))
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        if let Some((tty, former)) = &self.0 {
+            // A terminal that is gone needs no echo.
+            let _ = termios::tcsetattr(tty, SetArg::TCSANOW, former);
+        }
     }
 }
 
 type Slot = Arc<Mutex<Option<Option<Secret>>>>;
 
-/// Remembers answers, so that fifty hosts with one passphrase cost one question.
+/// Caches answers, so that fifty hosts with one passphrase cost one prompt.
 pub(super) struct Asked {
     ask: Arc<dyn Ask>,
     answers: Mutex<HashMap<String, Slot>>,
@@ -61,7 +97,8 @@ impl Asked {
         }
     }
 
-    /// The answer to the question known by `key`. Whoever comes while it is being asked waits for the same answer.
+    /// The answer for `key`. A caller that comes while the prompt is open waits for the same
+    /// answer.
     pub(super) async fn once(&self, key: &str, question: &str) -> Option<Secret> {
         let slot = self
             .answers
@@ -77,9 +114,9 @@ impl Asked {
         answer.clone().flatten()
     }
 
-    /// Asks anew each time: for one-time codes.
+    /// Prompts every time: for one-time codes.
     pub(super) async fn each_time(&self, question: &str) -> Option<Secret> {
-        // one question on the terminal at a time
+        // One prompt on the terminal at a time.
         let _turn = self.terminal.lock().await;
         self.ask.secret(question).await
     }
@@ -103,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_who_want_one_answer_cost_one_question() {
+    async fn concurrent_requests_share_a_question() {
         let ask = Arc::new(Counting(AtomicU32::new(0)));
         let asked = Asked::new(ask.clone());
         let answers =

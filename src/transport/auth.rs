@@ -1,30 +1,29 @@
-//! Logging in, with as few attempts as possible: one for each credential, the configured ones first.
+//! Authenticates with as few attempts as possible: one per credential, configured ones first.
 
 use std::sync::Arc;
 
-use russh::{
-    MethodKind, MethodSet,
-    client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Reply},
-    keys::{Algorithm, HashAlg, PrivateKey, PublicKey, agent::AgentIdentity},
-};
+use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Reply};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use russh::{MethodKind, MethodSet};
 
-use super::{
-    TransportError,
-    agent::Agent,
-    ask::Asked,
-    budget::Budget,
-    endpoint::Endpoint,
-    handler::{Guard, Watch, shown},
-    identity::{Credential, Holder, KeyRing, credentials, sign},
-};
+use super::TransportError;
+use super::agent::{AgentError, SshAgent};
+use super::ask::Asked;
+use super::budget::Budget;
+use super::endpoint::Endpoint;
+use super::handler::{Guard, Watch, shown};
+use super::identity::{Credential, Holder, KeyRing, SignError, credentials, sign};
+use super::known_hosts::rsa_bits;
+use crate::spec::Remedy;
 
-/// OpenSSH's servers end the connection at the sixth failure.
+/// OpenSSH servers close the connection at the sixth failed attempt.
 const MAX_KEYS: usize = 6;
-/// A server may ask questions again and again; nobody needs more rounds.
+/// A server may repeat its questions without end; no real login needs more rounds.
 const MAX_ROUNDS: usize = 8;
 const MAX_PROMPTS: usize = 16;
 
-/// What authentication needs besides the connection.
+/// The inputs of authentication besides the connection.
 pub(super) struct Login<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) keys: &'a KeyRing,
@@ -33,7 +32,7 @@ pub(super) struct Login<'a> {
     pub(super) watch: &'a Watch,
 }
 
-/// What was tried and why it did not help.
+/// The credentials that were tried, and why others were not.
 #[derive(Default)]
 struct Record {
     tried: Vec<String>,
@@ -42,39 +41,43 @@ struct Record {
     untried: usize,
 }
 
-enum Step {
+enum Attempt {
     In,
-    /// These methods may go on.
+    /// Refused; the server accepts these methods next.
     Out(MethodSet),
 }
 
 impl Login<'_> {
-    /// Logs in. Called only on a connection whose host key was accepted.
+    /// Authenticates. Called only on a connection whose host key was accepted.
     pub(super) async fn run(&self, handle: &mut Handle<Guard>) -> Result<(), TransportError> {
         let mut record = Record::default();
         let result = self.methods(handle, &mut record).await;
         match result {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.failure(record)),
-            Err(Stop::Deadline(e)) => Err(e),
-            Err(Stop::Lost(why)) => {
+            Err(LoginError::Deadline(e)) => Err(e),
+            Err(LoginError::Lost(why)) => {
                 record.notes.push(self.watch.ended().unwrap_or(why));
                 Err(self.failure(record))
             }
         }
     }
 
-    async fn methods(&self, handle: &mut Handle<Guard>, record: &mut Record) -> Result<bool, Stop> {
+    async fn methods(
+        &self,
+        handle: &mut Handle<Guard>,
+        record: &mut Record,
+    ) -> Result<bool, LoginError> {
         let user = self.endpoint.user.clone();
         let first = self.step(handle.authenticate_none(user)).await?;
-        let Step::Out(mut methods) = outcome(first) else {
+        let Attempt::Out(mut methods) = outcome(first) else {
             return Ok(true);
         };
         record.offered = methods.iter().map(|m| <&str>::from(m).to_owned()).collect();
         if methods.contains(&MethodKind::PublicKey) {
-            match self.public_keys(handle, record).await? {
-                Step::In => return Ok(true),
-                Step::Out(rest) => methods = rest,
+            match self.public_keys(handle, record, methods).await? {
+                Attempt::In => return Ok(true),
+                Attempt::Out(rest) => methods = rest,
             }
         }
         if self.endpoint.settings.keyboard_interactive
@@ -82,8 +85,8 @@ impl Login<'_> {
         {
             record.tried.push("keyboard-interactive".to_owned());
             match self.questions(handle, record).await? {
-                Step::In => return Ok(true),
-                Step::Out(rest) => methods = rest,
+                Attempt::In => return Ok(true),
+                Attempt::Out(rest) => methods = rest,
             }
         }
         if self.endpoint.settings.password && methods.contains(&MethodKind::Password) {
@@ -93,16 +96,17 @@ impl Login<'_> {
         Ok(false)
     }
 
+    /// Tries the keys. `methods`: what the server accepts, also when there is no key to try.
     async fn public_keys(
         &self,
         handle: &mut Handle<Guard>,
         record: &mut Record,
-    ) -> Result<Step, Stop> {
+        mut methods: MethodSet,
+    ) -> Result<Attempt, LoginError> {
         let (mut agent, identities) = self.agent(handle, record).await?;
         let (list, notes) = credentials(self.endpoint, &identities);
         record.notes.extend(notes);
         record.untried = list.len().saturating_sub(MAX_KEYS);
-        let mut methods = MethodSet::from([MethodKind::PublicKey].as_slice());
         let mut rsa = None;
         for credential in list.iter().take(MAX_KEYS) {
             let Some((public, opened)) = self.public(credential, record).await else {
@@ -119,7 +123,7 @@ impl Login<'_> {
                 }
             };
             record.tried.push(credential.label());
-            let mut hand = Hand {
+            let mut hand = CredentialSigner {
                 login: self,
                 credential,
                 agent: agent.as_mut(),
@@ -145,31 +149,32 @@ impl Login<'_> {
                         .await
                 }
             }
-            .map_err(Stop::Deadline)?;
+            .map_err(LoginError::Deadline)?;
             let fault = hand.fault.take();
             record.notes.extend(fault.clone());
             match result {
                 Ok(result) => match outcome_or_lost(result)? {
-                    Step::In => return Ok(Step::In),
-                    Step::Out(rest) => methods = rest,
+                    Attempt::In => return Ok(Attempt::In),
+                    Attempt::Out(rest) => methods = rest,
                 },
                 Err(Unsigned) if fault.is_some() => {}
-                Err(Unsigned) => return Err(Stop::Lost("the connection ended".to_owned())),
+                Err(Unsigned) => return Err(LoginError::Lost("connection closed".to_owned())),
             }
             if !methods.contains(&MethodKind::PublicKey) {
                 break;
             }
         }
-        Ok(Step::Out(methods))
+        Ok(Attempt::Out(methods))
     }
 
-    /// The hash to sign with, for keys that leave a choice. `server` is what the server says it knows: nothing, SHA-1 only, or the best.
+    /// The signature hash for keys that leave a choice. `server`: what the server announced; `None`
+    /// when it announced nothing, `Some(None)` for SHA-1 only.
     fn hash(
         &self,
         public: &PublicKey,
         certificate: bool,
         server: Option<Option<HashAlg>>,
-    ) -> Result<Option<HashAlg>, String> {
+    ) -> Result<Option<HashAlg>, AlgorithmError> {
         let accepted = &self.endpoint.algorithms.public_key;
         let algorithm = public.algorithm();
         let name = |a: &Algorithm| {
@@ -184,51 +189,54 @@ impl Login<'_> {
             return if allowed {
                 Ok(None)
             } else {
-                Err("PubkeyAcceptedAlgorithms does not allow it".to_owned())
+                Err(AlgorithmError::NotAccepted)
             };
         }
-        // a server that does not say takes what every server since 2016 knows
+        let least = self.endpoint.required_rsa_size;
+        if let Some(bits) = rsa_bits(public).filter(|bits| *bits < least) {
+            return Err(AlgorithmError::Short { bits, least });
+        }
+        // A server that announces nothing accepts what every server since 2016 accepts.
         let best = match server {
             None => HashAlg::Sha512,
             Some(Some(best)) => best,
-            Some(None) => return Err("the host takes RSA with SHA-1 only".to_owned()),
+            Some(None) => return Err(AlgorithmError::Sha1Only),
         };
         [best, HashAlg::Sha256]
             .into_iter()
             .find(|h| accepted.allows(&name(&Algorithm::Rsa { hash: Some(*h) })))
             .map(Some)
-            .ok_or_else(|| "PubkeyAcceptedAlgorithms does not allow it".to_owned())
+            .ok_or(AlgorithmError::NotAccepted)
     }
 
     async fn agent(
         &self,
         handle: &Handle<Guard>,
         record: &mut Record,
-    ) -> Result<(Option<Agent>, Vec<AgentIdentity>), Stop> {
+    ) -> Result<(Option<SshAgent>, Vec<AgentIdentity>), LoginError> {
         let Some(socket) = &self.endpoint.agent else {
             return Ok((None, Vec::new()));
         };
         let ask = async {
-            let mut agent = Agent::connect(socket, handle.agent_session_binding()).await?;
+            let mut agent = SshAgent::connect(socket, handle.agent_session_binding()).await?;
             let identities = agent.identities().await?;
-            Ok((agent, identities))
+            Ok::<_, AgentError>((agent, identities))
         };
         match self
             .budget
             .run("ask the agent", ask)
             .await
-            .map_err(Stop::Deadline)?
+            .map_err(LoginError::Deadline)?
         {
             Ok((agent, identities)) => Ok((Some(agent), identities)),
-            Err(note) => {
-                let note: String = note;
-                record.notes.push(note);
+            Err(error) => {
+                record.notes.push(error.to_string());
                 Ok((None, Vec::new()))
             }
         }
     }
 
-    /// The public half, opening the file when it is not known otherwise.
+    /// The public key; opens the file when it is not known otherwise.
     async fn public(
         &self,
         credential: &Credential,
@@ -238,12 +246,12 @@ impl Login<'_> {
             (Some(public), _) => Some((public.clone(), None)),
             (None, Holder::File(path)) => match self.keys.open(path, self.budget).await {
                 Ok(key) => Some((key.public_key().clone(), Some(key))),
-                Err(note) => {
-                    record.notes.push(note);
+                Err(error) => {
+                    record.notes.push(error.to_string());
                     None
                 }
             },
-            (None, Holder::Agent(_)) => None,
+            (None, Holder::SshAgent(_)) => None,
         }
     }
 
@@ -251,7 +259,7 @@ impl Login<'_> {
         &self,
         handle: &mut Handle<Guard>,
         record: &mut Record,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, LoginError> {
         let user = self.endpoint.user.clone();
         let question = format!("password of {user} (first for {}): ", self.endpoint.label);
         let Some(password) = self
@@ -261,33 +269,35 @@ impl Login<'_> {
         else {
             record
                 .notes
-                .push("nobody can be asked for the password".to_owned());
+                .push("no terminal to ask for the password".to_owned());
             return Ok(false);
         };
         let result = self
             .step(handle.authenticate_password(user, password.expose()))
             .await?;
-        Ok(matches!(outcome_or_lost(result)?, Step::In))
+        Ok(matches!(outcome_or_lost(result)?, Attempt::In))
     }
 
     async fn questions(
         &self,
         handle: &mut Handle<Guard>,
         record: &mut Record,
-    ) -> Result<Step, Stop> {
+    ) -> Result<Attempt, LoginError> {
         let mut reply = self
             .step(handle.authenticate_keyboard_interactive_start(self.endpoint.user.clone(), None))
             .await?;
         for _ in 0..MAX_ROUNDS {
             let prompts = match reply {
-                Reply::Success => return Ok(Step::In),
+                Reply::Success => return Ok(Attempt::In),
                 Reply::Failure {
                     remaining_methods, ..
-                } => return Ok(Step::Out(remaining_methods)),
+                } => return Ok(Attempt::Out(remaining_methods)),
                 Reply::InfoRequest { prompts, .. } => prompts,
             };
             if prompts.len() > MAX_PROMPTS {
-                return Err(Stop::Lost("the host asks too many questions".to_owned()));
+                return Err(LoginError::Lost(
+                    "the host asks too many questions".to_owned(),
+                ));
             }
             let mut answers = Vec::with_capacity(prompts.len());
             for prompt in prompts {
@@ -295,8 +305,8 @@ impl Login<'_> {
                 let Some(answer) = self.budget.pause(self.asked.each_time(&question)).await else {
                     record
                         .notes
-                        .push("nobody can be asked the host's questions".to_owned());
-                    return Ok(Step::Out(MethodSet::empty()));
+                        .push("no terminal to ask the host's questions".to_owned());
+                    return Ok(Attempt::Out(MethodSet::empty()));
                 };
                 answers.push(answer.expose().to_owned());
             }
@@ -304,17 +314,19 @@ impl Login<'_> {
                 .step(handle.authenticate_keyboard_interactive_respond(answers))
                 .await?;
         }
-        Err(Stop::Lost("the host asks again and again".to_owned()))
+        Err(LoginError::Lost(
+            "the host repeats its questions without end".to_owned(),
+        ))
     }
 
     async fn step<T>(
         &self,
         future: impl Future<Output = Result<T, russh::Error>>,
-    ) -> Result<T, Stop> {
+    ) -> Result<T, LoginError> {
         match self.budget.run("log in", future).await {
             Ok(Ok(out)) => Ok(out),
-            Ok(Err(e)) => Err(Stop::Lost(shown(&e.to_string()))),
-            Err(deadline) => Err(Stop::Deadline(deadline)),
+            Ok(Err(e)) => Err(LoginError::Lost(shown(&e.to_string()))),
+            Err(deadline) => Err(LoginError::Deadline(deadline)),
         }
     }
 
@@ -342,23 +354,18 @@ impl Login<'_> {
         }
         let mut hints = Vec::new();
         if record.untried > 0 {
-            hints.push(
-                "name the right key: identity_file in [ssh], or IdentityFile in ssh_config"
-                    .to_owned(),
-            );
+            hints.push(Remedy::SetIdentityFile);
         }
         let offers = |m: &str| record.offered.iter().any(|o| o == m);
         if offers("publickey") {
-            let login = super::quote(&format!("{}@{}", self.endpoint.user, self.endpoint.host));
-            hints.push(format!("ssh-copy-id -p {} {login}", self.endpoint.port));
+            let login =
+                crate::spec::quote(&format!("{}@{}", self.endpoint.user, self.endpoint.host));
+            hints.push(format!("ssh-copy-id -p {} {login}", self.endpoint.port).into());
         }
         if (offers("password") && !self.endpoint.settings.password)
             || (offers("keyboard-interactive") && !self.endpoint.settings.keyboard_interactive)
         {
-            hints.push(
-                "password = true or keyboard_interactive = true in [ssh] lets toots ask for one"
-                    .to_owned(),
-            );
+            hints.push(Remedy::AskPassword);
         }
         TransportError::Authentication {
             user: self.endpoint.user.clone(),
@@ -368,40 +375,51 @@ impl Login<'_> {
     }
 }
 
-enum Stop {
+enum LoginError {
     Deadline(TransportError),
     Lost(String),
 }
 
-fn outcome(result: AuthResult) -> Step {
+fn outcome(result: AuthResult) -> Attempt {
     match result {
-        AuthResult::Success => Step::In,
+        AuthResult::Success => Attempt::In,
         AuthResult::Failure {
             remaining_methods, ..
-        } => Step::Out(remaining_methods),
+        } => Attempt::Out(remaining_methods),
     }
 }
 
-/// The library reports a connection that ended as a failure without any method that could go on.
-fn outcome_or_lost(result: AuthResult) -> Result<Step, Stop> {
+/// The library reports a closed connection as a failure without remaining methods.
+fn outcome_or_lost(result: AuthResult) -> Result<Attempt, LoginError> {
     match outcome(result) {
-        Step::Out(methods) if methods.is_empty() => {
-            Err(Stop::Lost("the connection ended".to_owned()))
+        Attempt::Out(methods) if methods.is_empty() => {
+            Err(LoginError::Lost("connection closed".to_owned()))
         }
         step => Ok(step),
     }
 }
 
+/// Why a key cannot be used with this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum AlgorithmError {
+    #[error("PubkeyAcceptedAlgorithms does not allow it")]
+    NotAccepted,
+    #[error("the key has {bits} bits, RequiredRSASize is {least}")]
+    Short { bits: u32, least: u32 },
+    #[error("the host accepts RSA with SHA-1 only")]
+    Sha1Only,
+}
+
 /// Signs for one credential.
-struct Hand<'a, 'l> {
+struct CredentialSigner<'a, 'l> {
     login: &'a Login<'l>,
     credential: &'a Credential,
-    agent: Option<&'a mut Agent>,
+    agent: Option<&'a mut SshAgent>,
     opened: Option<Arc<PrivateKey>>,
     fault: Option<String>,
 }
 
-/// No signature; the reason is in [`Hand::fault`], or the connection is gone.
+/// Not signed: the reason is in [`CredentialSigner::fault`], or the connection is gone.
 struct Unsigned;
 
 impl From<russh::SendError> for Unsigned {
@@ -410,7 +428,7 @@ impl From<russh::SendError> for Unsigned {
     }
 }
 
-impl russh::Signer for Hand<'_, '_> {
+impl russh::Signer for CredentialSigner<'_, '_> {
     type Error = Unsigned;
 
     async fn auth_sign(
@@ -420,8 +438,8 @@ impl russh::Signer for Hand<'_, '_> {
         data: Vec<u8>,
     ) -> Result<Vec<u8>, Unsigned> {
         let signed = match (&self.credential.holder, self.agent.as_mut()) {
-            (Holder::Agent(identity), Some(agent)) => {
-                // for a certificate of a file the agent knows only the plain key
+            (Holder::SshAgent(identity), Some(agent)) => {
+                // For a certificate in a file, the agent knows only the plain key.
                 let identity = if matches!(key, AgentIdentity::PublicKey { .. }) {
                     key
                 } else {
@@ -431,19 +449,34 @@ impl russh::Signer for Hand<'_, '_> {
                     .budget
                     .pause(agent.sign(identity, hash, data))
                     .await
+                    .map_err(SignError::from)
             }
-            (Holder::Agent(_), None) => Err("the agent is gone".to_owned()),
+            (Holder::SshAgent(_), None) => Err(SignError::AgentGone),
             (Holder::File(path), _) => match &self.opened {
                 Some(key) => sign(key, hash, data),
                 None => match self.login.keys.open(path, self.login.budget).await {
                     Ok(key) => sign(&key, hash, data),
-                    Err(note) => Err(note),
+                    Err(error) => Err(error.into()),
                 },
             },
         };
         signed.map_err(|fault| {
-            self.fault = Some(fault);
+            self.fault = Some(fault.to_string());
             Unsigned
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("algorithm_error", AlgorithmError, hints: |_| Vec::new(), {
+            AlgorithmError::NotAccepted => AlgorithmError::NotAccepted,
+            AlgorithmError::Short { .. } => AlgorithmError::Short { bits: 1024, least: 2048 },
+            AlgorithmError::Sha1Only => AlgorithmError::Sha1Only,
+        });
     }
 }

@@ -1,10 +1,8 @@
-//! The time that one hop may take, without the time in which a person is asked.
+//! The time limit of one hop, paused while a person answers a prompt.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
@@ -16,7 +14,7 @@ struct Paused {
     since: Option<Instant>,
 }
 
-/// A limit around TCP, greeting, key exchange and authentication.
+/// One limit for TCP, banner, key exchange and authentication together.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     start: Instant,
@@ -33,7 +31,8 @@ impl Budget {
         }
     }
 
-    /// Runs something whose time does not count: a person typing, a security key waiting for a touch.
+    /// Runs a future whose time does not count: a person who types, a security key that waits for a
+    /// touch.
     pub(super) async fn pause<F: Future>(&self, future: F) -> F::Output {
         self.state(|p| p.since = Some(Instant::now()));
         let out = future.await;
@@ -41,7 +40,7 @@ impl Budget {
         out
     }
 
-    /// What is left; `None` when nothing is.
+    /// The remaining time; `None` when it is used up.
     pub(super) fn left(&self) -> Option<Duration> {
         let paused = self.state(|p| p.total + p.since.map(|s| s.elapsed()).unwrap_or_default());
         (self.limit + paused)
@@ -49,7 +48,7 @@ impl Budget {
             .filter(|d| !d.is_zero())
     }
 
-    /// Time that did not count.
+    /// The time that did not count.
     pub(super) fn paused(&self) -> Duration {
         self.state(|p| p.total)
     }
@@ -65,7 +64,7 @@ impl Budget {
             if let Ok(out) = timeout(left, future.as_mut()).await {
                 return Ok(out);
             }
-            // time that was paused meanwhile is given back by the next `left`
+            // The next `left` gives back the time that was paused meanwhile.
         }
         Err(TransportError::Deadline {
             what: what.to_owned(),
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_a_person_does_not_count() {
+    async fn waiting_for_a_person_does_not_count() {
         let budget = Budget::new(Duration::from_secs(10));
         let stage = async {
             sleep(Duration::from_secs(9)).await;

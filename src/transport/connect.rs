@@ -1,77 +1,74 @@
-//! From a host's settings to a session: limits, jump hosts, retries.
+//! Opens sessions: time limits, jump hosts, retries.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use rand::Rng;
 use russh::client::{self, Handle};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::time::sleep;
 
+use super::ask::Asked;
+use super::auth::Login;
+use super::budget::Budget;
+use super::endpoint::{Endpoint, Proxy};
+use super::handler::{Guard, HandshakeError, Watch, describe};
+use super::identity::KeyRing;
+use super::known_hosts::HostTrust;
+use super::link::Link;
+use super::server_banner::{BannerStream, ServerBanner};
+use super::ssh::SshSession;
+use super::turns::Turns;
 use super::{
-    Ask, BoxStream, Explained, HostSettings, Session, ShownKey, SshSettings, TransportError,
-    ask::Asked,
-    auth::Login,
-    budget::Budget,
-    dial,
-    endpoint::{Endpoint, Proxy},
-    explain,
-    greeting::{Beginning, Greeted},
-    handler::{Broken, Guard, Watch, describe},
-    identity::KeyRing,
-    known_hosts::HostTrust,
-    offer,
-    ssh::{Link, SshSession},
+    Ask, BoxStream, Explained, HostSettings, Session, ShownKey, SshOptions, TransportError, dial,
+    explain, offer,
 };
 
-/// A port that refuses is asked so often; a connection that is reset (a busy `MaxStartups`) until the time is over.
-const REFUSED: u32 = 3;
+/// Attempts at a port that refuses. A connection that is reset (a busy `MaxStartups`) is retried
+/// until the time limit.
+const MAX_REFUSALS: u32 = 3;
 
-/// No server loses its patience while a person answers faster than this.
-const IMPATIENT: Duration = Duration::from_secs(1);
+/// Below this, a dropped login is not blamed on the prompt.
+const MIN_PROMPT_TIME: Duration = Duration::from_secs(1);
 
 /// How one attempt failed.
 enum Failed {
     /// Nothing listens.
     Refused(TransportError),
-    /// Cut off before anything was proven: a server that drops connections under load does this.
+    /// Closed before anything was proven: a server that drops connections under load does this.
     Dropped(TransportError),
-    /// The host did not wait for a person's answer, which is known by now.
+    /// The host did not wait for a person's answer, which is cached by now.
     Impatient(TransportError),
-    /// Trying again would change nothing.
+    /// Another attempt would change nothing.
     Final(TransportError),
 }
 
 type Hop = Shared<BoxFuture<'static, Result<Arc<Link>, TransportError>>>;
 
-/// Makes sessions. One per run: it holds what is asked once, shared and bounded.
+/// Opens sessions. One per run: it holds the prompts, the keys and the limits that all hosts share.
 #[derive(Clone)]
 pub struct Connector(Arc<Inner>);
 
 struct Inner {
-    settings: SshSettings,
+    settings: SshOptions,
     asked: Arc<Asked>,
     keys: KeyRing,
-    /// Key exchanges and logins going on at once.
-    turns: Arc<Semaphore>,
+    /// Permits for key exchanges and logins in progress.
+    turns: Turns,
     hops: Mutex<HashMap<String, Hop>>,
     warnings: Mutex<Vec<String>>,
 }
 
 impl Connector {
-    /// A connector with its settings, which asks secrets of `ask`.
+    /// Creates a connector that prompts through `ask`.
     #[must_use]
-    pub fn new(settings: SshSettings, ask: Arc<dyn Ask>) -> Self {
+    pub fn new(settings: SshOptions, ask: Arc<dyn Ask>) -> Self {
         let asked = Arc::new(Asked::new(ask));
         Self(Arc::new(Inner {
-            turns: Arc::new(Semaphore::new(settings.handshakes.max(1))),
+            turns: Turns::new(settings.handshakes),
             keys: KeyRing::new(asked.clone()),
             asked,
             settings,
@@ -80,10 +77,10 @@ impl Connector {
         }))
     }
 
-    /// Connects, proves the host, logs in.
+    /// Connects, verifies the host, authenticates.
     ///
     /// # Errors
-    /// When the host is not reached, not trusted, or does not let the login in; hints name the next commands.
+    /// When the host is unreachable, untrusted or denies the login; hints name the next commands.
     pub async fn connect(&self, host: &HostSettings) -> Result<Arc<dyn Session>, TransportError> {
         let endpoint = self.resolve(host).await?;
         let link = self.link(&endpoint, &[]).await?;
@@ -98,7 +95,7 @@ impl Connector {
         Ok(Arc::new(session))
     }
 
-    /// What is wrong with configuration and key files without keeping anyone from connecting, each once.
+    /// Problems of configuration and key files that prevent no connection, each once.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.0
@@ -122,20 +119,21 @@ impl Connector {
         }
     }
 
-    /// What is in effect for a host, and who said so. Contacts nobody.
+    /// The effective settings of a host and their origins. Contacts nobody.
     ///
     /// # Errors
     /// When the configuration cannot be read.
     pub async fn explain(&self, host: &HostSettings) -> Result<Vec<Explained>, TransportError> {
         self.resolve(host)
             .await
-            .map(|endpoint| explain::explain(&endpoint))
+            .map(|endpoint| explain::explain_settings(&endpoint))
     }
 
-    /// The key that a host shows, for a person to judge. Nothing is sent to log in to it; jump hosts on the way must be proven as ever.
+    /// The key that a host presents, for a person to compare. No login is attempted; jump hosts on
+    /// the way must be trusted as always.
     ///
     /// # Errors
-    /// When the host is not reached, or its key is revoked or differs from a recorded one.
+    /// When the host is unreachable, or its key is revoked or differs from a recorded one.
     pub async fn host_key(&self, host: &HostSettings) -> Result<ShownKey, TransportError> {
         let endpoint = self.resolve(host).await?;
         let through = self.through(&endpoint, &[]).await?;
@@ -143,7 +141,7 @@ impl Connector {
         let (watch, trust) = (Watch::default(), HostTrust::load(endpoint.question())?);
         let guard = Guard::showing(Arc::new(trust), watch.clone());
         let link = through.as_ref().map(|(_, link)| link.as_ref());
-        // the host is asked for its key only, and left as soon as it has shown it: that is the error which is expected
+        // The connection ends as soon as the host has presented its key: that error is expected.
         let left = self
             .handshake(&endpoint, link, guard, &watch, &budget)
             .await
@@ -159,7 +157,7 @@ impl Connector {
                     | Failed::Final(e),
                 ),
             ) => Err(e),
-            (None, None) => Err(unreachable(&endpoint, "the host showed no key")),
+            (None, None) => Err(unreachable(&endpoint, "the host sent no key")),
         }
     }
 
@@ -168,7 +166,8 @@ impl Connector {
         blocking(move || Endpoint::resolve(&host, &settings)).await
     }
 
-    /// A jump host has the settings of its own name, and from the target only what belongs to the operator's side.
+    /// A jump host uses the settings of its own name; from the target it takes only those of the
+    /// operator's side.
     async fn resolve_hop(&self, hop: &str, target: &Endpoint) -> Result<Endpoint, TransportError> {
         let (hop, target, settings) = (
             hop.to_owned(),
@@ -178,7 +177,7 @@ impl Connector {
         blocking(move || Endpoint::resolve_hop(&hop, &target, &settings)).await
     }
 
-    /// The last jump host on the way to a target.
+    /// The last jump host before a target.
     async fn through(
         &self,
         endpoint: &Endpoint,
@@ -190,14 +189,15 @@ impl Connector {
         }
     }
 
-    /// An authenticated connection, with retries. `seen` are the hops on the way here, against a ring of jumps.
+    /// An authenticated connection, with retries. `seen`: the hops so far, to detect a cycle of
+    /// jump hosts.
     fn link<'a>(
         &'a self,
         endpoint: &'a Endpoint,
         seen: &'a [String],
     ) -> BoxFuture<'a, Result<Arc<Link>, TransportError>> {
         async move {
-            // the jump host first: fifty hosts behind a dead one learn so at once
+            // The jump host first: fifty hosts behind a dead one then fail at once.
             let through = self.through(endpoint, seen).await?;
             self.attempts(endpoint, through.map(|(_, link)| link)).await
         }
@@ -211,13 +211,18 @@ impl Connector {
     ) -> Result<Arc<Link>, TransportError> {
         let budget = Budget::new(endpoint.connect_timeout);
         let mut tries = 0;
+        let mut last = None;
         loop {
             tries += 1;
             let error = match self.attempt(endpoint, through.clone(), &budget).await {
                 Ok(link) => return Ok(Arc::new(link)),
-                Err(Failed::Refused(e)) if tries < REFUSED => e,
+                Err(Failed::Refused(e)) if tries < MAX_REFUSALS => e,
                 Err(Failed::Dropped(e)) => e,
                 Err(Failed::Impatient(e)) if tries == 1 => e,
+                // The time ended in a further attempt: why the one before failed says more.
+                Err(Failed::Final(e @ TransportError::Deadline { .. })) => {
+                    return Err(last.unwrap_or(e));
+                }
                 Err(Failed::Final(e) | Failed::Refused(e) | Failed::Impatient(e)) => return Err(e),
             };
             let pause = Duration::from_millis(
@@ -226,7 +231,8 @@ impl Connector {
             if budget.left().is_none_or(|left| left <= pause) {
                 return Err(error);
             }
-            tracing::debug!(host = endpoint.label, tries, "{error}; trying again");
+            tracing::debug!(host = endpoint.label, tries, "{error}; retrying");
+            last = Some(error);
             sleep(pause).await;
         }
     }
@@ -253,9 +259,9 @@ impl Connector {
         };
         let result = login.run(&mut handle).await;
         beginning.done();
-        // a host that ends a login for another reason says so
+        // A host that closes the login for another reason says so.
         let impatient =
-            handle.is_closed() && budget.paused() > IMPATIENT && watch.farewell().is_none();
+            handle.is_closed() && budget.paused() > MIN_PROMPT_TIME && watch.farewell().is_none();
         result.map_err(if impatient {
             Failed::Impatient
         } else {
@@ -269,7 +275,7 @@ impl Connector {
         ))
     }
 
-    /// Greeting, key exchange, host key.
+    /// Banner, key exchange, host key.
     async fn handshake(
         &self,
         endpoint: &Endpoint,
@@ -277,14 +283,14 @@ impl Connector {
         guard: Guard,
         watch: &Watch,
         budget: &Budget,
-    ) -> Result<(Handle<Guard>, Beginning), Failed> {
+    ) -> Result<(Handle<Guard>, ServerBanner), Failed> {
         let config = Arc::new(offer::config(endpoint, guard.trust()).map_err(Failed::Final)?);
         let stream = bytes(endpoint, through, budget).await?;
-        let beginning = Beginning::default();
-        let stream = Greeted::new(
+        let beginning = ServerBanner::default();
+        let stream = BannerStream::new(
             stream,
             beginning.clone(),
-            self.0.turns.clone(),
+            self.0.turns.route(&route(endpoint)),
             budget.clone(),
         );
         let what = format!("SSH handshake with {}", endpoint.address());
@@ -293,17 +299,17 @@ impl Connector {
             .await
         {
             Ok(Ok(handle)) => return Ok((handle, beginning)),
-            Ok(Err(Broken::Trust(e))) | Err(e) => Failed::Final(e),
+            Ok(Err(HandshakeError::Trust(e))) | Err(e) => Failed::Final(e),
             Ok(Err(broken)) => {
                 let mut why = describe(&broken);
                 if let Some(strange) = beginning.strange() {
-                    why = format!("{why}; it said {strange:?}");
+                    why = format!("{why}; the host said {strange:?}");
                 }
-                let told = unreachable(endpoint, &why);
-                if dropped(&broken) && !watch.proven() {
-                    Failed::Dropped(told)
+                let failure = unreachable(endpoint, &why);
+                if is_dropped(&broken) && !watch.proven() {
+                    Failed::Dropped(failure)
                 } else {
-                    Failed::Final(told)
+                    Failed::Final(failure)
                 }
             }
         };
@@ -311,7 +317,7 @@ impl Connector {
         Err(failed)
     }
 
-    /// The connection to the last of some jump hosts, shared by all who go through it.
+    /// The connection to the last of the jump hosts, shared by all hosts behind it.
     async fn jump(
         &self,
         hops: &[String],
@@ -331,13 +337,14 @@ impl Connector {
         let key = format!("{}@{} via {:?}", hop.user, hop.address(), hop.proxy);
         if seen.contains(&key) {
             return Err(TransportError::Settings(format!(
-                "the jump hosts of {} lead in a ring at {last}",
+                "the jump hosts of {} form a loop at {last}",
                 target.label
             )));
         }
         loop {
             let shared = self.shared(&key, &hop, seen);
-            // a connection that was made for others may have been lost since; one that was just made is not asked for twice
+            // A connection made for other hosts may be lost by now; one just made is not checked
+            // twice.
             let fresh = shared.peek().is_none();
             let result = shared.clone().await;
             if matches!(&result, Ok(link) if !link.closed()) {
@@ -349,7 +356,7 @@ impl Connector {
                 Ok(_) => {
                     return Err(unreachable(
                         target,
-                        &format!("jump host {last}: the connection was lost"),
+                        &format!("jump host {last}: connection lost"),
                     ));
                 }
                 Err(e) => return Err(at_hop(last, target, e)),
@@ -358,18 +365,18 @@ impl Connector {
     }
 
     fn forget(&self, key: &str, old: &Hop) {
-        let mut all = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(key).is_some_and(|s| s.ptr_eq(old)) {
-            all.remove(key);
+        let mut hops = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
+        if hops.get(key).is_some_and(|s| s.ptr_eq(old)) {
+            hops.remove(key);
         }
     }
 
     fn shared(&self, key: &str, hop: &Endpoint, seen: &[String]) -> Hop {
-        let mut all = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hops = self.0.hops.lock().unwrap_or_else(PoisonError::into_inner);
         let (connector, hop) = (self.clone(), hop.clone());
         let mut seen = seen.to_vec();
         seen.push(key.to_owned());
-        all.entry(key.to_owned())
+        hops.entry(key.to_owned())
             .or_insert_with(|| {
                 async move { connector.link(&hop, &seen).await }
                     .boxed()
@@ -379,7 +386,8 @@ impl Connector {
     }
 }
 
-/// What a failure at a jump host means for the target: a matter of trust or of logging in stays one, with its hints.
+/// Translates a failure at a jump host for the target: untrusted and denied stay what they are,
+/// with their hints.
 fn at_hop(hop: &str, target: &Endpoint, error: TransportError) -> TransportError {
     let at = |why: String| format!("jump host {hop}: {why}");
     match error {
@@ -394,7 +402,7 @@ fn at_hop(hop: &str, target: &Endpoint, error: TransportError) -> TransportError
             hints,
         },
         TransportError::Settings(why) => TransportError::Settings(at(why)),
-        other => unreachable(target, &at(format!("failed to {other}"))),
+        other => unreachable(target, &at(other.to_string())),
     }
 }
 
@@ -406,15 +414,27 @@ fn unreachable(endpoint: &Endpoint, why: &str) -> TransportError {
 }
 
 fn refused(endpoint: &Endpoint, error: &io::Error) -> Failed {
-    let told = unreachable(endpoint, &error.to_string());
+    let failure = unreachable(endpoint, &error.to_string());
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failed::Refused(told),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Failed::Dropped(told),
-        _ => Failed::Final(told),
+        io::ErrorKind::ConnectionRefused => Failed::Refused(failure),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            Failed::Dropped(failure)
+        }
+        _ => Failed::Final(failure),
     }
 }
 
-/// Bytes to and from the host.
+/// What a handshake shares with others: the last jump host, the proxy's command, or the server.
+fn route(endpoint: &Endpoint) -> String {
+    match &endpoint.proxy {
+        // Another way to the same jump host is the same jump host.
+        Proxy::Jump(hops) => format!("jump {}", hops.last().map_or("", String::as_str)),
+        Proxy::Command(_) => "command".to_owned(),
+        Proxy::Direct => endpoint.address(),
+    }
+}
+
+/// The byte stream to the host.
 async fn bytes(
     endpoint: &Endpoint,
     through: Option<&Link>,
@@ -442,7 +462,7 @@ async fn bytes(
             let dialled = budget
                 .run(
                     &what,
-                    dial::dial(&endpoint.host, endpoint.port, endpoint.way),
+                    dial::connect_tcp(&endpoint.host, endpoint.port, endpoint.way),
                 )
                 .await;
             Ok(Box::new(
@@ -454,11 +474,12 @@ async fn bytes(
     }
 }
 
-/// Was the connection cut, rather than something said that will be said again?
-fn dropped(broken: &Broken) -> bool {
+/// Whether the connection was cut, rather than closed for a reason that another attempt would meet
+/// again.
+fn is_dropped(broken: &HandshakeError) -> bool {
     match broken {
-        Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => true,
-        Broken::Ssh(russh::Error::IO(e)) => {
+        HandshakeError::Ssh(russh::Error::HUP | russh::Error::Disconnect) => true,
+        HandshakeError::Ssh(russh::Error::IO(e)) => {
             matches!(
                 e.kind(),
                 io::ErrorKind::ConnectionReset
@@ -470,7 +491,7 @@ fn dropped(broken: &Broken) -> bool {
     }
 }
 
-/// Files are read and commands run on a thread of their own.
+/// Runs file access and commands on a thread of their own.
 async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
 ) -> Result<T, TransportError> {

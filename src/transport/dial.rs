@@ -1,28 +1,25 @@
-//! Bytes to a host: TCP to names with one or several addresses, or a local command.
+//! Byte streams to a host: TCP to a name with one or more addresses, or a local command.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    process::Stdio,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpSocket, TcpStream, lookup_host},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::sleep,
-};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::sleep;
 
-/// An address that has not answered for this long is joined by the next one, not given up.
+/// After this long without an answer, the next address is tried as well.
 const STAGGER: Duration = Duration::from_millis(750);
 
-/// Which addresses may be used, and from where.
+/// Which addresses may be used, and the source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Way {
+pub(super) struct AddressFilter {
     /// `AddressFamily`: only IPv6 (true) or only IPv4 (false).
     pub(super) only_v6: Option<bool>,
     /// `BindAddress`.
@@ -30,22 +27,26 @@ pub(super) struct Way {
 }
 
 /// Connects to the first address that answers. The caller sets the limit of time.
-pub(super) async fn dial(host: &str, port: u16, way: Way) -> io::Result<TcpStream> {
+pub(super) async fn connect_tcp(
+    host: &str,
+    port: u16,
+    way: AddressFilter,
+) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host((host, port))
         .await
         .map_err(|e| {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("the name cannot be resolved ({e})"),
+                format!("cannot resolve the name ({e})"),
             )
         })?
         .filter(|a| way.only_v6.is_none_or(|v6| a.is_ipv6() == v6))
         .filter(|a| way.from.is_none_or(|from| from.is_ipv6() == a.is_ipv6()))
         .collect();
-    race(&addresses, |address| one(address, way)).await
+    race(&addresses, |address| connect_address(address, way)).await
 }
 
-async fn one(address: SocketAddr, way: Way) -> io::Result<TcpStream> {
+async fn connect_address(address: SocketAddr, way: AddressFilter) -> io::Result<TcpStream> {
     let socket = if address.is_ipv6() {
         TcpSocket::new_v6()?
     } else {
@@ -55,19 +56,20 @@ async fn one(address: SocketAddr, way: Way) -> io::Result<TcpStream> {
         socket.bind(SocketAddr::new(from, 0))?;
     }
     let stream = socket.connect(address).await?;
-    // an exec is a few small packets; waiting to fill a segment would cost a round trip each
+    // An exec is a few small packets; Nagle's algorithm would cost a round trip each.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Tries each address in turn, the next one as soon as the one before failed or has been silent for a while.
+/// Tries the addresses in turn. The next one starts when the previous one failed or was silent for
+/// [`STAGGER`].
 async fn race<T, F: Future<Output = io::Result<T>>>(
     addresses: &[SocketAddr],
     connect: impl Fn(SocketAddr) -> F,
 ) -> io::Result<T> {
     let mut waiting = addresses.iter().copied();
     let mut running = FuturesUnordered::new();
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "no usable address for the name");
     if let Some(first) = waiting.next() {
         running.push(connect(first));
     }
@@ -86,15 +88,15 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
     Err(failed)
 }
 
-/// A command whose standard input and output lead to the host. It ends when this is dropped.
+/// A command whose standard input and output lead to the host. Dropping it ends the command.
 pub(super) struct CommandPipe {
     _child: Child,
     stdin: ChildStdin,
     stdout: ChildStdout,
 }
 
-/// Starts a `ProxyCommand` in the user's shell, as OpenSSH does. Its standard error goes nowhere: what it says is not ours to vouch for, and
-/// the screen may be drawn by a live view.
+/// Starts a `ProxyCommand` in the user's shell, as OpenSSH does. Its standard error is discarded:
+/// its text is not verified, and a live view may own the screen.
 pub(super) fn command(line: &str) -> io::Result<CommandPipe> {
     let shell = std::env::var("SHELL")
         .ok()
@@ -113,7 +115,9 @@ pub(super) fn command(line: &str) -> io::Result<CommandPipe> {
             stdin,
             stdout,
         }),
-        _ => Err(io::Error::other("the command has no input or output")),
+        _ => Err(io::Error::other(
+            "the command has no standard input or output",
+        )),
     }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_failure_is_told() {
+    async fn last_failure_is_reported() {
         let got = race(&addresses(2), |_| async {
             Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused))
         })

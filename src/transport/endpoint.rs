@@ -1,22 +1,18 @@
-//! One hop as it will be connected to: settings over ssh_config over defaults.
+//! The effective settings of one hop: inventory and flags, then ssh_config, then defaults.
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
-use super::{
-    HostSettings, PrivilegeMode, SshSettings, TransportError,
-    config::{self, AlgorithmList, Files, Tokens, Values, time},
-    dial::Way,
-    known_hosts::Question,
-};
+use super::config::{self, AlgorithmList, ConfigError, Files, Tokens, Values, time};
+use super::dial::AddressFilter;
+use super::known_hosts::Question;
+use super::{HostSettings, PrivilegeMode, SshOptions, TransportError};
 use crate::spec::HostName;
 
-/// How the bytes get to the hop.
+/// How the bytes reach the hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proxy {
     Direct,
@@ -26,7 +22,7 @@ pub(super) enum Proxy {
     Command(String),
 }
 
-/// Algorithms in place of the library's.
+/// Algorithms instead of the library's defaults.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Algorithms {
     pub(super) host_key: AlgorithmList,
@@ -34,14 +30,16 @@ pub(super) struct Algorithms {
     pub(super) ciphers: AlgorithmList,
     pub(super) macs: AlgorithmList,
     pub(super) public_key: AlgorithmList,
+    /// Signatures of certificate authorities.
+    pub(super) authority: AlgorithmList,
 }
 
 /// Everything about one hop.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
-    /// What the inventory said, from which jump hosts take their share.
+    /// The inventory's settings; jump hosts take their share from them.
     pub(super) settings: HostSettings,
-    /// The name that messages use.
+    /// The name in messages.
     pub(super) label: String,
     pub(super) host: String,
     pub(super) port: u16,
@@ -50,22 +48,29 @@ pub(super) struct Endpoint {
     pub(super) user_known_hosts: Vec<PathBuf>,
     pub(super) global_known_hosts: Vec<PathBuf>,
     pub(super) hash_known_hosts: bool,
-    /// Named by the operator, in this order; the default files stand in when there are none.
+    /// `RevokedHostKeys`.
+    pub(super) revoked_host_keys: Option<PathBuf>,
+    /// Least length of RSA keys, in bits.
+    pub(super) required_rsa_size: u32,
+    /// Named by the operator, in this order; empty means the default files.
     pub(super) identity_files: Vec<PathBuf>,
     pub(super) default_identity_files: Vec<PathBuf>,
     pub(super) certificate_files: Vec<PathBuf>,
     pub(super) identities_only: bool,
     pub(super) agent: Option<PathBuf>,
     pub(super) proxy: Proxy,
-    pub(super) way: Way,
+    pub(super) way: AddressFilter,
     pub(super) algorithms: Algorithms,
     pub(super) connect_timeout: Duration,
     pub(super) keepalive: Duration,
     pub(super) keepalive_max: usize,
     pub(super) privilege: PrivilegeMode,
-    /// What was said, and where.
+    /// The configured values with their origins.
     pub(super) values: Values,
 }
+
+/// OpenSSH's default of `RequiredRSASize`, in bits.
+const DEFAULT_RSA_BITS: u32 = 1024;
 
 const DEFAULT_KEYS: [&str; 5] = [
     "id_rsa",
@@ -76,10 +81,10 @@ const DEFAULT_KEYS: [&str; 5] = [
 ];
 
 impl Endpoint {
-    /// Resolves a host of the inventory. Reads files and may run commands of `Match exec`, so it blocks.
+    /// Resolves a host of the inventory. Blocks: reads files and may run `Match exec` commands.
     pub(super) fn resolve(
         settings: &HostSettings,
-        shared: &SshSettings,
+        shared: &SshOptions,
     ) -> Result<Self, TransportError> {
         let account = own_account()?;
         let home = shared.home.clone().unwrap_or(account.dir);
@@ -106,25 +111,25 @@ impl Endpoint {
             || host.contains(|c: char| c.is_control() || c.is_whitespace())
         {
             return Err(TransportError::Settings(format!(
-                "{host:?} is no name or address of a host"
+                "{host:?} is not a host name or address"
             )));
         }
         tokens.host.clone_from(&host);
         settings.dial.clone_into(&mut tokens.original);
         tokens.port = values
-            .one("port")
+            .first("port")
             .and_then(|p| p.parse().ok())
             .unwrap_or(22);
         values
-            .one("user")
+            .first("user")
             .unwrap_or(&account.name)
             .clone_into(&mut tokens.user);
         values
-            .one("hostkeyalias")
+            .first("hostkeyalias")
             .unwrap_or(&settings.dial)
             .clone_into(&mut tokens.key_alias);
         tokens.jump = values
-            .one("proxyjump")
+            .first("proxyjump")
             .filter(|j| *j != "none")
             .unwrap_or_default()
             .to_owned();
@@ -133,17 +138,18 @@ impl Endpoint {
 
     fn build(
         settings: &HostSettings,
-        shared: &SshSettings,
+        shared: &SshOptions,
         values: Values,
         tokens: &Tokens,
     ) -> Result<Self, TransportError> {
+        check_refused(&values)?;
         let ssh = tokens.home.join(".ssh");
         let paths = |keyword: &str| paths(&values, keyword, tokens);
-        let span = |keyword: &str| values.one(keyword).and_then(time);
-        let list = |keyword: &str| AlgorithmList::parse(values.one(keyword));
+        let span = |keyword: &str| values.first(keyword).and_then(time);
+        let list = |keyword: &str| AlgorithmList::parse(values.first(keyword));
         let yes = |keyword: &str| {
             values
-                .one(keyword)
+                .first(keyword)
                 .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "yes" | "true"))
         };
         let identities = paths("identityfile")?;
@@ -152,7 +158,7 @@ impl Endpoint {
             host: tokens.host.clone(),
             port: tokens.port,
             user: tokens.user.clone(),
-            host_key_alias: values.one("hostkeyalias").map(str::to_owned),
+            host_key_alias: values.first("hostkeyalias").map(str::to_owned),
             user_known_hosts: paths("userknownhostsfile")?
                 .unwrap_or_else(|| vec![ssh.join("known_hosts"), ssh.join("known_hosts2")]),
             global_known_hosts: paths("globalknownhostsfile")?.unwrap_or_else(|| {
@@ -162,6 +168,11 @@ impl Endpoint {
                 ]
             }),
             hash_known_hosts: yes("hashknownhosts"),
+            revoked_host_keys: paths("revokedhostkeys")?.and_then(|list| list.into_iter().next()),
+            required_rsa_size: values
+                .first("requiredrsasize")
+                .and_then(|bits| bits.parse().ok())
+                .unwrap_or(DEFAULT_RSA_BITS),
             default_identity_files: if identities.is_none() {
                 DEFAULT_KEYS.iter().map(|k| ssh.join(k)).collect()
             } else {
@@ -179,6 +190,7 @@ impl Endpoint {
                 ciphers: list("ciphers"),
                 macs: list("macs"),
                 public_key: list("pubkeyacceptedalgorithms"),
+                authority: list("casignaturealgorithms"),
             },
             connect_timeout: shared
                 .connect_timeout
@@ -189,7 +201,7 @@ impl Endpoint {
                 .filter(|d| !d.is_zero())
                 .unwrap_or(shared.timeouts.keepalive),
             keepalive_max: values
-                .one("serveralivecountmax")
+                .first("serveralivecountmax")
                 .and_then(|v| v.parse().ok())
                 .unwrap_or(shared.timeouts.keepalive_max),
             privilege: settings.privilege,
@@ -198,12 +210,12 @@ impl Endpoint {
         })
     }
 
-    /// Resolves a jump host by its own name. From the target it takes what the inventory says of the operator's side: the files of known
-    /// keys, the keys to log in with, what may be asked.
+    /// Resolves a jump host by its own name. From the target it takes the inventory's settings of
+    /// the operator's side: known_hosts files, identity files, which prompts are allowed.
     pub(super) fn resolve_hop(
         hop: &str,
         target: &HostSettings,
-        shared: &SshSettings,
+        shared: &SshOptions,
     ) -> Result<Self, TransportError> {
         let (user, host, port) = split_hop(hop)?;
         let name = HostName::new(host.clone())
@@ -241,11 +253,14 @@ impl Endpoint {
             global_files: self.global_known_hosts.clone(),
             accept_new: self.settings.accept_new_host_keys,
             hash_names: self.hash_known_hosts,
+            revoked_file: self.revoked_host_keys.clone(),
+            required_rsa_size: self.required_rsa_size,
+            authority_algorithms: self.algorithms.authority.clone(),
         }
     }
 }
 
-/// The inventory's values, which come before any configuration.
+/// The inventory's values, which precede all configuration.
 fn seed(settings: &HostSettings) -> Values {
     let mut values = Values::default();
     if let Some(port) = settings.port {
@@ -269,7 +284,7 @@ fn seed(settings: &HostSettings) -> Values {
         .as_ref()
         .is_some_and(Vec::is_empty)
     {
-        // no file is not the same as the default files
+        // "No file" differs from "the default files".
         values.seed("userknownhostsfile", "none".to_owned(), "known_hosts");
     }
     for file in settings.known_hosts_files.iter().flatten() {
@@ -282,7 +297,7 @@ fn seed(settings: &HostSettings) -> Values {
     values
 }
 
-fn files(shared: &SshSettings, home: &Path) -> Files {
+fn files(shared: &SshOptions, home: &Path) -> Files {
     match &shared.config_files {
         Some(files) => Files {
             files: files.iter().map(|f| (f.clone(), true)).collect(),
@@ -303,22 +318,39 @@ fn paths(
     keyword: &str,
     tokens: &Tokens,
 ) -> Result<Option<Vec<PathBuf>>, TransportError> {
-    let Some(all) = values.all(keyword) else {
+    let Some(paths) = values.every(keyword) else {
         return Ok(None);
     };
-    let fail = |why: String| {
+    let fail = |why: ConfigError| {
         TransportError::Settings(format!("{}: {keyword}: {why}", values.origin(keyword)))
     };
-    all.into_iter()
+    paths
+        .into_iter()
         .filter(|v| !v.eq_ignore_ascii_case("none"))
         .map(|v| tokens.path(v).map_err(fail))
         .collect::<Result<_, _>>()
         .map(Some)
 }
 
+/// Refuses keywords that would make toots connect differently from `ssh`.
+fn check_refused(values: &Values) -> Result<(), TransportError> {
+    for (keyword, without_effect) in config::REFUSED {
+        if let Some(value) = values.first(keyword)
+            && !without_effect.contains(&value.to_ascii_lowercase().as_str())
+        {
+            return Err(TransportError::Settings(format!(
+                "{}: {keyword} {value} is not supported; remove it for this host, or set \
+                 config_file in [ssh] of the inventory",
+                values.origin(keyword)
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn agent(
     values: &Values,
-    shared: &SshSettings,
+    shared: &SshOptions,
     tokens: &Tokens,
 ) -> Result<Option<PathBuf>, TransportError> {
     let from_environment = |name: &str| {
@@ -326,7 +358,7 @@ fn agent(
             .map(PathBuf::from)
             .filter(|p| p != Path::new(""))
     };
-    match values.one("identityagent") {
+    match values.first("identityagent") {
         Some(none) if none.eq_ignore_ascii_case("none") => Ok(None),
         None | Some("SSH_AUTH_SOCK") => Ok(shared
             .agent_socket
@@ -340,18 +372,21 @@ fn agent(
 }
 
 fn proxy(values: &Values, tokens: &Tokens) -> Result<Proxy, TransportError> {
-    if let Some(hops) = values.one("proxyjump").filter(|h| !h.is_empty()) {
+    if let Some(hops) = values.first("proxyjump").filter(|h| !h.is_empty()) {
         if hops.eq_ignore_ascii_case("none") {
             return Ok(Proxy::Direct);
         }
-        let hops: Vec<_> = hops.split(',').map(|h| h.trim().to_owned()).collect();
+        let expanded = tokens.percent(hops).map_err(|why| {
+            TransportError::Settings(format!("{}: ProxyJump: {why}", values.origin("proxyjump")))
+        })?;
+        let hops: Vec<_> = expanded.split(',').map(|h| h.trim().to_owned()).collect();
         for hop in &hops {
             split_hop(hop)?;
         }
         return Ok(Proxy::Jump(hops));
     }
     match values
-        .one("proxycommand")
+        .first("proxycommand")
         .filter(|c| !c.eq_ignore_ascii_case("none"))
     {
         None => Ok(Proxy::Direct),
@@ -364,9 +399,9 @@ fn proxy(values: &Values, tokens: &Tokens) -> Result<Proxy, TransportError> {
     }
 }
 
-fn way(values: &Values) -> Result<Way, TransportError> {
+fn way(values: &Values) -> Result<AddressFilter, TransportError> {
     let only_v6 = match values
-        .one("addressfamily")
+        .first("addressfamily")
         .map(str::to_ascii_lowercase)
         .as_deref()
     {
@@ -374,23 +409,27 @@ fn way(values: &Values) -> Result<Way, TransportError> {
         Some("inet6") => Some(true),
         _ => None,
     };
-    let from = match values.one("bindaddress") {
+    let from = match values.first("bindaddress") {
         None => None,
         Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {
             TransportError::Settings(format!(
-                "{}: BindAddress: {text:?} is not an address",
+                "{}: BindAddress must be an address, got {text:?}",
                 values.origin("bindaddress")
             ))
         })?),
     };
-    Ok(Way { only_v6, from })
+    Ok(AddressFilter { only_v6, from })
 }
 
 /// Splits `[user@]host[:port]` or `ssh://[user@]host[:port]`.
 pub(super) fn split_hop(
     text: &str,
 ) -> Result<(Option<String>, String, Option<u16>), TransportError> {
-    let fail = || TransportError::Settings(format!("jump host {text:?} is not [user@]host[:port]"));
+    let fail = || {
+        TransportError::Settings(format!(
+            "jump host must be [user@]host[:port], got {text:?}"
+        ))
+    };
     let rest = text
         .strip_prefix("ssh://")
         .unwrap_or(text)
@@ -410,7 +449,7 @@ pub(super) fn split_hop(
                 },
             )
         }
-        // more than one colon without brackets is a bare IPv6 address
+        // More than one colon without brackets is a bare IPv6 address.
         None if rest.matches(':').count() > 1 => (rest, None),
         None => rest
             .split_once(':')
@@ -428,7 +467,8 @@ pub(super) fn split_hop(
     Ok((user.map(str::to_owned), host.to_owned(), port))
 }
 
-/// Whose run this is. Name and home are those of the password file, as OpenSSH has it, and not of the environment.
+/// The account of this process. Name and home come from the password file, as in OpenSSH, not from
+/// the environment.
 fn own_account() -> Result<User, TransportError> {
     let uid = Uid::current();
     User::from_uid(uid)

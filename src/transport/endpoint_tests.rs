@@ -28,7 +28,7 @@ fn hops_are_split() {
 }
 
 #[test]
-fn spans_of_time_are_read() {
+fn durations_are_parsed() {
     for (text, want) in [
         ("10", Some(10)),
         ("1m30", Some(90)),
@@ -48,10 +48,10 @@ fn the_inventory_goes_before_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
     std::fs::write(&file, "Host m1\n HostName 10.0.0.%%\n User file\n Port 1\n IdentityFile ~/file\n ProxyJump b1,u@b2:3\n").unwrap();
-    let shared = SshSettings {
+    let shared = SshOptions {
         config_files: Some(vec![file]),
         home: Some("/h".into()),
-        ..SshSettings::default()
+        ..SshOptions::default()
     };
     let mut host = HostSettings::new(HostName::new("m1").unwrap());
     let got = Endpoint::resolve(&host, &shared).unwrap();

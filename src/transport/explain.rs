@@ -1,20 +1,20 @@
-//! What is in effect for a host, and who said so.
+//! The effective settings of a host and their origins.
 
 use super::endpoint::{Endpoint, Proxy};
 
-/// One line of an explanation.
+/// One line of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
-    /// ssh_config's name of the setting.
+    /// The keyword of ssh_config.
     pub keyword: &'static str,
-    /// The value in effect.
+    /// The effective value.
     pub value: String,
-    /// File and line, the inventory's key, or that it is the default.
+    /// File and line, the inventory's key, or "default".
     pub origin: String,
 }
 
-/// Every value in effect, in ssh_config's terms.
-pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
+/// Every effective value, in the terms of ssh_config.
+pub(super) fn explain_settings(endpoint: &Endpoint) -> Vec<Explained> {
     let mut lines = Vec::new();
     let mut add = |keyword: &'static str, value: String| {
         let origin = endpoint
@@ -79,7 +79,7 @@ pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
     for (keyword, key) in ALGORITHMS {
         add(
             keyword,
-            endpoint.values.one(key).unwrap_or("built in").to_owned(),
+            endpoint.values.first(key).unwrap_or("default").to_owned(),
         );
     }
     for (keyword, files) in [
@@ -95,7 +95,7 @@ pub(super) fn explain(endpoint: &Endpoint) -> Vec<Explained> {
         ("UserKnownHostsFile", &endpoint.user_known_hosts),
         ("GlobalKnownHostsFile", &endpoint.global_known_hosts),
     ] {
-        // values that name no file are not listed, so the origins are those of the others
+        // `none` values are not listed, so the origins belong to the others.
         let said: Vec<_> = endpoint
             .values
             .origins(&keyword.to_ascii_lowercase())
@@ -131,10 +131,8 @@ fn yes_no(yes: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        spec::HostName,
-        transport::{HostSettings, SshSettings},
-    };
+    use crate::spec::HostName;
+    use crate::transport::{HostSettings, SshOptions};
 
     #[test]
     fn every_value_says_where_it_came_from() {
@@ -145,17 +143,17 @@ mod tests {
             "IdentityFile none\nIdentityFile /k1\nHost m*\n  Port 2222\n",
         )
         .unwrap();
-        let shared = SshSettings {
+        let shared = SshOptions {
             config_files: Some(vec![file.clone()]),
             home: Some("/h".into()),
-            ..SshSettings::default()
+            ..SshOptions::default()
         };
         let host = HostSettings {
             user: Some("ops".to_owned()),
             ..HostSettings::new(HostName::new("m1").unwrap())
         };
-        let lines = explain(&Endpoint::resolve(&host, &shared).unwrap());
-        let of = |k: &str| {
+        let lines = explain_settings(&Endpoint::resolve(&host, &shared).unwrap());
+        let find = |k: &str| {
             lines
                 .iter()
                 .find(|l| l.keyword == k)
@@ -163,19 +161,19 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(
-            of("Port"),
+            find("Port"),
             ("2222".to_owned(), format!("{}:4", file.display()))
         );
         assert_eq!(
-            of("User"),
+            find("User"),
             ("ops".to_owned(), "inventory (user)".to_owned())
         );
         assert_eq!(
-            of("IdentityFile"),
+            find("IdentityFile"),
             ("/k1".to_owned(), format!("{}:2", file.display()))
         );
         assert_eq!(
-            of("UserKnownHostsFile"),
+            find("UserKnownHostsFile"),
             ("/h/.ssh/known_hosts".to_owned(), "default".to_owned())
         );
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::DuplexStream;
@@ -12,7 +13,8 @@ use crate::spec::HostName;
 type OnExec = Box<dyn Fn(&Exec) -> Option<Result<ExecOutput, TransportError>> + Send + Sync>;
 type OnOpen = Box<dyn Fn(&Target) -> Option<Result<BoxStream, TransportError>> + Send + Sync>;
 
-/// Answers by matching; the first rule that has an answer wins. What no rule answers is an error that names it.
+/// Answers by matching; the first rule with an answer wins. A request without a matching rule is an
+/// error that names it.
 pub struct FakeSession {
     host: HostName,
     execs: Vec<OnExec>,
@@ -21,6 +23,7 @@ pub struct FakeSession {
     opened: Mutex<Vec<Target>>,
     unexpected: Mutex<Vec<String>>,
     lost: Arc<AtomicBool>,
+    slow_login: Option<Duration>,
 }
 
 /// A successful answer.
@@ -34,7 +37,7 @@ pub fn output(status: u32, stdout: impl Into<Vec<u8>>, stderr: impl Into<Vec<u8>
 }
 
 impl FakeSession {
-    /// A host that answers nothing yet.
+    /// A host without any rule.
     #[must_use]
     pub fn new(host: HostName) -> Self {
         Self {
@@ -45,16 +48,24 @@ impl FakeSession {
             opened: Mutex::default(),
             unexpected: Mutex::default(),
             lost: Arc::default(),
+            slow_login: None,
         }
     }
 
-    /// Set by a rule to end the connection.
+    /// Closes the connection; set by a rule.
     #[must_use]
     pub fn lost(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.lost)
     }
 
-    /// Answers commands; `None` leaves a command to the next rule.
+    /// Gives the host a slow login shell.
+    #[must_use]
+    pub fn with_slow_login(mut self, took: Duration) -> Self {
+        self.slow_login = Some(took);
+        self
+    }
+
+    /// Adds a rule for commands; `None` passes the command to the next rule.
     #[must_use]
     pub fn on_exec(
         mut self,
@@ -64,7 +75,7 @@ impl FakeSession {
         self
     }
 
-    /// Answers every command that contains a text with a status and standard output.
+    /// Answers every command that contains `text` with a status and standard output.
     #[must_use]
     pub fn on_command(self, part: &'static str, status: u32, stdout: impl Into<Vec<u8>>) -> Self {
         let stdout = stdout.into();
@@ -75,7 +86,7 @@ impl FakeSession {
         })
     }
 
-    /// Answers requests for streams; `None` leaves a target to the next rule.
+    /// Adds a rule for streams; `None` passes the target to the next rule.
     #[must_use]
     pub fn on_open(
         mut self,
@@ -85,7 +96,7 @@ impl FakeSession {
         self
     }
 
-    /// Serves every stream to one target by a function that gets the far end.
+    /// Serves every stream to one target with a function that gets the far end.
     #[must_use]
     pub fn serve<F, S>(self, target: Target, serve: S) -> Self
     where
@@ -110,7 +121,7 @@ impl FakeSession {
             .clone()
     }
 
-    /// The streams asked for so far, in order.
+    /// The requested streams so far, in order.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
         self.opened
@@ -119,7 +130,7 @@ impl FakeSession {
             .clone()
     }
 
-    /// What no rule answered; a test that cares asserts that it is empty.
+    /// Requests without a matching rule; a test that cares asserts that it is empty.
     #[must_use]
     pub fn unexpected(&self) -> Vec<String> {
         self.unexpected
@@ -168,6 +179,10 @@ impl Session for FakeSession {
         }
     }
 
+    fn slow_login(&self) -> Option<Duration> {
+        self.slow_login
+    }
+
     fn closed(&self) -> bool {
         self.lost.load(Ordering::SeqCst)
     }
@@ -176,6 +191,7 @@ impl Session for FakeSession {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Cost {
             connections: 1,
+            login_shells: 1,
             execs: count(self.commands().len()),
             streams: count(self.targets().len()),
         }
@@ -186,8 +202,6 @@ impl Session for FakeSession {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -233,6 +247,7 @@ mod tests {
             fake.cost(),
             Cost {
                 connections: 1,
+                login_shells: 1,
                 execs: 2,
                 streams: 1
             }

@@ -1,66 +1,66 @@
-//! What the protocol library asks and tells: the host key, banners, the reason of an end.
+//! Callbacks of the protocol library: host key, banners, reason of a disconnect.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::{
-    Channel,
-    client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
-    keys::{PublicKey, PublicKeyOrCertificate},
-};
+use russh::Channel;
+use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 
-use super::{TransportError, known_hosts::HostTrust};
+use super::TransportError;
+use super::known_hosts::HostTrust;
 use crate::event::escape;
 
-/// How much of a host's text is kept for messages.
-const MAX_TEXT: usize = 2048;
+/// Length of host text kept for messages, in bytes.
+const MAX_TEXT_BYTES: usize = 2048;
 
-/// An error of the protocol library or a judgement of ours that it carries out unchanged.
+/// An error of the protocol library, or a verdict of toots that the library passes through
+/// unchanged.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum HandshakeError {
     Ssh(russh::Error),
     Trust(TransportError),
 }
 
-impl From<russh::Error> for Broken {
+impl From<russh::Error> for HandshakeError {
     fn from(error: russh::Error) -> Self {
         Self::Ssh(error)
     }
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct ConnectionFacts {
     ended: Option<String>,
     farewell: Option<String>,
     proven: bool,
     shown: Option<(PublicKey, bool)>,
 }
 
-/// What the connection's task learned, for those who hold the session.
+/// What the connection's task learned, for the holder of the session.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Watch(Arc<Mutex<Told>>);
+pub(super) struct Watch(Arc<Mutex<ConnectionFacts>>);
 
 impl Watch {
-    /// Why the connection ended, as far as is known.
+    /// Why the connection ended, when known.
     pub(super) fn ended(&self) -> Option<String> {
-        self.told(|t| t.ended.clone())
+        self.with_facts(|t| t.ended.clone())
     }
 
-    /// What the host said when it ended the connection.
+    /// The host's text when it closed the connection.
     pub(super) fn farewell(&self) -> Option<String> {
-        self.told(|t| t.farewell.clone())
+        self.with_facts(|t| t.farewell.clone())
     }
 
     /// Whether the host key was accepted.
     pub(super) fn proven(&self) -> bool {
-        self.told(|t| t.proven)
+        self.with_facts(|t| t.proven)
     }
 
-    /// The key that was shown, where it was asked for, and whether it is on record.
+    /// The key that the host presented when only the key was requested, and whether it is recorded.
     pub(super) fn shown(&self) -> Option<(PublicKey, bool)> {
-        self.told(|t| t.shown.clone())
+        self.with_facts(|t| t.shown.clone())
     }
 
-    fn told<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
+    fn with_facts<T>(&self, f: impl FnOnce(&mut ConnectionFacts) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -69,7 +69,7 @@ impl Watch {
 pub(super) struct Guard {
     trust: Arc<HostTrust>,
     watch: Watch,
-    /// The key is only looked at; the connection ends there.
+    /// Only the key is requested; the connection ends after it.
     showing: bool,
 }
 
@@ -82,7 +82,7 @@ impl Guard {
         }
     }
 
-    /// Takes note of the key, and goes no further whatever it is.
+    /// Records the key and ends the connection, whatever the key is.
     pub(super) fn showing(trust: Arc<HostTrust>, watch: Watch) -> Self {
         Self {
             trust,
@@ -96,9 +96,9 @@ impl Guard {
     }
 }
 
-/// A host's text, short and harmless.
+/// A host's text, shortened and escaped.
 pub(super) fn shown(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT);
+    let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -106,25 +106,34 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 impl Handler for Guard {
-    type Error = Broken;
+    type Error = HandshakeError;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, HandshakeError> {
         if self.showing {
-            let recorded = self.trust.look(&key.public_key()).map_err(Broken::Trust)?;
+            let recorded = self
+                .trust
+                .check_shown_key(&key.public_key())
+                .map_err(HandshakeError::Trust)?;
             self.watch
-                .told(|t| t.shown = Some((key.public_key(), recorded)));
+                .with_facts(|t| t.shown = Some((key.public_key(), recorded)));
             return Ok(false);
         }
-        self.trust.judge(key).map_err(Broken::Trust)?;
-        self.watch.told(|t| t.proven = true);
+        self.trust.judge(key).map_err(HandshakeError::Trust)?;
+        self.watch.with_facts(|t| t.proven = true);
         Ok(true)
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<HandshakeError>,
+    ) -> Result<(), HandshakeError> {
         match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 let said = shown(&info.message);
-                self.watch.told(|t| {
+                self.watch.with_facts(|t| {
                     t.ended.get_or_insert(format!("the host said {said:?}"));
                     t.farewell = Some(said);
                 });
@@ -132,14 +141,14 @@ impl Handler for Guard {
             }
             DisconnectReason::Error(e) => {
                 self.watch
-                    .told(|t| t.ended.get_or_insert(describe(&e)).len());
+                    .with_facts(|t| t.ended.get_or_insert(describe(&e)).len());
                 Err(e)
             }
         }
     }
 
-    // Nothing on the host may open channels to the operator's machine: no agent, no display and no port was offered. Dropping the reply
-    // refuses; the library's own defaults would accept.
+    // Nothing on the host may open channels to the operator's machine: no agent, display or port
+    // was offered. Dropping the reply refuses; the library's defaults would accept.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
@@ -150,7 +159,7 @@ impl Handler for Guard {
         _: u32,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -160,7 +169,7 @@ impl Handler for Guard {
         _: &str,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -169,7 +178,7 @@ impl Handler for Guard {
         _: Channel<Msg>,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -178,7 +187,7 @@ impl Handler for Guard {
         _: Channel<Msg>,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -191,7 +200,7 @@ impl Handler for Guard {
         _: u32,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -201,7 +210,7 @@ impl Handler for Guard {
         _: &str,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 
@@ -212,25 +221,25 @@ impl Handler for Guard {
         _: u32,
         _reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), HandshakeError> {
         Ok(())
     }
 }
 
-/// A broken connection in words.
-pub(super) fn describe(error: &Broken) -> String {
+/// Describes a broken connection.
+pub(super) fn describe(error: &HandshakeError) -> String {
     match error {
-        Broken::Trust(e) => e.to_string(),
-        Broken::Ssh(russh::Error::HUP | russh::Error::Disconnect) => {
-            "the host closed the connection".to_owned()
+        HandshakeError::Trust(e) => e.to_string(),
+        HandshakeError::Ssh(russh::Error::HUP | russh::Error::Disconnect) => {
+            "connection closed by the host".to_owned()
         }
-        Broken::Ssh(russh::Error::KeepaliveTimeout) => "the host gave no sign of life".to_owned(),
-        Broken::Ssh(russh::Error::Version) => "what answers is not an SSH server".to_owned(),
-        Broken::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => shown(&format!(
+        HandshakeError::Ssh(russh::Error::KeepaliveTimeout) => "keepalive timed out".to_owned(),
+        HandshakeError::Ssh(russh::Error::Version) => "not an SSH server".to_owned(),
+        HandshakeError::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => shown(&format!(
             "no common {kind:?} algorithm: toots offers {}, the host {}",
             ours.join(","),
             theirs.join(",")
         )),
-        Broken::Ssh(e) => shown(&e.to_string()),
+        HandshakeError::Ssh(e) => shown(&e.to_string()),
     }
 }

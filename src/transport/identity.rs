@@ -1,41 +1,41 @@
-//! Keys that may open a host: files, certificates, the agent's.
+//! Keys for the login: files, certificates, the agent's keys.
 
-use std::{
-    collections::HashMap,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
 
-use russh::keys::{
-    Certificate, HashAlg, PrivateKey, PublicKey, agent::AgentIdentity, decode_secret_key,
-};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, decode_secret_key};
 use tokio::sync::Mutex;
 
-use super::{ask::Asked, budget::Budget, endpoint::Endpoint};
+use super::ask::Asked;
+use super::budget::Budget;
+use super::endpoint::Endpoint;
 
-/// A key file is small; a device or a log named by mistake is not read to its end.
-const MAX_KEY_FILE: u64 = 256 * 1024;
+/// A key file is small; a device or log named by mistake is not read to its end.
+const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
 
-/// Where the private half is.
+/// Where the private key is.
 #[derive(Debug, Clone)]
 pub(super) enum Holder {
-    Agent(Box<AgentIdentity>),
+    SshAgent(Box<AgentIdentity>),
     File(PathBuf),
 }
 
-/// One thing to authenticate with.
+/// One credential to authenticate with.
 #[derive(Debug, Clone)]
 pub(super) struct Credential {
-    /// The key that is offered; unknown for old encrypted files, which do not say it before they are opened.
+    /// The key to offer; `None` for old encrypted files, which do not reveal it before they are
+    /// decrypted.
     pub(super) public: Option<PublicKey>,
     pub(super) certificate: Option<Certificate>,
     pub(super) holder: Holder,
 }
 
 impl Credential {
-    /// Fingerprint and origin for messages.
+    /// Fingerprint and origin, for messages.
     pub(super) fn label(&self) -> String {
         let print = self
             .public
@@ -47,17 +47,17 @@ impl Credential {
             ""
         };
         match &self.holder {
-            Holder::Agent(_) => format!("{print}{kind} (agent)"),
+            Holder::SshAgent(_) => format!("{print}{kind} (agent)"),
             Holder::File(path) => format!("{print}{kind} ({})", path.display()),
         }
     }
 }
 
-/// A private key file as far as it can be read without asking anyone.
+/// A private key file, as far as it can be read without a prompt.
 #[derive(Debug)]
 enum FileKey {
     Plain(Arc<PrivateKey>),
-    /// The text, and the public half when it is known.
+    /// The text, and the public key when known.
     Encrypted(String, Option<PublicKey>),
     PublicOnly(PublicKey),
     CertificateOnly(Box<Certificate>),
@@ -78,7 +78,7 @@ impl FileKey {
 
 fn text_of(path: &Path) -> io::Result<(String, fs::Metadata)> {
     let meta = fs::metadata(path)?;
-    if !meta.is_file() || meta.len() > MAX_KEY_FILE {
+    if !meta.is_file() || meta.len() > MAX_KEY_FILE_BYTES {
         return Err(io::Error::other("not a key file"));
     }
     Ok((fs::read_to_string(path)?, meta))
@@ -100,7 +100,51 @@ fn public_of(text: &str) -> Option<FileKey> {
     }
 }
 
-fn load(path: &Path) -> Result<FileKey, String> {
+/// A key file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {fault}", path.display())]
+pub(super) struct KeyError {
+    pub(super) path: PathBuf,
+    pub(super) fault: KeyFault,
+}
+
+/// What is wrong with a key file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyFault {
+    /// Unreadable, or in a format that is not known.
+    #[error("{0}")]
+    Unusable(String),
+    #[error("no key in the file")]
+    NoKey,
+    #[error("no private key in the file")]
+    NoPrivateKey,
+    /// The file's mode.
+    #[error("readable by other users (mode {0:04o}); not used")]
+    Exposed(u32),
+    #[error("needs a passphrase and there is no terminal to ask; add the key to the agent")]
+    NeedsPassphrase,
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+}
+
+/// Why a login could not be signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SignError {
+    #[error("cannot sign with the key ({0})")]
+    Key(String),
+    #[error(transparent)]
+    File(#[from] KeyError),
+    #[error(transparent)]
+    Agent(#[from] super::agent::AgentError),
+    #[error("the agent is gone")]
+    AgentGone,
+}
+
+fn load(path: &Path) -> Result<FileKey, KeyError> {
+    let fail = |fault| KeyError {
+        path: path.to_owned(),
+        fault,
+    };
     let beside = || {
         text_of(&with_suffix(path, ".pub"))
             .ok()
@@ -109,22 +153,18 @@ fn load(path: &Path) -> Result<FileKey, String> {
     };
     let (text, meta) = match text_of(path) {
         Ok(read) => read,
-        // the public half alone chooses a key of the agent
+        // The public key alone selects a key of the agent.
         Err(e) => {
             return beside()
                 .map(FileKey::PublicOnly)
-                .ok_or_else(|| format!("{}: {e}", path.display()));
+                .ok_or_else(|| fail(KeyFault::Unusable(e.to_string())));
         }
     };
     if !text.contains("-----BEGIN ") {
-        return public_of(&text).ok_or_else(|| format!("{}: holds no key", path.display()));
+        return public_of(&text).ok_or_else(|| fail(KeyFault::NoKey));
     }
     if meta.uid() == nix::unistd::Uid::current().as_raw() && meta.mode() & 0o077 != 0 {
-        return Err(format!(
-            "{}: others may read it (mode {:04o}); it is not used",
-            path.display(),
-            meta.mode() & 0o7777
-        ));
+        return Err(fail(KeyFault::Exposed(meta.mode() & 0o7777)));
     }
     match PrivateKey::from_openssh(&text) {
         Ok(key) if key.is_encrypted() => {
@@ -136,13 +176,13 @@ fn load(path: &Path) -> Result<FileKey, String> {
     match decode_secret_key(&text, None) {
         Ok(key) => Ok(FileKey::Plain(Arc::new(key))),
         Err(_) if text.contains("ENCRYPTED") => Ok(FileKey::Encrypted(text, beside())),
-        Err(e) => Err(format!("{}: {e}", path.display())),
+        Err(e) => Err(fail(KeyFault::Unusable(e.to_string()))),
     }
 }
 
-type Opened = Arc<Mutex<Option<Result<Arc<PrivateKey>, String>>>>;
+type Opened = Arc<Mutex<Option<Result<Arc<PrivateKey>, KeyError>>>>;
 
-/// Private keys that were opened in this run.
+/// The private keys opened in this run.
 pub(super) struct KeyRing {
     asked: Arc<Asked>,
     opened: Mutex<HashMap<PathBuf, Opened>>,
@@ -156,12 +196,13 @@ impl KeyRing {
         }
     }
 
-    /// The private key of a file; the person is asked for its passphrase once per run, and once more when it was mistyped.
+    /// The private key of a file. Prompts for its passphrase once per run, and again when it was
+    /// mistyped.
     pub(super) async fn open(
         &self,
         path: &Path,
         budget: &Budget,
-    ) -> Result<Arc<PrivateKey>, String> {
+    ) -> Result<Arc<PrivateKey>, KeyError> {
         let slot = self
             .opened
             .lock()
@@ -175,29 +216,33 @@ impl KeyRing {
                 if opened.is_none() {
                     *opened = Some(self.decrypt(path).await);
                 }
-                opened
-                    .clone()
-                    .unwrap_or_else(|| Err("it is not opened".to_owned()))
+                opened.clone().unwrap_or_else(|| {
+                    Err(KeyError {
+                        path: path.to_owned(),
+                        fault: KeyFault::NoPrivateKey,
+                    })
+                })
             })
             .await
     }
 
-    async fn decrypt(&self, path: &Path) -> Result<Arc<PrivateKey>, String> {
+    async fn decrypt(&self, path: &Path) -> Result<Arc<PrivateKey>, KeyError> {
+        let fail = |fault| KeyError {
+            path: path.to_owned(),
+            fault,
+        };
         let text = match load(path)? {
             FileKey::Plain(key) => return Ok(key),
             FileKey::Encrypted(text, _) => text,
-            _ => return Err(format!("{}: holds no private key", path.display())),
+            _ => return Err(fail(KeyFault::NoPrivateKey)),
         };
         for _ in 0..3 {
             let question = format!("passphrase of {}: ", path.display());
             let Some(passphrase) = self.asked.each_time(&question).await else {
-                return Err(format!(
-                    "{}: its passphrase is needed and nobody can be asked; add the key to the agent",
-                    path.display()
-                ));
+                return Err(fail(KeyFault::NeedsPassphrase));
             };
             let text = text.clone();
-            // the derivation is slow by design
+            // Key derivation is slow by design.
             let key = tokio::task::spawn_blocking(move || {
                 decode_secret_key(&text, Some(passphrase.expose()))
             })
@@ -206,14 +251,15 @@ impl KeyRing {
                 return Ok(Arc::new(key));
             }
         }
-        Err(format!("{}: the passphrase was wrong", path.display()))
+        Err(fail(KeyFault::WrongPassphrase))
     }
 }
 
-/// What to try, best first, and notes on what cannot be tried.
+/// The credentials to try, best first, and notes on those that cannot be tried.
 ///
-/// Configured keys come first, by the agent when it holds them; then, unless only configured ones may be used, the agent's others; the
-/// default files are looked at only when nothing is configured. A certificate goes before its plain key.
+/// Configured keys come first, through the agent when it holds them; then, unless `IdentitiesOnly`,
+/// the agent's other keys. The default files are used only when nothing is configured. A
+/// certificate precedes its plain key.
 pub(super) fn credentials(
     endpoint: &Endpoint,
     agent: &[AgentIdentity],
@@ -231,6 +277,9 @@ pub(super) fn credentials(
     for path in &endpoint.identity_files {
         file_credentials(path, endpoint, agent, &mut list, &mut notes);
     }
+    for file in endpoint.certificate_files.iter().filter(|f| f.exists()) {
+        agent_certificate(file, agent, &mut list);
+    }
     others(&mut list);
     if !configured {
         for path in endpoint
@@ -244,6 +293,30 @@ pub(super) fn credentials(
     (list, notes)
 }
 
+/// Adds a certificate file whose private key only the agent holds.
+fn agent_certificate(file: &Path, agent: &[AgentIdentity], list: &mut Vec<Credential>) {
+    let Some(FileKey::CertificateOnly(certificate)) =
+        text_of(file).ok().and_then(|(text, _)| public_of(&text))
+    else {
+        return;
+    };
+    let holder = agent.iter().map(from_agent).find(|credential| {
+        credential
+            .public
+            .as_ref()
+            .is_some_and(|public| public.key_data() == certificate.public_key())
+    });
+    if let Some(credential) = holder {
+        push(
+            list,
+            Credential {
+                certificate: Some(*certificate),
+                ..credential
+            },
+        );
+    }
+}
+
 fn from_agent(identity: &AgentIdentity) -> Credential {
     let (public, certificate) = match identity {
         AgentIdentity::PublicKey { key, .. } => (key.clone(), None),
@@ -255,11 +328,11 @@ fn from_agent(identity: &AgentIdentity) -> Credential {
     Credential {
         public: Some(public),
         certificate,
-        holder: Holder::Agent(Box::new(identity.clone())),
+        holder: Holder::SshAgent(Box::new(identity.clone())),
     }
 }
 
-/// One attempt per credential: what is listed already is not listed again.
+/// Adds a credential unless it is listed already: one attempt per credential.
 fn push(list: &mut Vec<Credential>, new: Credential) {
     let same = |c: &Credential| {
         c.certificate.as_ref().map(|c| c.signature().as_bytes())
@@ -283,7 +356,7 @@ fn file_credentials(
 ) {
     let key = match load(path) {
         Ok(key) => key,
-        Err(note) => return notes.push(note),
+        Err(error) => return notes.push(error.to_string()),
     };
     let public = key.public();
     let held = public.as_ref().and_then(|p| {
@@ -294,12 +367,12 @@ fn file_credentials(
         })
     });
     let holder = match (held, &key) {
-        // the private half is the same, so the agent can sign for a certificate that lies in a file
-        (Some(identity), _) => Holder::Agent(Box::new(identity.clone())),
+        // The private key is the same, so the agent can sign for a certificate in a file.
+        (Some(identity), _) => Holder::SshAgent(Box::new(identity.clone())),
         (None, FileKey::Plain(_) | FileKey::Encrypted(..)) => Holder::File(path.to_owned()),
         (None, _) => {
             return notes.push(format!(
-                "{}: only a public key, and the agent does not hold its private one",
+                "{}: public key only, and the agent does not hold its private key",
                 path.display()
             ));
         }
@@ -325,7 +398,7 @@ fn file_credentials(
                 );
             }
             Some(FileKey::CertificateOnly(_)) => {}
-            _ => notes.push(format!("{}: holds no certificate", file.display())),
+            _ => notes.push(format!("{}: no certificate in the file", file.display())),
         }
     }
     if let FileKey::CertificateOnly(certificate) = &key {
@@ -354,19 +427,51 @@ pub(super) fn sign(
     key: &PrivateKey,
     hash: Option<HashAlg>,
     mut data: Vec<u8>,
-) -> Result<Vec<u8>, String> {
-    use russh::keys::{
-        signature::Signer,
-        ssh_encoding::Encode,
-        ssh_key::{Signature, private::KeypairData},
-    };
+) -> Result<Vec<u8>, SignError> {
+    use russh::keys::signature::Signer;
+    use russh::keys::ssh_encoding::Encode;
+    use russh::keys::ssh_key::Signature;
+    use russh::keys::ssh_key::private::KeypairData;
     let signature: Signature = match key.key_data() {
         KeypairData::Rsa(rsa) => (rsa, hash).try_sign(&data),
         _ => key.try_sign(&data),
     }
-    .map_err(|e| format!("the key cannot sign ({e})"))?;
+    .map_err(|e| SignError::Key(e.to_string()))?;
     signature
         .encode_prefixed(&mut data)
-        .map_err(|e| format!("the key cannot sign ({e})"))?;
+        .map_err(|e| SignError::Key(e.to_string()))?;
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::agent::AgentError;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("key_fault", KeyFault, hints: |_| Vec::new(), {
+            KeyFault::Unusable(_) => KeyFault::Unusable("permission denied".into()),
+            KeyFault::NoKey => KeyFault::NoKey,
+            KeyFault::NoPrivateKey => KeyFault::NoPrivateKey,
+            KeyFault::Exposed(_) => KeyFault::Exposed(0o644),
+            KeyFault::NeedsPassphrase => KeyFault::NeedsPassphrase,
+            KeyFault::WrongPassphrase => KeyFault::WrongPassphrase,
+        });
+        snapshot_sign_errors();
+    }
+
+    fn snapshot_sign_errors() {
+        crate::testing::snapshot_messages!("sign_error", SignError, hints: |_| Vec::new(), {
+            SignError::Key(_) => SignError::Key("no such algorithm".into()),
+            SignError::File(_) => SignError::File(KeyError {
+                path: "id_ed25519".into(),
+                fault: KeyFault::WrongPassphrase,
+            }),
+            SignError::Agent(_) => SignError::Agent(AgentError::SignDeadline(
+                std::time::Duration::from_secs(60),
+            )),
+            SignError::AgentGone => SignError::AgentGone,
+        });
+    }
 }

@@ -1,37 +1,42 @@
-//! Sessions to hosts: one authenticated SSH connection per host and run, with commands and byte streams as channels on it.
+//! Sessions to hosts: one authenticated SSH connection per host and run; commands and byte streams
+//! are channels on it.
 //!
-//! Owns: ssh_config, host keys, authentication, jump hosts, privilege. May import: `inventory`, `spec` and `event::escape`; only it may
-//! name russh, and no type of russh leaves it. To add a way of reaching hosts: implement [`Session`].
+//! Owns: ssh_config, host keys, authentication, jump hosts, privilege. Must not know what a command
+//! does. May import: `inventory`, `spec` and `event::escape`. Only this room may name russh, and no
+//! type of russh leaves it. To add another transport: implement [`Session`].
 //!
-//! Two promises are kept here: where `ssh host` works, toots works; and no credential is sent to a host that is not proven. The way of a
-//! connection: `endpoint` (what is wanted, by `config`) → `connect` (limits, jump hosts, retries) → `dial` (TCP) → `handler` (host key, by
-//! `known_hosts`) → `auth` → `ssh` (the session: `exec`, `stream`, `privilege`).
+//! Two promises: where `ssh host` works, toots works; and no credential is sent to an unverified
+//! host. The path of a connection: `endpoint` (settings, from `config`) → `connect` (limits, jump
+//! hosts, retries) → `dial` (TCP) → `handler` (host key, with `known_hosts`) → `auth` → `ssh` (the
+//! session: `shell`, `stream`, `privilege`).
 
 mod agent;
 mod ask;
 mod auth;
+mod backlog;
 mod budget;
+mod channel_limiter;
 mod config;
 mod connect;
 mod dial;
 mod endpoint;
-mod exec;
 mod explain;
 #[doc(hidden)]
 pub mod fake;
-mod gate;
-mod greeting;
 mod handler;
 mod identity;
 mod known_hosts;
+mod link;
 mod offer;
 mod privilege;
-mod quote;
+mod server_banner;
 mod session;
 mod settings;
+mod shell;
 mod ssh;
 mod stream;
 mod trust;
+mod turns;
 
 pub use ask::{Ask, AskNobody, AskTerminal};
 #[doc(hidden)]
@@ -42,9 +47,8 @@ pub use explain::Explained;
 pub use known_hosts::parse_for_fuzzing as fuzz_known_hosts;
 #[doc(hidden)]
 pub use privilege::fuzz_privilege;
-pub use quote::quote;
 pub use session::{
     BoxStream, Cost, Dial, Exec, ExecOutput, Session, Stream, Target, TransportError,
 };
-pub use settings::{HostSettings, PrivilegeMode, SshSettings, Timeouts};
+pub use settings::{HostSettings, PrivilegeMode, SshOptions, SshTimeouts};
 pub use trust::ShownKey;

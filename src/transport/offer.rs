@@ -1,21 +1,20 @@
-//! What is offered in the key exchange.
+//! The algorithms offered in the key exchange.
 
-use russh::{
-    Preferred, cipher,
-    client::Config,
-    kex,
-    keys::{Algorithm, HashAlg},
-    mac,
-};
+use russh::client::Config;
+use russh::keys::{Algorithm, HashAlg};
+use russh::{Preferred, cipher, kex, mac};
 
-use super::{TransportError, config::AlgorithmList, endpoint::Endpoint, known_hosts::HostTrust};
+use super::TransportError;
+use super::config::AlgorithmList;
+use super::endpoint::Endpoint;
+use super::known_hosts::HostTrust;
 
 /// The protocol library's configuration for one hop.
 pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, TransportError> {
     let lists = &endpoint.algorithms;
     let defaults = Preferred::DEFAULT;
     let choose_kex = {
-        // the names that announce extensions are no key exchanges; they stay whatever is chosen
+        // Names that announce extensions are not key exchanges; they stay, whatever is chosen.
         let real: Vec<_> = defaults
             .kex
             .iter()
@@ -69,7 +68,7 @@ pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, T
                     .choose(&defaults.mac, &macs, |m| m.as_ref().to_owned()),
             )?
             .into(),
-            // a host that is not trusted yet could send a bomb
+            // A host that is not trusted yet could send a decompression bomb.
             compression: vec![russh::compression::NONE].into(),
         },
         ..Config::default()
@@ -78,13 +77,14 @@ pub(super) fn config(endpoint: &Endpoint, trust: &HostTrust) -> Result<Config, T
 
 const CIPHERS: [cipher::Name; 1] = [cipher::AES_128_GCM];
 
-/// Plain keys, those on record first unless the operator ordered them, and certificates where an authority is on record.
+/// Plain keys, recorded ones first unless the operator chose the order, and certificates where an
+/// authority is recorded.
 fn host_keys(
     list: &AlgorithmList,
     trust: &HostTrust,
 ) -> Result<(Vec<Algorithm>, Vec<Algorithm>), TransportError> {
-    // RSA keys are taken with SHA-2 signatures only
-    let all: Vec<_> = Preferred::DEFAULT
+    // RSA keys are accepted with SHA-2 signatures only.
+    let keys: Vec<_> = Preferred::DEFAULT
         .key
         .iter()
         .filter(|a| !matches!(a, Algorithm::Rsa { hash: None }))
@@ -97,9 +97,9 @@ fn host_keys(
         Algorithm::Rsa { .. } => "rsa-sha2-512".to_owned(),
         other => other.as_str().to_owned(),
     };
-    let plain = list.choose(&all, &all, name);
+    let plain = list.choose(&keys, &keys, name);
     let certified = if trust.wants_certificate() {
-        list.choose(&all, &all, Algorithm::to_certificate_type)
+        list.choose(&keys, &keys, Algorithm::to_certificate_type)
     } else {
         Vec::new()
     };
@@ -117,7 +117,7 @@ fn host_keys(
 fn some<T>(keyword: &str, list: Vec<T>) -> Result<Vec<T>, TransportError> {
     if list.is_empty() {
         Err(TransportError::Settings(format!(
-            "{keyword} leaves no algorithm that is built in"
+            "{keyword} leaves no supported algorithm"
         )))
     } else {
         Ok(list)

@@ -1,29 +1,31 @@
-//! Root on a host: how it is had, and how a command is put so that it has it.
+//! Root on a host: how toots becomes root, and how a command is wrapped for it.
 
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::{PrivilegeMode, TransportError, handler::shown, quote};
+use super::handler::shown;
+use super::{PrivilegeMode, TransportError};
 use crate::spec::Secret;
+use crate::spec::{Remedy, quote};
 
-/// The way that was found.
+/// The chosen way to root.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
-    /// Logged in as root.
+pub(super) enum Elevation {
+    /// The login is root.
     Root,
     Sudo,
     SudoPassword(Secret),
     Doas,
 }
 
-/// A command and what goes before its standard input.
+/// A command and the bytes that precede its standard input.
 #[derive(Debug)]
 pub(super) struct Wrapped {
     pub(super) command: String,
     pub(super) preface: String,
 }
 
-impl Way {
-    /// Puts a command so that it runs as root.
+impl Elevation {
+    /// Wraps a command so that it runs as root.
     pub(super) fn wrap(&self, command: &str) -> Wrapped {
         let plain = |command: String| Wrapped {
             command,
@@ -34,9 +36,10 @@ impl Way {
             Self::Sudo => plain(format!("sudo -n -- sh -c {}", quote(command))),
             Self::Doas => plain(format!("doas -n sh -c {}", quote(command))),
             Self::SudoPassword(password) => {
-                // Whether sudo reads the password is sudo's decision (NOPASSWD, another policy). The shell behind it reads up to a mark,
-                // so that a password which sudo left unread never becomes input of the command. `-k`: no cached login, so that the
-                // outcome is the same each time.
+                // Whether sudo reads the password is sudo's decision (NOPASSWD, another policy).
+                // The shell behind it reads up to a marker, so that a password which sudo left
+                // unread never becomes input of the command. `-k`: no cached login, so the result
+                // is the same each time.
                 let mark = format!("toots-{}", Alphanumeric.sample_string(&mut rand::rng(), 16));
                 let inner = format!(
                     "while IFS= read -r l && [ \"$l\" != {mark} ]; do :; done; unset l\n{command}"
@@ -50,24 +53,25 @@ impl Way {
     }
 }
 
-/// One question for all that must be known.
+/// One command that asks for everything at once.
 pub(super) const PROBE: &str = r#"u=$(id -u); echo "uid $u"; [ "$u" = 0 ] && exit 0
 if command -v sudo >/dev/null 2>&1; then if m=$(sudo -n -- sh -c : 2>&1); then echo "sudo yes"; else echo "sudo no $m" | head -n 1; fi; fi
 if command -v doas >/dev/null 2>&1; then if m=$(doas -n sh -c : 2>&1); then echo "doas yes"; else echo "doas no $m" | head -n 1; fi; fi
 exit 0"#;
 
-/// Exit status of [`at_once`] when root cannot be had: the one that no program of a script uses.
-pub(super) const NO_WAY: u32 = 213;
+/// Exit status of [`wrap_first_command`] when there is no way to root: a status that no script of toots uses.
+pub(super) const NOT_ROOT_STATUS: u32 = 213;
 
-/// The first privileged command of a session, as root in whatever way the host allows, so that the question costs no round trip of its own.
-/// When there is no way nothing is run, and [`PROBE`] then says why.
-pub(super) fn at_once(command: &str) -> String {
-    let command = super::quote(command);
+/// Wraps the first privileged command of a session: it becomes root in whatever way the host
+/// allows, which saves a round trip. When there is no way, nothing is run and [`PROBE`] then tells
+/// why.
+pub(super) fn wrap_first_command(command: &str) -> String {
+    let command = crate::spec::quote(command);
     format!(
         "if [ \"$(id -u)\" = 0 ]; then exec sh -c {command}; fi
 if sudo -n -- sh -c : </dev/null >/dev/null 2>&1; then exec sudo -n -- sh -c {command}; fi
 if doas -n sh -c : </dev/null >/dev/null 2>&1; then exec doas -n sh -c {command}; fi
-exit {NO_WAY}"
+exit {NOT_ROOT_STATUS}"
     )
 }
 
@@ -75,9 +79,18 @@ exit {NO_WAY}"
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) root: bool,
-    /// Absent, or what it said.
-    pub(super) sudo: Option<Result<(), String>>,
-    pub(super) doas: Option<Result<(), String>>,
+    pub(super) sudo: Tool,
+    pub(super) doas: Tool,
+}
+
+/// Whether a program makes this login root without a password.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Tool {
+    #[default]
+    Absent,
+    Works,
+    /// Its own words.
+    Refuses(String),
 }
 
 impl Found {
@@ -88,9 +101,9 @@ impl Found {
         for line in text.lines() {
             let verdict = |rest: &str| {
                 if rest == "yes" {
-                    Ok(())
+                    Tool::Works
                 } else {
-                    Err(shown(rest.strip_prefix("no").unwrap_or(rest)))
+                    Tool::Refuses(shown(rest.strip_prefix("no").unwrap_or(rest)))
                 }
             };
             match line.split_once(' ') {
@@ -98,44 +111,47 @@ impl Found {
                     asked = uid.parse::<u32>().is_ok();
                     found.root = uid == "0";
                 }
-                Some(("sudo", rest)) => found.sudo = Some(verdict(rest)),
-                Some(("doas", rest)) => found.doas = Some(verdict(rest)),
+                Some(("sudo", rest)) => found.sudo = verdict(rest),
+                Some(("doas", rest)) => found.doas = verdict(rest),
                 _ => {}
             }
         }
         asked.then_some(found)
     }
 
-    /// The way to root, without a password; `Ok(None)` when a password must be asked for.
+    /// Chooses the way to root without a password; `Ok(None)` when a password is needed.
     pub(super) fn choose(
         &self,
         mode: PrivilegeMode,
         user: &str,
-    ) -> Result<Option<Way>, TransportError> {
-        let refused = |why: String, hints: Vec<String>| TransportError::Privilege {
+    ) -> Result<Option<Elevation>, TransportError> {
+        let refused = |why: String, hints: Vec<Remedy>| TransportError::Privilege {
             user: user.to_owned(),
             why,
             hints,
         };
-        let sudoers = format!(
+        let sudoers = Remedy::Advice(format!(
             "on the host: echo '{user} ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/toots && chmod 0440 /etc/sudoers.d/toots"
-        );
-        let password =
-            "privilege = \"sudo-password\" asks for sudo's password once per run".to_owned();
+        ));
+        let password = Remedy::AskSudoPassword;
         if self.root {
-            return Ok(Some(Way::Root));
+            return Ok(Some(Elevation::Root));
         }
-        let said = |what: &str, verdict: &Option<Result<(), String>>| match verdict {
-            None => format!("{what} is not installed"),
-            Some(Ok(())) => format!("{what} works"),
-            Some(Err(said)) => format!("{what} said {said:?}"),
+        let said = |what: &str, tool: &Tool| match tool {
+            Tool::Absent => format!("{what} is not installed"),
+            Tool::Works => format!("{what} works"),
+            Tool::Refuses(words) => format!("{what} answered {words:?}"),
         };
-        let works = |verdict: &Option<Result<(), String>>| matches!(verdict, Some(Ok(())));
+        let works = |tool: &Tool| *tool == Tool::Works;
         match mode {
-            PrivilegeMode::Auto | PrivilegeMode::Sudo if works(&self.sudo) => Ok(Some(Way::Sudo)),
-            PrivilegeMode::Auto | PrivilegeMode::Doas if works(&self.doas) => Ok(Some(Way::Doas)),
-            PrivilegeMode::SudoPassword if works(&self.sudo) => Ok(Some(Way::Sudo)),
-            PrivilegeMode::SudoPassword if self.sudo.is_some() => Ok(None),
+            PrivilegeMode::Auto | PrivilegeMode::Sudo if works(&self.sudo) => {
+                Ok(Some(Elevation::Sudo))
+            }
+            PrivilegeMode::Auto | PrivilegeMode::Doas if works(&self.doas) => {
+                Ok(Some(Elevation::Doas))
+            }
+            PrivilegeMode::SudoPassword if works(&self.sudo) => Ok(Some(Elevation::Sudo)),
+            PrivilegeMode::SudoPassword if self.sudo != Tool::Absent => Ok(None),
             PrivilegeMode::SudoPassword | PrivilegeMode::Sudo => {
                 Err(refused(said("sudo", &self.sudo), vec![sudoers, password]))
             }
@@ -150,26 +166,26 @@ impl Found {
             }
             PrivilegeMode::Doas => {
                 let rule = format!("on the host, in /etc/doas.conf: permit nopass {user} as root");
-                Err(refused(said("doas -n", &self.doas), vec![rule]))
+                Err(refused(said("doas -n", &self.doas), vec![rule.into()]))
             }
             PrivilegeMode::Root => Err(refused(
                 "the login is not root".to_owned(),
-                vec!["set user = \"root\", or another privilege".to_owned()],
+                vec!["set user = \"root\", or another privilege".into()],
             )),
             PrivilegeMode::None => Err(refused(
                 "privilege = \"none\" is set".to_owned(),
-                vec!["privilege = \"auto\"".to_owned()],
+                vec!["privilege = \"auto\"".into()],
             )),
         }
     }
 }
 
-/// Reads any bytes as an answer, and gives the text that a person would see; for fuzzing.
+/// Parses any bytes as an answer and returns the text shown to a person; for fuzzing.
 #[doc(hidden)]
 #[must_use]
 pub fn fuzz_privilege(stdout: &[u8]) -> Option<String> {
     let found = Found::parse(stdout)?;
-    let told = |mode| {
+    let refusal = |mode| {
         found
             .choose(mode, "ops")
             .err()
@@ -183,17 +199,15 @@ pub fn fuzz_privilege(stdout: &[u8]) -> Option<String> {
             PrivilegeMode::Doas,
             PrivilegeMode::SudoPassword,
         ]
-        .map(told)
+        .map(refusal)
         .concat(),
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        process::{Command, Stdio},
-    };
+    use std::io::Write;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -214,29 +228,29 @@ mod tests {
             found("motd\nuid 1000\nsudo no sudo: a \x1b[31mpassword\r is required\ndoas yes\n");
         assert_eq!(
             got.sudo,
-            Some(Err("sudo: a \\x1b[31mpassword\\r is required".to_owned()))
+            Tool::Refuses("sudo: a \\x1b[31mpassword\\r is required".to_owned())
         );
-        assert_eq!(got.doas, Some(Ok(())));
+        assert_eq!(got.doas, Tool::Works);
         assert_eq!(Found::parse(b"sudo yes"), None);
         assert_eq!(Found::parse(b"uid x"), None);
     }
 
     #[test]
     fn each_mode_takes_only_its_own_way() {
-        let all = found("uid 1000\nsudo yes\ndoas yes");
+        let both = found("uid 1000\nsudo yes\ndoas yes");
         let none = found("uid 1000\nsudo no a password is required");
         let choose = |f: &Found, m| f.choose(m, "ops").map(|w| w.map(|w| w.wrap("id").command));
         assert_eq!(
-            choose(&all, PrivilegeMode::Auto).unwrap().unwrap(),
+            choose(&both, PrivilegeMode::Auto).unwrap().unwrap(),
             "sudo -n -- sh -c id"
         );
         assert_eq!(
-            choose(&all, PrivilegeMode::Doas).unwrap().unwrap(),
+            choose(&both, PrivilegeMode::Doas).unwrap().unwrap(),
             "doas -n sh -c id"
         );
         assert!(
-            choose(&all, PrivilegeMode::Root).is_err()
-                && choose(&all, PrivilegeMode::None).is_err()
+            choose(&both, PrivilegeMode::Root).is_err()
+                && choose(&both, PrivilegeMode::None).is_err()
         );
         assert_eq!(choose(&none, PrivilegeMode::SudoPassword), Ok(None));
         let refused = choose(&none, PrivilegeMode::Auto).unwrap_err();
@@ -244,7 +258,11 @@ mod tests {
             refused.to_string().contains("a password is required"),
             "{refused}"
         );
-        assert!(refused.hints()[0].contains("ops ALL=(root) NOPASSWD: ALL"));
+        assert!(
+            refused.hints()[0]
+                .to_string()
+                .contains("ops ALL=(root) NOPASSWD: ALL")
+        );
         assert_eq!(
             choose(&found("uid 0"), PrivilegeMode::Root)
                 .unwrap()
@@ -253,10 +271,10 @@ mod tests {
         );
     }
 
-    /// Runs the wrapped command behind a stand-in for sudo that reads so many lines.
+    /// Runs the wrapped command behind a stand-in for sudo that reads this many lines.
     fn behind_sudo(reads: usize, input: &str) -> String {
         let wrapped =
-            Way::SudoPassword(Secret::new("s3cret")).wrap("cat; printf %s \"${l-unset}\"");
+            Elevation::SudoPassword(Secret::new("s3cret")).wrap("cat; printf %s \"${l-unset}\"");
         assert!(!wrapped.command.contains("s3cret"));
         let script = wrapped.command.replace(
             "sudo -S -k -p '' --",
@@ -279,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_never_becomes_input_of_the_command() {
+    fn password_never_becomes_command_input() {
         for reads in [0, 1] {
             assert_eq!(
                 behind_sudo(reads, "line 1\n\nline 3"),

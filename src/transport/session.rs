@@ -1,4 +1,4 @@
-//! The seam between toots and hosts.
+//! The interface between toots and hosts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::spec::HostName;
+use crate::spec::{HostName, Remedy};
 
 /// A byte stream to something on or beyond a host.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -19,22 +19,22 @@ pub type BoxStream = Box<dyn Stream>;
 /// One command on a host.
 #[derive(Debug, Clone)]
 pub struct Exec {
-    /// The command line for the login shell, already quoted. Never holds a secret.
+    /// The command line for the login shell, already quoted. Never contains a secret.
     pub command: String,
-    /// Sent on standard input, then end of file. Secrets travel here; never logged.
+    /// Sent on standard input, followed by end of file. Secrets travel here; never logged.
     pub stdin: Bytes,
-    /// Runs as root: directly when logged in as root, else through the session's privilege.
+    /// Run as root: directly when logged in as root, else through the session's privilege.
     pub privileged: bool,
-    /// The command's limit in all.
+    /// Limit of the whole command.
     pub deadline: Duration,
-    /// Output beyond this is cut and the command ended, bytes per stream.
+    /// Output limit in bytes per stream; beyond it the output is cut and the command ended.
     pub max_output: usize,
 }
 
 /// How a command ended.
 #[derive(Debug, Clone)]
 pub struct ExecOutput {
-    /// Exit status; a command ended by a signal or without status is an error, never 0.
+    /// Exit status. A command that ended by a signal or without a status is an error, never 0.
     pub status: u32,
     /// Standard output, raw.
     pub stdout: Vec<u8>,
@@ -42,23 +42,29 @@ pub struct ExecOutput {
     pub stderr: Vec<u8>,
 }
 
-/// What a stream is opened to.
+/// The far end of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A TCP address as the host sees it.
-    Tcp {
-        /// Address.
-        address: String,
-        /// Port.
-        port: u16,
-    },
-    /// A unix socket on the host.
+    /// A TCP address as seen from the host.
+    Tcp { address: String, port: u16 },
+    /// A Unix socket on the host.
     Unix {
         /// Absolute path.
         path: String,
     },
-    /// Standard input and output of a command; its standard error and exit status become the stream's error text.
+    /// Standard input and output of a command. Its standard error and exit status become the
+    /// stream's error text.
     Command {
+        /// The command line, already quoted.
+        command: String,
+        /// Runs as root.
+        privileged: bool,
+    },
+    /// Standard input and output of a command that stays beside the session's other commands and
+    /// needs no channel of its own. At most one per session, for text of a few lines: the command's
+    /// output arrives by lines, its standard error is lost. The end of its input is the byte 4,
+    /// because the pipe stays open; it is closed when the connection ends.
+    Companion {
         /// The command line, already quoted.
         command: String,
         /// Runs as root.
@@ -71,74 +77,82 @@ pub enum Target {
 pub struct Cost {
     /// Authenticated connections.
     pub connections: u32,
+    /// Login shells started, each of which runs the user's startup files.
+    pub login_shells: u32,
     /// Commands run.
     pub execs: u32,
     /// Streams opened.
     pub streams: u32,
 }
 
-/// Why a session could not be had or did not do what was asked.
+/// Why there is no session, or why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No TCP connection, no SSH greeting, or name resolution failed.
-    #[error("reach {address}: {why}")]
+    /// No TCP connection, no SSH banner, or name resolution failed.
+    #[error("cannot reach {address}: {why}")]
     Unreachable {
         /// Address and port.
         address: String,
-        /// In words.
         why: String,
     },
-    /// The host key is unknown, changed, revoked or its record unreadable; nothing was sent to authenticate.
-    #[error("trust {host}: {why}")]
+    /// The host key is unknown, changed, revoked or its record is unreadable. No credential was
+    /// sent.
+    #[error("cannot trust {host}: {why}")]
     Untrusted {
-        /// Name as recorded in known_hosts.
+        /// The name in known_hosts.
         host: String,
-        /// In words, with file:line and fingerprints.
+        /// With file:line and fingerprints.
         why: String,
         /// The next commands.
-        hints: Vec<String>,
+        hints: Vec<Remedy>,
     },
     /// Authentication failed.
-    #[error("log in as {user}: {why}")]
+    #[error("cannot log in as {user}: {why}")]
     Authentication {
         /// Login name.
         user: String,
         /// Methods offered, keys tried, the server's own reason.
         why: String,
         /// The next commands.
-        hints: Vec<String>,
+        hints: Vec<Remedy>,
     },
-    /// No way to become root.
-    #[error("become root as {user}: {why}")]
+    /// There is no way to become root.
+    #[error("cannot become root as {user}: {why}")]
     Privilege {
         /// Login name.
         user: String,
-        /// In words.
         why: String,
-        /// The sudoers line to add, and the like.
-        hints: Vec<String>,
+        /// For example the sudoers line to add.
+        hints: Vec<Remedy>,
     },
-    /// A deadline passed.
+    /// A deadline expired.
     #[error("{what}: no answer within {limit:?}")]
     Deadline {
         /// What was waited for.
         what: String,
-        /// The limit.
         limit: Duration,
     },
     /// The connection was lost; whether a running command had an effect is unknown.
-    #[error("lost the connection: {0}")]
+    #[error("connection lost: {0}")]
     Lost(String),
     /// A channel was refused.
-    #[error("open {what}: {why}")]
+    #[error("cannot open {what}: {why}")]
     Refused {
-        /// What was opened.
+        /// The target.
         what: String,
-        /// In words.
         why: String,
     },
+    /// The server allows fewer sessions per connection than toots needs.
+    #[error("cannot open {what}: the host allows {limit} session per connection (MaxSessions)")]
+    TooFewSessions {
+        /// The target.
+        what: String,
+        limit: usize,
+        /// The line of sshd_config to change.
+        hints: Vec<Remedy>,
+    },
     /// A command ended without an exit status, or by a signal.
-    #[error("run the command: {0}")]
+    #[error("command failed: {0}")]
     Command(String),
     /// A setting, key file or configuration that cannot be used.
     #[error("{0}")]
@@ -148,11 +162,12 @@ pub enum TransportError {
 impl TransportError {
     /// The next commands for the operator.
     #[must_use]
-    pub fn hints(&self) -> &[String] {
+    pub fn hints(&self) -> &[Remedy] {
         match self {
             Self::Untrusted { hints, .. }
             | Self::Authentication { hints, .. }
-            | Self::Privilege { hints, .. } => hints,
+            | Self::Privilege { hints, .. }
+            | Self::TooFewSessions { hints, .. } => hints,
             _ => &[],
         }
     }
@@ -167,7 +182,8 @@ pub trait Session: Send + Sync {
     /// Runs a command and waits for its end.
     ///
     /// # Errors
-    /// When the channel is refused, the deadline passes, the output is endless, or no exit status comes. A status other than 0 is not an error.
+    /// When the channel is refused, the deadline expires, the output exceeds its limit, or no exit
+    /// status arrives. A status other than 0 is not an error.
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError>;
 
     /// Opens a byte stream.
@@ -176,8 +192,8 @@ pub trait Session: Send + Sync {
     /// When the host refuses the channel or nothing listens there.
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError>;
 
-    /// Finds out once per session how commands that need root get it, so that a refusal shows before the first change. Later calls
-    /// answer from memory.
+    /// Determines once per session how privileged commands become root, so that a refusal shows
+    /// before the first change. Later calls return the cached answer.
     ///
     /// # Errors
     /// When there is no way to become root; the hints say what to allow.
@@ -185,22 +201,48 @@ pub trait Session: Send + Sync {
         Ok(())
     }
 
-    /// Whether the connection is gone: nothing will be answered any more.
+    /// How long the login shell took to run its startup files, when that was long.
+    fn slow_login(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the connection is gone.
     fn closed(&self) -> bool;
 
-    /// What it has cost so far.
+    /// What the session has cost so far.
     fn cost(&self) -> Cost;
 
-    /// Ends the connection in good order.
+    /// Closes the connection cleanly.
     async fn close(&self);
 }
 
-/// The way to hosts; a fake one in tests.
+/// Opens sessions; a fake in tests.
 #[async_trait]
 pub trait Dial: Send + Sync {
-    /// One authenticated connection to a host of the inventory.
+    /// Opens an authenticated connection to a host of the inventory.
     ///
     /// # Errors
-    /// When the host cannot be reached, trusted or logged in to.
+    /// When the host is unreachable, untrusted or denies the login.
     async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("transport_error", TransportError, hints: |error| error.hints().iter().map(ToString::to_string).collect(), {
+            TransportError::Unreachable { .. } => TransportError::Unreachable { address: "10.0.0.1:22".into(), why: "connection refused".into() },
+            TransportError::Untrusted { .. } => TransportError::Untrusted { host: "m1".into(), why: "unknown host key".into(), hints: vec![Remedy::TrustHost { host: "m1".into() }] },
+            TransportError::Authentication { .. } => TransportError::Authentication { user: "ops".into(), why: "no key was accepted".into(), hints: vec!["ssh-add".into()] },
+            TransportError::Privilege { .. } => TransportError::Privilege { user: "ops".into(), why: "sudo is not installed".into(), hints: vec![Remedy::AskSudoPassword] },
+            TransportError::Deadline { .. } => TransportError::Deadline { what: "connect to m1".into(), limit: Duration::from_secs(10) },
+            TransportError::Lost(_) => TransportError::Lost("closed by the host".into()),
+            TransportError::Refused { .. } => TransportError::Refused { what: "10.0.0.1:8500".into(), why: "connection refused".into() },
+            TransportError::TooFewSessions { .. } => TransportError::TooFewSessions { what: "a stream".into(), limit: 1, hints: vec!["on the host: set MaxSessions 10 in /etc/ssh/sshd_config".into()] },
+            TransportError::Command(_) => TransportError::Command("killed by SIGKILL".into()),
+            TransportError::Settings(_) => TransportError::Settings("~/.ssh/config:3: unknown token %z".into()),
+        });
+    }
 }

@@ -1,41 +1,43 @@
-//! What the operator may set about connections: plain data, filled by the inventory and by flags.
+//! The operator's connection settings: plain data, from the inventory and from flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::spec::HostName;
 
-/// How commands that need root get it.
+/// How privileged commands become root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PrivilegeMode {
-    /// Root when logged in as root, else `sudo -n`, else `doas -n`.
+    /// Nothing when logged in as root, else `sudo -n`, else `doas -n`.
     #[default]
     Auto,
     /// The login must be root.
     Root,
-    /// `sudo` that asks for no password.
+    /// `sudo` without a password.
     Sudo,
-    /// `sudo` with a password, asked once per run and sent on the channel's standard input.
+    /// `sudo` with a password, prompted for once per run and sent on the channel's standard input.
     SudoPassword,
-    /// `doas` that asks for no password.
+    /// `doas` without a password.
     Doas,
-    /// Never; a command that needs root fails.
+    /// Never: a privileged command fails.
     None,
 }
 
-/// Limits of time.
+/// Time limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP, greeting, key exchange and authentication together, for each hop. The time in which a person is asked does not count.
+pub struct SshTimeouts {
+    /// TCP, banner, key exchange and authentication together, per hop. Time spent at a prompt does
+    /// not count.
     pub connect: Duration,
-    /// A silent connection is asked for a sign of life after this time.
+    /// Keepalive interval.
     pub keepalive: Duration,
-    /// So many unanswered questions end the connection.
+    /// Unanswered keepalives before the connection counts as lost.
     pub keepalive_max: usize,
-    /// Commands of the transport's own (the question for privilege).
+    /// Limit of the transport's own commands (the privilege check).
     pub exec: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for SshTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -46,32 +48,32 @@ impl Default for Timeouts {
     }
 }
 
-/// What all connections of a run share.
+/// Settings that all connections of a run share.
 #[derive(Debug, Clone)]
-pub struct SshSettings {
-    /// The ssh_config files, first wins. `None` stands for the user's and the system's, an empty list for none at all.
+pub struct SshOptions {
+    /// The ssh_config files, the first wins. `None`: the user's and the system's; empty: none.
     pub config_files: Option<Vec<PathBuf>>,
-    /// The home directory that `~` stands for; the login's own when not given.
+    /// The home directory for `~`; by default the account's own.
     pub home: Option<PathBuf>,
-    /// The agent's socket when no configuration names one; `SSH_AUTH_SOCK` when not given.
+    /// The agent's socket when no configuration names one; by default `SSH_AUTH_SOCK`.
     pub agent_socket: Option<PathBuf>,
-    /// Limits of time; what `ssh_config` says of them goes before these defaults.
-    pub timeouts: Timeouts,
-    /// Limit of time for connecting that goes before `ssh_config`, because the operator named it.
+    /// Time limits; ssh_config overrides these.
+    pub timeouts: SshTimeouts,
+    /// Connect timeout that overrides ssh_config, because the operator set it.
     pub connect_timeout: Option<Duration>,
-    /// Handshakes going on at once, and at once through one jump host.
+    /// Handshakes in progress at once with one server or through one jump host.
     pub handshakes: usize,
     /// Session channels open at once on one connection.
     pub session_channels: usize,
 }
 
-impl Default for SshSettings {
+impl Default for SshOptions {
     fn default() -> Self {
         Self {
             config_files: None,
             home: None,
             agent_socket: None,
-            timeouts: Timeouts::default(),
+            timeouts: SshTimeouts::default(),
             connect_timeout: None,
             handshakes: 10,
             session_channels: 8,
@@ -79,35 +81,35 @@ impl Default for SshSettings {
     }
 }
 
-/// What holds for one host. What is `None` or empty comes from ssh_config, else from OpenSSH's defaults.
+/// The settings of one host. `None` or empty: from ssh_config, else OpenSSH's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSettings {
     /// The host's name in the inventory.
     pub name: HostName,
-    /// What is dialled: an address, a name, or an alias of ssh_config.
+    /// The address, name or ssh_config alias to connect to.
     pub dial: String,
-    /// Port.
     pub port: Option<u16>,
     /// Login name.
     pub user: Option<String>,
-    /// Private keys, or public keys that choose one of the agent's.
+    /// Private keys, or public keys that select one of the agent's.
     pub identity_files: Vec<PathBuf>,
-    /// Files of known host keys in place of the user's; new keys are appended to the first.
+    /// known_hosts files instead of the user's; new keys are appended to the first.
     pub known_hosts_files: Option<Vec<PathBuf>>,
-    /// Jump hosts as `ProxyJump` has them (`[user@]host[:port]`, comma between hops); `none` for a direct connection.
+    /// Jump hosts as in `ProxyJump` (`[user@]host[:port]`, comma-separated); `none` for a direct
+    /// connection.
     pub proxy_jump: Option<String>,
-    /// How root is had.
+    /// How to become root.
     pub privilege: PrivilegeMode,
-    /// Records the key of a host that has no record yet, instead of refusing it.
+    /// Record the key of a host without a record, instead of refusing it.
     pub accept_new_host_keys: bool,
-    /// May authenticate with a password, which a person is asked for.
+    /// Allow authentication with a password, which is prompted for.
     pub password: bool,
-    /// May authenticate by questions and answers (one-time codes and the like).
+    /// Allow keyboard-interactive authentication (one-time codes and the like).
     pub keyboard_interactive: bool,
 }
 
 impl HostSettings {
-    /// A host that is dialled by its inventory name, all else by default.
+    /// A host reached by its inventory name, with defaults for everything else.
     #[must_use]
     pub fn new(name: HostName) -> Self {
         Self {

@@ -1,131 +1,28 @@
-//! The session over SSH.
+//! A session over SSH.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use russh::{Channel, ChannelOpenFailure, Disconnect, client::Handle, client::Msg};
-use tokio::{
-    sync::{OnceCell, oneshot},
-    time::timeout,
-};
+use tokio::sync::{OnceCell, oneshot};
+use tokio::time::timeout;
 
-use super::{
-    BoxStream, Cost, Exec, ExecOutput, PrivilegeMode, Session, Target, TransportError,
-    ask::Asked,
-    exec::{self, Job},
-    gate::{Gate, Permit},
-    handler::{Guard, Watch, shown},
-    privilege::{Found, NO_WAY, PROBE, Way, at_once},
-    stream::{self, Kind},
+use super::ask::Asked;
+use super::handler::shown;
+use super::link::Link;
+use super::privilege::{Elevation, Found, NOT_ROOT_STATUS, PROBE, wrap_first_command};
+use super::shell::{
+    Attach, CommandTask, GROW_INTERVAL, Launch, QueuedCommand, ShellPool, limit_on_host,
 };
+use super::stream::{self, Kind};
+use super::{BoxStream, Cost, Exec, ExecOutput, PrivilegeMode, Session, Target, TransportError};
 use crate::spec::HostName;
 
-/// Commands of the transport's own answer with a few lines.
-const PROBE_OUTPUT: usize = 64 * 1024;
-
-/// How often, and after what time, a channel is asked for again that was refused although fewer are open than once were.
-const TRIES: u32 = 25;
-const FREED: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// What channels need; tasks that own a channel hold it too.
-pub(super) struct Link {
-    handle: Handle<Guard>,
-    watch: Watch,
-    gate: Gate,
-    /// Keeps the connection to the jump host open.
-    _through: Option<Arc<Link>>,
-}
-
-impl Link {
-    pub(super) fn new(
-        handle: Handle<Guard>,
-        watch: Watch,
-        session_channels: usize,
-        through: Option<Arc<Link>>,
-    ) -> Self {
-        Self {
-            handle,
-            watch,
-            gate: Gate::new(session_channels),
-            _through: through,
-        }
-    }
-
-    pub(super) fn closed(&self) -> bool {
-        self.handle.is_closed()
-    }
-
-    /// A TCP stream from this host to the next hop.
-    pub(super) async fn hop(&self, host: &str, port: u16) -> Result<Channel<Msg>, TransportError> {
-        let what = format!("a way to {host}:{port}");
-        self.handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)
-            .await
-            .map_err(|e| self.refused(&what, &e))
-    }
-
-    /// A session channel, with its place. Waits for a place, and waits again when the server allows fewer than we do.
-    async fn session(&self, what: &str) -> Result<(Channel<Msg>, Permit), TransportError> {
-        let mut tries = 0;
-        loop {
-            let mut permit = self.gate.enter().await;
-            match self.handle.channel_open_session().await {
-                Ok(channel) => {
-                    permit.opened();
-                    return Ok((channel, permit));
-                }
-                Err(russh::Error::ChannelOpenFailure(_)) if self.gate.refused() => {
-                    tracing::debug!(
-                        limit = self.gate.limit(),
-                        "the host allows fewer session channels"
-                    );
-                }
-                // the host frees a place a moment after it has said that a command ended
-                Err(russh::Error::ChannelOpenFailure(_)) if tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(FREED * tries).await;
-                }
-                Err(e) => return Err(self.refused(what, &e)),
-            }
-        }
-    }
-
-    fn lost(&self) -> String {
-        self.watch
-            .ended()
-            .unwrap_or_else(|| "the connection ended".to_owned())
-    }
-
-    fn refused(&self, what: &str, error: &russh::Error) -> TransportError {
-        match error {
-            russh::Error::ChannelOpenFailure(reason) => {
-                let why = match reason {
-                    ChannelOpenFailure::AdministrativelyProhibited => {
-                        "the host forbids it (AllowTcpForwarding, AllowStreamLocalForwarding)"
-                    }
-                    ChannelOpenFailure::ConnectFailed => {
-                        "the host could not: nothing listens there, or it forbids it"
-                    }
-                    ChannelOpenFailure::ResourceShortage => "the host is short of resources",
-                    _ => "the host does not know this kind of channel",
-                };
-                TransportError::Refused {
-                    what: what.to_owned(),
-                    why: why.to_owned(),
-                }
-            }
-            _ if self.closed() => TransportError::Lost(self.lost()),
-            other => TransportError::Refused {
-                what: what.to_owned(),
-                why: shown(&other.to_string()),
-            },
-        }
-    }
-}
+/// What a companion may have said before it is read.
+const MAX_COMPANION_BYTES: usize = 16 * 1024;
+/// The transport's own commands answer with a few lines.
+const MAX_PROBE_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 struct Counters {
@@ -138,10 +35,11 @@ pub(super) struct SshSession {
     name: HostName,
     user: String,
     link: Arc<Link>,
+    shells: Arc<ShellPool>,
     counters: Counters,
     mode: PrivilegeMode,
-    /// A refusal is remembered too: asking sudo again and again would lock the account.
-    way: OnceCell<Result<Way, TransportError>>,
+    /// A refusal is cached too: repeated sudo attempts would lock the account.
+    way: OnceCell<Result<Elevation, TransportError>>,
     asked: Arc<Asked>,
     probe_limit: std::time::Duration,
 }
@@ -158,6 +56,7 @@ impl SshSession {
         Self {
             name,
             user,
+            shells: Arc::new(ShellPool::new(link.clone())),
             link,
             counters: Counters::default(),
             mode,
@@ -170,29 +69,29 @@ impl SshSession {
     /// Runs a command that is ready to be sent.
     async fn run(
         &self,
-        job: Job,
+        job: CommandTask,
         limit: std::time::Duration,
         what: &str,
     ) -> Result<ExecOutput, TransportError> {
         self.counters.execs.fetch_add(1, Ordering::Relaxed);
-        let (keep, cancel) = oneshot::channel();
-        let (answer, wait) = oneshot::channel();
-        let link = self.link.clone();
-        let name = what.to_owned();
-        // The task outlives a caller that gives up: a channel whose opening is under way must be closed once it is there.
-        tokio::spawn(async move {
-            let result = match link.session(&name).await {
-                Ok((channel, _permit)) => exec::run(channel, job, cancel, || link.lost()).await,
-                Err(e) => Err(e),
-            };
-            let _ = answer.send(result);
-        });
-        let result = timeout(limit, wait).await;
-        drop(keep);
-        match result {
+        let (answer, mut wait) = oneshot::channel();
+        self.shells.submit(QueuedCommand { task: job, answer });
+        let answered = async {
+            loop {
+                match timeout(GROW_INTERVAL, &mut wait).await {
+                    Ok(answer) => return answer,
+                    Err(_) => self.shells.grow(),
+                }
+            }
+        };
+        match timeout(limit, answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(TransportError::Lost(self.link.lost())),
             Err(_) if self.link.closed() => Err(TransportError::Lost(self.link.lost())),
+            Err(_) if self.shells.is_starting() => Err(TransportError::Deadline {
+                what: "start the login shell".to_owned(),
+                limit,
+            }),
             Err(_) => Err(TransportError::Deadline {
                 what: what.to_owned(),
                 limit,
@@ -200,8 +99,8 @@ impl SshSession {
         }
     }
 
-    /// How root is had, found out once.
-    async fn way(&self) -> Result<&Way, TransportError> {
+    /// The way to root, determined once.
+    async fn way(&self) -> Result<&Elevation, TransportError> {
         let settled = self.way.get_or_try_init(|| async {
             match self.find_way().await {
                 Err(e @ TransportError::Privilege { .. }) => Ok(Err(e)),
@@ -211,11 +110,11 @@ impl SshSession {
         settled.await?.as_ref().map_err(Clone::clone)
     }
 
-    async fn find_way(&self) -> Result<Way, TransportError> {
-        let job = Job {
+    async fn find_way(&self) -> Result<Elevation, TransportError> {
+        let job = CommandTask {
             command: PROBE.to_owned(),
             stdin: Bytes::new(),
-            max_output: PROBE_OUTPUT,
+            max_output: MAX_PROBE_BYTES,
         };
         let answer = self
             .run(job, self.probe_limit, "ask how to become root")
@@ -223,7 +122,7 @@ impl SshSession {
         let Some(found) = Found::parse(&answer.stdout) else {
             let said = shown(&String::from_utf8_lossy(&answer.stderr));
             return Err(TransportError::Command(format!(
-                "unexpected answer to `id -u`; the login shell said {said:?}"
+                "unexpected answer to `id -u`; the login shell printed {said:?}"
             )));
         };
         match found.choose(self.mode, &self.user)? {
@@ -232,15 +131,18 @@ impl SshSession {
         }
     }
 
-    /// Asks for the password once per run and proves it with exactly one attempt.
-    async fn sudo_password(&self) -> Result<Way, TransportError> {
+    /// Prompts for the password once per run and proves it with exactly one attempt.
+    async fn sudo_password(&self) -> Result<Elevation, TransportError> {
         let refused = |why: String| TransportError::Privilege {
             user: self.user.clone(),
             why,
-            hints: vec![format!(
-                "allow sudo without password: {} ALL=(root) NOPASSWD: ALL",
-                self.user
-            )],
+            hints: vec![
+                format!(
+                    "allow sudo without password: {} ALL=(root) NOPASSWD: ALL",
+                    self.user
+                )
+                .into(),
+            ],
         };
         let question = format!("sudo password of {} (first for {}): ", self.user, self.name);
         let Some(password) = self
@@ -249,21 +151,21 @@ impl SshSession {
             .await
         else {
             return Err(refused(
-                "sudo wants a password and nobody can be asked".to_owned(),
+                "sudo needs a password and there is no terminal to ask".to_owned(),
             ));
         };
-        // end of file after the password: sudo has nothing to try a second time with
+        // End of file after the password: sudo has nothing to try a second time with.
         let stdin = Bytes::from(format!("{}\n", password.expose()));
-        let job = Job {
+        let job = CommandTask {
             command: "sudo -S -k -p '' -- sh -c :".to_owned(),
             stdin,
-            max_output: PROBE_OUTPUT,
+            max_output: MAX_PROBE_BYTES,
         };
         let answer = self
             .run(job, self.probe_limit, "try sudo with a password")
             .await?;
         if answer.status == 0 {
-            return Ok(Way::SudoPassword(password));
+            return Ok(Elevation::SudoPassword(password));
         }
         Err(refused(format!(
             "sudo refused the password: {:?}",
@@ -279,8 +181,33 @@ impl SshSession {
         if !privileged {
             return Ok((command, String::new()));
         }
-        let wrapped = self.way().await?.wrap(&command);
-        Ok((wrapped.command, wrapped.preface))
+        let way = self.way().await?;
+        let wrapped = way.wrap(&command);
+        // Without `exec`, a shell of the login user could be ended and leave the command behind.
+        let command = match way {
+            Elevation::Root => wrapped.command,
+            _ => format!("exec {}", wrapped.command),
+        };
+        Ok((command, wrapped.preface))
+    }
+
+    /// Starts a command beside the others.
+    async fn companion(
+        &self,
+        command: String,
+        privileged: bool,
+    ) -> Result<BoxStream, TransportError> {
+        let (command, preface) = self.wrap(command, privileged).await?;
+        let (near, pipe) = tokio::io::duplex(MAX_COMPANION_BYTES);
+        let (started, wait) = oneshot::channel();
+        self.shells.attach(Attach {
+            command,
+            preface,
+            pipe,
+            started,
+        });
+        self.opened(wait, "a companion").await?;
+        Ok(Box::new(near))
     }
 
     async fn command_stream(
@@ -292,16 +219,28 @@ impl SshSession {
         let (near, far) = stream::pair();
         let (opened, wait) = oneshot::channel();
         let link = self.link.clone();
+        self.shells.first_opened().await;
+        let shells = self.shells.clone();
         tokio::spawn(async move {
-            match link.session("a stream").await {
+            let mut opened = opened;
+            let session = tokio::select! {
+                session = link.session_beside_shell("a stream") => session,
+                () = opened.closed() => return,
+            };
+            match session {
                 Ok((channel, _permit)) => {
-                    if channel.exec(true, command).await.is_err() {
+                    shells.count_login_shell();
+                    let launch = Launch::new(&command);
+                    if channel.exec(true, launch.line.as_str()).await.is_err() {
                         let _ = opened.send(Err(TransportError::Lost(link.lost())));
                         return;
                     }
                     let _ = opened.send(Ok(()));
-                    far.run(channel, Kind::Command(preface.into()), || link.lost())
-                        .await;
+                    let kind = Kind::Command {
+                        preface: (launch.preface + &preface).into(),
+                        mark: launch.mark,
+                    };
+                    far.run(channel, kind, || link.lost()).await;
                 }
                 Err(e) => drop(opened.send(Err(e))),
             }
@@ -317,7 +256,7 @@ impl SshSession {
         let what = match &target {
             Target::Tcp { address, port } => format!("{address}:{port}"),
             Target::Unix { path } => path.clone(),
-            Target::Command { .. } => "a stream".to_owned(),
+            Target::Command { .. } | Target::Companion { .. } => "a stream".to_owned(),
         };
         let name = what.clone();
         tokio::spawn(async move {
@@ -337,7 +276,9 @@ impl SshSession {
                         .channel_open_direct_streamlocal(path.clone())
                         .await
                 }
-                Target::Command { .. } => Err(russh::Error::WrongChannel),
+                Target::Command { .. } | Target::Companion { .. } => {
+                    Err(russh::Error::WrongChannel)
+                }
             };
             match channel {
                 Ok(channel) => {
@@ -373,15 +314,16 @@ impl Session for SshSession {
         &self.name
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
+    async fn exec(&self, mut exec: Exec) -> Result<ExecOutput, TransportError> {
+        exec.command = limit_on_host(&exec.command, exec.deadline);
         if exec.privileged && self.mode == PrivilegeMode::Auto && self.way.get().is_none() {
-            let job = Job {
-                command: at_once(&exec.command),
+            let job = CommandTask {
+                command: wrap_first_command(&exec.command),
                 stdin: exec.stdin.clone(),
                 max_output: exec.max_output,
             };
             let output = self.run(job, exec.deadline, "run a command").await?;
-            if output.status != NO_WAY {
+            if output.status != NOT_ROOT_STATUS {
                 return Ok(output);
             }
         }
@@ -389,12 +331,12 @@ impl Session for SshSession {
         let stdin = if preface.is_empty() {
             exec.stdin
         } else {
-            let mut all = BytesMut::from(preface.as_bytes());
-            all.extend_from_slice(&exec.stdin);
-            all.freeze()
+            let mut input = BytesMut::from(preface.as_bytes());
+            input.extend_from_slice(&exec.stdin);
+            input.freeze()
         };
         self.run(
-            Job {
+            CommandTask {
                 command,
                 stdin,
                 max_output: exec.max_output,
@@ -412,12 +354,20 @@ impl Session for SshSession {
                 command,
                 privileged,
             } => self.command_stream(command, privileged).await,
+            Target::Companion {
+                command,
+                privileged,
+            } => self.companion(command, privileged).await,
             target => self.socket_stream(target).await,
         }
     }
 
     async fn settle_privilege(&self) -> Result<(), TransportError> {
         self.way().await.map(|_| ())
+    }
+
+    fn slow_login(&self) -> Option<std::time::Duration> {
+        self.shells.slow_login()
     }
 
     fn closed(&self) -> bool {
@@ -427,16 +377,19 @@ impl Session for SshSession {
     fn cost(&self) -> Cost {
         Cost {
             connections: 1,
+            login_shells: self.shells.started(),
             execs: self.counters.execs.load(Ordering::Relaxed),
             streams: self.counters.streams.load(Ordering::Relaxed),
         }
     }
 
     async fn close(&self) {
-        let _ = self
-            .link
-            .handle
-            .disconnect(Disconnect::ByApplication, "", "")
-            .await;
+        self.link.disconnect().await;
+    }
+}
+
+impl Drop for SshSession {
+    fn drop(&mut self) {
+        self.shells.close();
     }
 }

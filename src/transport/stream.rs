@@ -1,64 +1,65 @@
-//! A byte stream on one channel, owned by a task of its own.
+//! A byte stream on one channel, owned by a task.
 
-use std::{
-    collections::VecDeque,
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-    time::Duration,
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
 };
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use bytes::{Buf, Bytes, BytesMut};
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client::Msg};
-use tokio::{
-    io::{
-        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf,
-        WriteHalf,
-    },
-    sync::oneshot,
-    time::timeout,
-};
+use super::TransportError;
+use super::backlog::Backlog;
+use super::handler::shown;
+use super::shell::{self, Ending, Skip};
 
-use super::{exec::Ending, handler::shown};
-
-/// Between the task and the reader.
-const PIPE: usize = 64 * 1024;
-/// Received but not yet read; the library grants the host a new window before we read, so this bound is ours to keep.
-const BACKLOG: usize = 4 << 20;
-/// So long may a full backlog hold up the whole connection before the stream is given up.
-const STALL: Duration = Duration::from_secs(5);
-/// Standard error that is kept for the error text.
-const TAIL: usize = 4096;
+/// Size of the pipe between the task and the reader, in bytes.
+const PIPE_BYTES: usize = 64 * 1024;
+/// How long a full backlog may hold up the whole connection before the stream is abandoned.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// Bytes of standard error kept for the error text.
+const MAX_TAIL_BYTES: usize = 4096;
 
 type Fate = Arc<Mutex<Option<String>>>;
 
 /// The reader's end. Dropping it closes the channel.
 pub(super) struct ChannelStream {
     pipe: DuplexStream,
-    /// Why the stream ended, when it did not end well; told instead of a plain end of file.
+    /// Why the stream failed; reported instead of a plain end of file.
     fate: Fate,
     _alive: oneshot::Sender<()>,
 }
 
-/// What a stream leads to decides what counts as its end.
+/// The target decides what counts as the end of the stream.
 pub(super) enum Kind {
     /// A socket: end of file is the end.
     Socket,
-    /// A command: its exit status must be 0. Holds what is sent before all else.
-    Command(Bytes),
+    /// A command: its exit status must be 0.
+    Command {
+        /// The bytes to send first.
+        preface: Bytes,
+        /// The mark behind which its own output starts.
+        mark: String,
+    },
 }
 
-/// The far end of a stream, for the task that owns the channel.
+/// The task's end of a stream.
 pub(super) struct Pump {
     pipe: DuplexStream,
     fate: Fate,
     gone: oneshot::Receiver<()>,
 }
 
-/// Makes both ends.
+/// Creates both ends.
 pub(super) fn pair() -> (ChannelStream, Pump) {
-    let (near, far) = tokio::io::duplex(PIPE);
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let fate = Fate::default();
     let (alive, gone) = oneshot::channel();
     (
@@ -76,7 +77,7 @@ pub(super) fn pair() -> (ChannelStream, Pump) {
 }
 
 impl Pump {
-    /// Moves bytes until the channel is closed or nobody reads any more.
+    /// Moves bytes until the channel is closed or the reader is gone.
     pub(super) async fn run(
         mut self,
         channel: Channel<Msg>,
@@ -88,13 +89,14 @@ impl Pump {
         let fate = tokio::select! {
             fate = move_both(read, &write, &mut from, &mut to, kind, lost) => fate,
             _ = &mut self.gone => {
-                // the host keeps a place for a command until it ends: by end of file, by the signal where that is allowed
+                // The host keeps a session slot until the command ends: by end of file, or by the
+                // signal where that is allowed.
                 let _ = write.eof().await;
                 let _ = write.signal(Sig::TERM).await;
                 None
             }
         };
-        // said before the reader's end of file, which comes when the pipe is dropped
+        // Recorded before the reader sees end of file, which comes when the pipe is dropped.
         *self.fate.lock().unwrap_or_else(PoisonError::into_inner) = fate;
         drop((from, to));
         let _ = write.close().await;
@@ -109,12 +111,13 @@ async fn move_both(
     kind: Kind,
     lost: impl FnOnce() -> String,
 ) -> Option<String> {
-    let (preface, command) = match kind {
-        Kind::Socket => (Bytes::new(), false),
-        Kind::Command(preface) => (preface, true),
+    let (preface, skips) = match kind {
+        Kind::Socket => (Bytes::new(), None),
+        Kind::Command { preface, mark } => (preface, Some([Skip::new(&mark), Skip::new(&mark)])),
     };
+    let command = skips.is_some();
     let up = up(write, from, preface);
-    let down = down(read, to, command);
+    let down = down(read, to, skips);
     tokio::pin!(up, down);
     let mut sent = false;
     let down = loop {
@@ -124,17 +127,17 @@ async fn move_both(
         }
     };
     match down {
-        Err(fault) => Some(fault),
+        Err(error) => Some(error.to_string()),
         Ok((ending, tail)) if command => match ending.status(lost) {
             Ok(0) => None,
             Ok(status) => Some(format!(
-                "the command ended with status {status}: {}",
+                "command exited with status {status}: {}",
                 shown(&String::from_utf8_lossy(&tail))
             )),
             Err(e) => Some(format!("{e}: {}", shown(&String::from_utf8_lossy(&tail)))),
         },
         Ok((ending, _)) if ending.over() => None,
-        Ok(_) => Some(format!("lost the connection: {}", lost())),
+        Ok(_) => Some(format!("connection lost: {}", lost())),
     }
 }
 
@@ -142,9 +145,9 @@ async fn up(write: &ChannelWriteHalf<Msg>, from: &mut ReadHalf<DuplexStream>, pr
     if !preface.is_empty() && write.data_bytes(preface).await.is_err() {
         return;
     }
-    let mut buffer = BytesMut::with_capacity(PIPE);
+    let mut buffer = BytesMut::with_capacity(PIPE_BYTES);
     loop {
-        buffer.reserve(PIPE / 2);
+        buffer.reserve(PIPE_BYTES / 2);
         match from.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {
@@ -157,41 +160,62 @@ async fn up(write: &ChannelWriteHalf<Msg>, from: &mut ReadHalf<DuplexStream>, pr
     let _ = write.eof().await;
 }
 
+/// Why a stream was abandoned.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    /// The local reader took nothing for too long, while others on the connection waited.
+    #[error("the reader does not read")]
+    ReaderStalled,
+    #[error("cannot store what was received: {0}")]
+    Spill(io::Error),
+    #[error(transparent)]
+    Command(#[from] TransportError),
+}
+
 async fn down(
     mut read: ChannelReadHalf,
     to: &mut WriteHalf<DuplexStream>,
-    command: bool,
-) -> Result<(Ending, Vec<u8>), String> {
-    let mut backlog: VecDeque<Bytes> = VecDeque::new();
-    let mut held = 0;
+    mut skips: Option<[Skip; 2]>,
+) -> Result<(Ending, Vec<u8>), StreamError> {
+    let command = skips.is_some();
+    let mut backlog = Backlog::default();
     let mut tail = Vec::new();
     let mut ending = Ending::default();
     let (mut writable, mut open, mut complete) = (true, true, false);
     while open || (writable && !backlog.is_empty()) {
-        if held > BACKLOG {
-            // others on this connection wait while we do not read, so this wait is short
-            writable = timeout(STALL, write_some(to, &mut backlog, &mut held))
+        if backlog.is_full() {
+            // Other channels wait while this one is not read, so this wait is short.
+            writable = timeout(STALL_LIMIT, write_some(to, &mut backlog))
                 .await
-                .map_err(|_| "its data is not read".to_owned())?;
+                .map_err(|_| StreamError::ReaderStalled)?;
             if !writable {
-                held = 0;
+                backlog.clear();
             }
             continue;
         }
         if complete && backlog.is_empty() && writable {
-            // the far side has said all; it may still listen. A command's end waits for its status.
+            // The far side has sent everything; it may still read. The end of a command waits for
+            // its status.
             let _ = to.shutdown().await;
             writable = false;
         }
         tokio::select! {
             message = read.wait(), if open => match message {
                 Some(ChannelMsg::Data { data }) => if writable {
-                    held += data.len();
-                    backlog.push_back(data);
+                    let data = match &mut skips {
+                        Some([stdout, _]) => stdout.feed(&data)?.into(),
+                        None => data,
+                    };
+                    if !data.is_empty() {
+                        backlog.push(data).map_err(StreamError::Spill)?;
+                    }
                 },
                 Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                    tail.extend_from_slice(&data);
-                    let cut = tail.len().saturating_sub(TAIL);
+                    match &mut skips {
+                        Some([_, stderr]) => tail.extend_from_slice(&stderr.feed(&data)?),
+                        None => tail.extend_from_slice(&data),
+                    }
+                    let cut = tail.len().saturating_sub(MAX_TAIL_BYTES);
                     tail.drain(..cut);
                 }
                 Some(ChannelMsg::Eof) => complete = !command,
@@ -201,28 +225,32 @@ async fn down(
                 }
                 None => open = false,
             },
-            ok = write_some(to, &mut backlog, &mut held), if writable && !backlog.is_empty() => writable = ok,
+            ok = write_some(to, &mut backlog), if writable && !backlog.is_empty() => writable = ok,
         }
+    }
+    if let Some([stdout, stderr]) = &skips
+        && ending.over()
+        && !stdout.found()
+    {
+        return Err(shell::not_started(stdout, stderr).into());
     }
     Ok((ending, tail))
 }
 
-/// Writes the first piece of the backlog as far as it goes. Cancel-safe: what was written is taken off in the same poll.
-async fn write_some(
-    to: &mut WriteHalf<DuplexStream>,
-    backlog: &mut VecDeque<Bytes>,
-    held: &mut usize,
-) -> bool {
-    let Some(first) = backlog.front_mut() else {
-        return true;
+/// Writes the first chunk of the backlog as far as possible. Cancel-safe: written bytes are removed
+/// in the same poll.
+async fn write_some(to: &mut WriteHalf<DuplexStream>, backlog: &mut Backlog) -> bool {
+    let first = match backlog.front() {
+        Ok(Some(first)) => first,
+        Ok(None) => return true,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read back what was received");
+            return false;
+        }
     };
     match to.write(first).await {
         Ok(n) => {
-            first.advance(n);
-            *held -= n;
-            if first.is_empty() {
-                backlog.pop_front();
-            }
+            backlog.advance(n);
             true
         }
         Err(_) => false,
@@ -277,5 +305,22 @@ impl AsyncWrite for ChannelStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("stream_error", StreamError, hints: |_| Vec::new(), {
+            StreamError::ReaderStalled => StreamError::ReaderStalled,
+            StreamError::Spill(_) => StreamError::Spill(io::ErrorKind::StorageFull.into()),
+            StreamError::Command(_) => StreamError::Command(shell::not_started(
+                &Skip::new("toots-x"),
+                &Skip::new("toots-x"),
+            )),
+        });
     }
 }

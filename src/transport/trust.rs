@@ -1,22 +1,20 @@
-//! Showing a host's keys and recording them after a person said yes.
+//! Shows a host's keys and records them after consent.
 
 use std::path::{Path, PathBuf};
 
 use russh::keys::PublicKey;
 
-use super::{
-    TransportError,
-    known_hosts::{self, Learned, Question},
-};
+use super::TransportError;
+use super::known_hosts::{self, Learned, Question};
 
-/// A key that a host showed. Nothing vouches for it: a person compares the fingerprint.
+/// A key that a host presented. It is not verified: a person compares the fingerprint.
 #[derive(Debug, Clone)]
 pub struct ShownKey {
     key: PublicKey,
     name: String,
     file: Option<PathBuf>,
     hash: bool,
-    /// Already recorded just so.
+    /// The same key is already recorded.
     pub recorded: bool,
 }
 
@@ -31,32 +29,33 @@ impl ShownKey {
         }
     }
 
-    /// Type and SHA256 as OpenSSH prints them.
+    /// Type and SHA256 fingerprint, as OpenSSH prints them.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         known_hosts::fingerprint(&self.key)
     }
 
-    /// The name it is recorded under.
+    /// The name under which it is recorded.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is recorded.
+    /// The file in which it is recorded.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// Appends it to the file of known keys. True when the file changed.
+    /// Appends the key to known_hosts. Returns true when the file changed.
     ///
     /// # Errors
-    /// When there is no file, it cannot be written, or another key is recorded for this name: that one must be removed by hand first.
+    /// When there is no file, it cannot be written, or another key is recorded for this name: that
+    /// one must be removed by hand first.
     pub fn record(&self) -> Result<bool, TransportError> {
         let Some(file) = &self.file else {
             return Err(TransportError::Settings(
-                "no file for known host keys is configured".to_owned(),
+                "no known_hosts file is configured".to_owned(),
             ));
         };
         match known_hosts::append(file, &self.name, &self.key, self.hash)? {
@@ -65,13 +64,16 @@ impl ShownKey {
             Learned::Other(place) => Err(TransportError::Untrusted {
                 host: self.name.clone(),
                 why: format!(
-                    "{place} records another key; the host shows {}",
+                    "{place} has another key; the host sent {}",
                     self.fingerprint()
                 ),
-                hints: vec![format!(
-                    "if the new key is right: ssh-keygen -R {}",
-                    super::quote(&self.name)
-                )],
+                hints: vec![
+                    format!(
+                        "if the new key is right: ssh-keygen -R {}",
+                        crate::spec::quote(&self.name)
+                    )
+                    .into(),
+                ],
             }),
         }
     }

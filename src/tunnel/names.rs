@@ -1,9 +1,9 @@
-//! What a name means to someone inside the cluster.
+//! Resolves names of the cluster.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The names that the inventory gives.
+/// The names in the inventory.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Consul's domain (`consul`).
@@ -12,20 +12,20 @@ pub struct Names {
     pub ex_domain: Option<String>,
     /// Hosts by name.
     pub hosts: BTreeMap<String, IpAddr>,
-    /// Edges, which lead HTTP to a service by its name.
+    /// Edges, which route HTTP to a service by its name.
     pub edges: Vec<IpAddr>,
-    /// Consul's servers, which are asked.
+    /// Consul's servers, for queries.
     pub servers: Vec<IpAddr>,
 }
 
-/// Where to go.
+/// The target of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// To this address.
+pub(super) enum Destination {
+    /// This address.
     Address(String),
-    /// To any edge.
+    /// Any edge.
     Edge,
-    /// To an instance that Consul calls healthy.
+    /// An instance that passes Consul's checks.
     Service {
         /// Its name.
         name: String,
@@ -37,11 +37,12 @@ pub(super) enum Place {
 }
 
 impl Names {
-    /// Where a name leads. On port 80 a service is reached as from outside, through an edge; on any other port it is an instance of it.
-    pub(super) fn place(&self, name: &str, port: u16) -> Place {
+    /// Resolves a name. On port 80 a service is reached as from outside, through an edge; on any
+    /// other port directly at an instance.
+    pub(super) fn place(&self, name: &str, port: u16) -> Destination {
         let plain = name.trim_end_matches('.').to_ascii_lowercase();
         if let Some(address) = self.hosts.get(&plain) {
-            return Place::Address(address.to_string());
+            return Destination::Address(address.to_string());
         }
         let through_edge = port == 80 && !self.edges.is_empty();
         let below = |domain: &str| {
@@ -56,37 +57,37 @@ impl Names {
                 .as_deref()
                 .is_some_and(|domain| below(domain.trim_matches('.')).is_some())
         {
-            return Place::Edge;
+            return Destination::Edge;
         }
         let Some(rest) = below(&self.domain) else {
-            return Place::Address(name.to_owned());
+            return Destination::Address(name.to_owned());
         };
         let labels: Vec<&str> = rest.split('.').collect();
         let Some(at) = labels
             .iter()
             .rposition(|label| matches!(*label, "service" | "node"))
         else {
-            return Place::Address(name.to_owned());
+            return Destination::Address(name.to_owned());
         };
         let datacenter = labels.get(at + 1).map(|label| (*label).to_owned());
         match (&labels[..at], labels[at]) {
-            ([host], "node") => Place::Address(
+            ([host], "node") => Destination::Address(
                 self.hosts
                     .get(*host)
                     .map_or_else(|| name.to_owned(), ToString::to_string),
             ),
-            ([_, ..], "service") if through_edge => Place::Edge,
-            ([service], "service") => Place::Service {
+            ([_, ..], "service") if through_edge => Destination::Edge,
+            ([service], "service") => Destination::Service {
                 name: (*service).to_owned(),
                 tag: None,
                 datacenter,
             },
-            ([tag, service], "service") => Place::Service {
+            ([tag, service], "service") => Destination::Service {
                 name: (*service).to_owned(),
                 tag: Some((*tag).to_owned()),
                 datacenter,
             },
-            _ => Place::Address(name.to_owned()),
+            _ => Destination::Address(name.to_owned()),
         }
     }
 }
@@ -105,8 +106,8 @@ mod tests {
             edges: vec![address("10.0.0.31")],
             servers: vec![address("10.0.0.11")],
         };
-        let to = |text: &str| Place::Address(text.into());
-        let service = |name: &str, tag: Option<&str>, dc: Option<&str>| Place::Service {
+        let to = |text: &str| Destination::Address(text.into());
+        let service = |name: &str, tag: Option<&str>, dc: Option<&str>| Destination::Service {
             name: name.into(),
             tag: tag.map(str::to_owned),
             datacenter: dc.map(str::to_owned),
@@ -117,7 +118,7 @@ mod tests {
             ("m1.node.consul", 22, to("10.0.0.11")),
             ("m1.node.dc1.consul", 80, to("10.0.0.11")),
             ("other.node.consul", 22, to("other.node.consul")),
-            ("web.service.consul", 80, Place::Edge),
+            ("web.service.consul", 80, Destination::Edge),
             ("Web.Service.Consul.", 8080, service("web", None, None)),
             (
                 "web.service.dc2.consul",
@@ -129,7 +130,7 @@ mod tests {
                 8080,
                 service("web", Some("blue"), None),
             ),
-            ("web.apps.example.org", 80, Place::Edge),
+            ("web.apps.example.org", 80, Destination::Edge),
             ("web.apps.example.org", 443, to("web.apps.example.org")),
             ("notconsul", 80, to("notconsul")),
             ("service.consul", 80, to("service.consul")),

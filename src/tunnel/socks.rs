@@ -1,4 +1,4 @@
-//! A SOCKS5 proxy (RFC 1928) whose far end is the cluster.
+//! A SOCKS5 proxy (RFC 1928) into the cluster.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,37 +11,42 @@ use fast_socks5::{ReplyError, Socks5Command};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::names::{Names, Place};
-use super::way::{Way, client};
+use super::gateway::{Gateway, client};
+use super::names::{Destination, Names};
 use crate::probe::passing_instances;
 use crate::spec::shown;
 use crate::transport::{BoxStream, TransportError};
 
-/// A client that does not say what it wants is left after this.
-const GREETING: Duration = Duration::from_secs(30);
+/// Limit of the SOCKS handshake with a client.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Serves until it is dropped. Only connections are proxied (no BIND, no UDP), without a login: it is for loopback.
-pub async fn socks(listener: TcpListener, way: Arc<Way>, names: Names) -> Infallible {
+/// Serves until it is dropped. Supports CONNECT only (no BIND, no UDP), without authentication: it
+/// is for loopback.
+pub async fn socks(listener: TcpListener, gateway: Arc<Gateway>, names: Names) -> Infallible {
     let names = Arc::new(names);
     loop {
         let client = client(&listener).await;
-        let (way, names) = (Arc::clone(&way), Arc::clone(&names));
+        let (gateway, names) = (Arc::clone(&gateway), Arc::clone(&names));
         tokio::spawn(async move {
-            if let Err(error) = serve(client, &way, &names).await {
-                tracing::debug!(%error, "a client of the proxy left");
+            if let Err(error) = serve(client, &gateway, &names).await {
+                tracing::debug!(%error, "client disconnected");
             }
         });
     }
 }
 
-async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksServerError> {
+async fn serve(
+    client: TcpStream,
+    gateway: &Gateway,
+    names: &Names,
+) -> Result<(), SocksServerError> {
     let asked = async {
         Socks5ServerProtocol::accept_no_auth(client)
             .await?
             .read_command()
             .await
     };
-    let Ok(asked) = tokio::time::timeout(GREETING, asked).await else {
+    let Ok(asked) = tokio::time::timeout(HANDSHAKE_LIMIT, asked).await else {
         return Ok(());
     };
     let (protocol, command, target) = asked?;
@@ -52,17 +57,17 @@ async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksS
         TargetAddr::Ip(address) => (address.ip().to_string(), address.port()),
         TargetAddr::Domain(name, port) => (name, port),
     };
-    match open(way, names, &name, port).await {
+    match open(gateway, names, &name, port).await {
         Ok(mut far) => {
             let mut near = protocol
                 .reply_success(SocketAddr::from(([0, 0, 0, 0], 0)))
                 .await?;
-            // Either side may end it at any time.
+            // Either side may close it at any time.
             drop(copy_bidirectional(&mut near, &mut far).await);
             Ok(())
         }
         Err(error) => {
-            tracing::warn!(name = shown(&name), port, %error, "not reached");
+            tracing::warn!(name = shown(&name), port, %error, "connection failed");
             let reply = match error {
                 TransportError::Refused { .. } => ReplyError::ConnectionRefused,
                 TransportError::Deadline { .. } => ReplyError::ConnectionTimeout,
@@ -73,22 +78,22 @@ async fn serve(client: TcpStream, way: &Way, names: &Names) -> Result<(), SocksS
     }
 }
 
-/// The first of the addresses of a name that answers.
+/// Connects to the first address of a name that answers.
 async fn open(
-    way: &Way,
+    gateway: &Gateway,
     names: &Names,
     name: &str,
     port: u16,
 ) -> Result<BoxStream, TransportError> {
     let addresses: Vec<String> = match names.place(name, port) {
-        Place::Address(address) => vec![address],
-        Place::Edge => names.edges.iter().map(ToString::to_string).collect(),
-        Place::Service {
+        Destination::Address(address) => vec![address],
+        Destination::Edge => names.edges.iter().map(ToString::to_string).collect(),
+        Destination::Service {
             name,
             tag,
             datacenter,
         } => {
-            let session = way.session().await?;
+            let session = gateway.session().await?;
             let mut found = Vec::new();
             for server in &names.servers {
                 if let Ok(list) = passing_instances(
@@ -107,13 +112,13 @@ async fn open(
             found
         }
     };
-    let why = "Consul names no healthy instance of it".to_owned();
+    let why = "Consul has no healthy instance of the service".to_owned();
     let mut last = TransportError::Refused {
         what: format!("{name}:{port}"),
         why,
     };
     for address in addresses {
-        match way.open(&address, port).await {
+        match gateway.open(&address, port).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

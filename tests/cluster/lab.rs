@@ -1,4 +1,4 @@
-//! The lab as tests use it: toots as a process, and the machines by means that are not toots'.
+//! The lab for tests: toots as a process, and access to the machines by other means than toots.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -25,10 +25,21 @@ pub struct Run {
     pub took: Duration,
 }
 
+/// The schema of events.
+pub fn schema() -> &'static jsonschema::Validator {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let text = include_str!("../../docs/events.schema.json");
+        let schema = serde_json::from_str(text).expect("the schema");
+        jsonschema::validator_for(&schema).expect("the schema")
+    })
+}
+
 impl Run {
-    pub fn of(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let began = Instant::now();
-        let output = command.output().expect("toots runs");
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.expect("toots runs");
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -37,7 +48,7 @@ impl Run {
         }
     }
 
-    /// The run's code is this; else both outputs are shown.
+    /// Asserts the exit code of the run, and shows both outputs otherwise.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
@@ -48,17 +59,19 @@ impl Run {
         self
     }
 
-    /// The events of `--output json`.
+    /// The events of `--output json`, each held against the schema in docs/.
     pub fn events(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
-            .collect()
+        let event = |line: &str| -> Value {
+            let event =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            if let Err(error) = schema().validate(&event) {
+                panic!("{error}: {line}");
+            }
+            event
+        };
+        self.stdout.lines().map(event).collect()
     }
 
-    /// The final result.
     pub fn result(&self) -> Value {
         self.events().pop().expect("a result")
     }
@@ -71,25 +84,26 @@ impl Lab {
         })
     }
 
+    /// The toots under test.
+    pub fn program(&self) -> &'static Path {
+        Path::new(env!("CARGO_BIN_EXE_toots"))
+    }
+
     pub fn command(&self, inventory: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_toots"));
-        command
-            .args(args)
-            .arg("-i")
-            .arg(inventory)
-            .stdin(Stdio::null());
+        command.args(args).arg("-i").arg(inventory);
         command
     }
 
     pub fn toots_with(&self, inventory: &Path, args: &[&str]) -> Run {
-        Run::of(self.command(inventory, args))
+        Run::start(self.command(inventory, args))
     }
 
     pub fn toots(&self, args: &[&str]) -> Run {
         self.toots_with(&self.inventory, args)
     }
 
-    /// A copy of the inventory beside it (its relative paths stay right), changed.
+    /// A changed copy of the inventory beside it, so that its relative paths stay valid.
     pub fn changed(&self, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
         let text = std::fs::read_to_string(&self.inventory).expect("the inventory");
         let path = self.inventory.with_file_name(format!(".lab/{name}.toml"));
@@ -135,7 +149,7 @@ pub fn local(words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Runs a command on a machine, past SSH.
+/// Runs a command on a machine, without SSH.
 #[track_caller]
 pub fn on(machine: &str, command: &str) -> String {
     local(&[
@@ -146,6 +160,17 @@ pub fn on(machine: &str, command: &str) -> String {
         "-c",
         command,
     ])
+}
+
+/// The address of a machine whose name ends in its number, inside the cluster.
+pub fn address(machine: &str) -> String {
+    let (role, number) = machine.split_at(1);
+    let group = match role {
+        "m" => 1,
+        "s" => 2,
+        _ => 3,
+    };
+    format!("10.42.7.{group}{number}")
 }
 
 /// Container name → (id, started at) on a machine.
@@ -166,7 +191,7 @@ pub fn containers(machine: &str) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-/// Asks until it holds.
+/// Waits until the condition holds.
 #[track_caller]
 pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -201,7 +226,7 @@ pub fn image(lab: &Lab, key: &str) -> String {
     named.map_or_else(|| format!("{registry}/lab/{key}:1"), str::to_owned)
 }
 
-/// A machine that has not needed an image yet pulls it, with a login that it forgets.
+/// Pulls an image on a machine that does not have it yet, and removes the credentials afterwards.
 pub fn pull(lab: &Lab, machine: &str, image: &str) {
     let Some(server) = image
         .split_once('/')
@@ -238,7 +263,8 @@ impl Edge {
         }
     }
 
-    /// Status and body. A connection that the edge closed while it was idle is made anew, as clients do.
+    /// Status and body. A connection that the edge closed while it was idle is recreated, as
+    /// clients do.
     pub fn get(&mut self, path: &str) -> std::io::Result<(u16, String)> {
         if let Some(connection) = self.connection.take()
             && let Ok(answer) = self.ask(connection, path)
@@ -285,7 +311,8 @@ impl Edge {
     }
 }
 
-/// Proxies before every host's SSH port that hold each byte to the host back for a fixed time, and that can be cut.
+/// Proxies before every host's SSH port that delay each byte to the host by a fixed time, and that
+/// can be cut.
 pub struct Proxies {
     pub inventory: PathBuf,
     lines: BTreeMap<String, Arc<Wire>>,
@@ -306,7 +333,8 @@ impl Proxies {
             .collect()
     }
 
-    /// Ends the operator's side of a host's connections; the host is not told and holds its side open.
+    /// Closes the operator's side of a host's connections; the host is not told and keeps its side
+    /// open.
     pub fn cut(&self, host: &str) {
         let wire = &self.lines[host];
         wire.cut.store(true, Ordering::SeqCst);
@@ -377,7 +405,7 @@ fn proxy(target: String, delay: Duration, wire: Arc<Wire>) -> u16 {
     port
 }
 
-/// Copies; each piece is passed on a fixed time after it came, however many are under way.
+/// Copies bytes; each chunk is forwarded a fixed time after it arrived, however many are in flight.
 fn held_back(mut from: TcpStream, mut to: TcpStream, delay: Duration, wire: &Wire) {
     let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
     let writer = std::thread::spawn(move || {

@@ -1,9 +1,12 @@
-//! The whole of `toots cluster` on the lab's machines, one scenario after another, since each stands on what the one before it left. What is
-//! proven is asked again with other means than toots' own probes. Runs without libtest, which knows no order.
+//! `toots cluster` on the lab's machines, one scenario after another, because each builds on the
+//! state that the previous one left. Results are verified by other means than toots' own probes.
+//! Runs without libtest, which has no order.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod lab;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +18,7 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
         .collect();
-    // The words that cargo's own tools ask a test binary.
+    // The arguments that cargo's own tools pass to a test binary.
     if std::env::args().any(|arg| arg == "--list") {
         for (name, _) in scenarios::ALL {
             println!("{name}: test");

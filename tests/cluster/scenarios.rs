@@ -1,13 +1,19 @@
 //! The scenarios, in their order.
 
 mod apps;
+mod cases;
 mod change;
+mod day;
+mod early;
 mod edges;
+mod engines;
 mod first;
 mod grow;
 mod kernel;
 mod options;
 mod proof;
+mod recipes;
+mod repair;
 mod secrets;
 mod trouble;
 
@@ -16,52 +22,70 @@ use crate::lab::Lab;
 type Scenario = (&'static str, fn(&Lab));
 
 pub const ALL: &[Scenario] = &[
+    ("wrong_first_image_is_corrected", first::wrong_image),
+    ("untrusted_host_gets_no_login", first::untrusted),
+    ("plan_leaves_fresh_machines_alone", first::plan_fresh),
+    ("cases_on_fresh_machines", cases::fresh),
+    ("up_resumes_after_a_kill", first::killed_then_up),
     (
-        "a_host_that_is_not_trusted_is_not_spoken_to",
-        first::untrusted,
+        "quorum_and_leaders_agree_with_other_tools",
+        proof::other_means,
     ),
-    ("plan_of_fresh_machines_changes_nothing", first::plan_fresh),
-    ("killed_in_the_middle_then_up", first::killed_then_up),
-    ("quorum_and_leaders_by_other_means", proof::other_means),
     ("second_up_changes_nothing", proof::second_up),
-    ("an_idle_run_costs_few_round_trips", proof::cost),
+    ("idle_run_needs_few_round_trips", proof::cost),
     ("status_names_leaders_and_versions", proof::status),
-    ("an_app_is_reached_through_the_edge", proof::app),
-    ("canaries_share_by_weight", apps::canaries),
+    ("cases_on_a_running_cluster", cases::running),
+    ("app_answers_through_the_edge", proof::app),
+    ("canaries_share_traffic_by_weight", apps::canaries),
     ("scaling_down_loses_no_request", apps::smooth),
-    ("an_app_that_does_not_run_says_why", apps::failing),
-    ("jobs_are_deployed_and_run", apps::jobs),
-    ("tags_lead_through_the_balancer", edges::tags),
-    ("a_thousand_services", edges::thousand),
+    ("failing_app_reports_the_reason", apps::failing),
+    ("jobs_run", apps::jobs),
+    ("service_tags_configure_the_balancer", edges::tags),
+    ("thousand_services", edges::thousand),
     ("reloads_lose_no_request", edges::reloads),
-    ("a_frozen_edge_is_named", edges::frozen),
-    ("another_line_of_haproxy", edges::other_version),
-    ("the_cluster_is_reached_from_outside", proof::tunnel),
-    ("sshuttle_leads_into_the_cluster", proof::sshuttle),
-    ("secrets_are_found_nowhere", secrets::nowhere),
-    ("a_changed_parameter_rolls_one_component", change::parameter),
-    ("a_kept_plan_is_done_or_refused", change::kept_plan),
-    ("two_runs_at_once_exclude_each_other", change::locked),
+    ("frozen_edge_is_reported", edges::frozen),
+    ("other_haproxy_release", edges::other_version),
+    ("cluster_is_reachable_from_outside", proof::tunnel),
+    ("sshuttle_reaches_the_cluster", proof::sshuttle),
+    ("secrets_do_not_leak", secrets::nowhere),
+    ("running_containers_need_a_clear_yes", change::consent),
+    ("changed_parameter_rolls_one_component", change::parameter),
+    ("saved_plan_runs_or_is_refused", change::kept_plan),
+    ("half_replaced_server_is_finished", change::half_replaced),
     (
-        "a_lost_connection_is_made_anew_and_looked_through",
-        change::cut_off,
+        "early_end_finishes_the_replacement",
+        early::in_a_replacement,
     ),
-    (
-        "what_the_registry_refuses_is_said_before_any_change",
-        change::registry,
-    ),
+    ("lost_lock_ends_the_work_on_its_host", early::without_lock),
+    ("diverged_member_is_repaired", repair::diverged),
+    ("lost_data_are_explained", repair::wiped),
+    ("concurrent_runs_exclude_each_other", change::locked),
+    ("lost_connection_is_reopened", change::cut_off),
+    ("refused_pull_fails_before_changes", change::registry),
     ("docker_compose_knows_the_containers", change::compose),
-    ("add_slave_contacts_it_and_the_masters", grow::add_slave),
-    ("docker_is_installed_where_it_is_absent", grow::install),
+    (
+        "add_slave_contacts_masters_and_the_new_host",
+        grow::add_slave,
+    ),
+    ("docker_is_installed_when_missing", engines::install),
+    ("bundle_brings_images_to_both_stores", engines::other_store),
+    ("lost_image_comes_from_another_host", engines::lost_image),
+    ("engines_that_cannot_be_used_are_refused", engines::refused),
+    ("first_day_with_the_shipped_defaults", day::first),
     ("add_edge", grow::add_edge),
-    ("machines_with_several_roles", grow::several_roles),
-    ("optional_components_come_and_go", options::on_and_off),
-    ("storage_that_is_not_there_is_said", options::storage),
-    ("a_kernel_of_its_own", kernel::of_its_own),
-    ("a_vpn_client_reaches_the_cluster", options::vpn),
-    ("small_limits_of_sshd_are_enough", trouble::small_limits),
-    ("ending_again_and_again_is_an_illness", trouble::restarts),
-    ("a_dead_slave_does_not_stop_the_others", trouble::dead_slave),
-    ("a_dead_member_is_not_made_two", trouble::dead_member),
-    ("two_dead_masters_change_nothing", trouble::two_dead_masters),
+    ("hosts_with_several_roles", grow::several_roles),
+    ("images_are_built_by_recipes", recipes::built_once),
+    (
+        "optional_components_are_added_and_removed",
+        options::on_and_off,
+    ),
+    ("registry_serves_applications", options::registry),
+    ("missing_storage_is_reported", options::storage),
+    ("machine_with_its_own_kernel", kernel::own_kernel),
+    ("vpn_client_reaches_the_cluster", options::vpn),
+    ("strict_sshd_limits_are_respected", trouble::small_limits),
+    ("crash_loop_is_unhealthy", trouble::restarts),
+    ("dead_slave_does_not_stop_others", trouble::dead_slave),
+    ("second_member_is_not_stopped", trouble::dead_member),
+    ("two_dead_masters_block_changes", trouble::two_dead_masters),
 ];

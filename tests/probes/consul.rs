@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toots::probe::{Context, Member, Proof, Verdict, ask};
+use toots::probe::{Member, ProbeContext, Proof, Verdict, ask};
 use toots::spec::HostName;
 use toots::transport::Session;
 
@@ -14,7 +14,7 @@ async fn judge(
     servers: BTreeMap<u8, Server>,
     net: &str,
     down: &[u8],
-    context: &Context,
+    context: &ProbeContext,
 ) -> Verdict {
     let world = Arc::new(World::new(
         servers.into_iter().map(|(n, s)| (format!("{net}{n}"), s)),
@@ -39,7 +39,8 @@ fn says(verdict: &Verdict, part: &str) {
     );
 }
 
-/// The recording holds the first two servers; the third says of itself what the second does, under its own name and id.
+/// The recording holds the first two servers; the third one answers like the second, under its own
+/// name and id.
 fn steady() -> BTreeMap<u8, Server> {
     let mut servers = recorded("consul/steady.txt");
     let own = [
@@ -55,7 +56,8 @@ fn steady() -> BTreeMap<u8, Server> {
         "GET /v1/operator/autopilot/health",
         "GET /v1/kv/toots/proof?consistent",
     ] {
-        // The recorder stopped within the second server; all servers gave the same answers to these.
+        // The recording ends within the second server; all servers gave the same answers to these
+        // questions.
         let leader = servers[&1][question].clone();
         servers.get_mut(&2).unwrap().insert(question.into(), leader);
     }
@@ -68,7 +70,7 @@ fn steady() -> BTreeMap<u8, Server> {
 
 #[tokio::test]
 async fn three_voters_are_healthy() {
-    let verdict = judge(steady(), NET, &[], &Context::default()).await;
+    let verdict = judge(steady(), NET, &[], &ProbeContext::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.leader.unwrap().as_str(), "s1");
     assert_eq!(verdict.membership, "3 of 3, 3 voters, 3 alive");
@@ -86,16 +88,16 @@ async fn three_voters_are_healthy() {
 #[tokio::test(start_paused = true)]
 async fn after_a_change_it_is_read_twice_ten_seconds_apart() {
     let start = tokio::time::Instant::now();
-    let context = Context {
+    let context = ProbeContext {
         after_change: true,
-        ..Context::default()
+        ..ProbeContext::default()
     };
     let verdict = judge(steady(), NET, &[], &context).await;
     assert!(verdict.healthy);
     assert_eq!(verdict.proof, "consistent read from each server, twice");
     assert!(start.elapsed() >= Duration::from_secs(10));
     // An earlier healthy reading counts.
-    let context = Context {
+    let context = ProbeContext {
         healthy_since: Some(start),
         ..context
     };
@@ -110,7 +112,13 @@ async fn a_write_goes_through_each_and_leaves_nothing() {
         steady().into_iter().map(|(n, s)| (format!("{NET}{n}"), s)),
     ));
     let (members, _) = members(&world, "s", NET, 3, &[]);
-    let verdict = ask("consul-server", &members, Proof::Write, &Context::default()).await;
+    let verdict = ask(
+        "consul-server",
+        &members,
+        Proof::Write,
+        &ProbeContext::default(),
+    )
+    .await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(
         verdict.proof,
@@ -130,7 +138,7 @@ async fn a_lone_leader_that_looks_perfect() {
                 .starts_with(r#"{"Healthy":true,"FailureTolerance":1"#)
     );
     for down in [&[][..], &[1, 2][..]] {
-        let verdict = judge(servers.clone(), NET, down, &Context::default()).await;
+        let verdict = judge(servers.clone(), NET, down, &ProbeContext::default()).await;
         assert!(!verdict.healthy);
         says(
             &verdict,
@@ -141,32 +149,33 @@ async fn a_lone_leader_that_looks_perfect() {
         recorded("consul/leader-alone-later.txt"),
         NET,
         &[],
-        &Context::default(),
+        &ProbeContext::default(),
     )
     .await;
     assert!(!verdict.healthy && verdict.leader.is_none());
-    says(&verdict, "s3: it knows no leader");
+    says(&verdict, "s3: no leader known");
 }
 
 #[tokio::test]
 async fn stale_health_after_a_leaders_death() {
-    // The servers agree on the new leader; autopilot still calls the dead one the leader and nobody healthy. That is waited for.
+    // The servers agree on the new leader; autopilot still reports the dead one as leader and
+    // nobody as healthy. The gate waits for that.
     let verdict = judge(
         recorded("consul/leader-killed-just-after.txt"),
         NET,
         &[1],
-        &Context::default(),
+        &ProbeContext::default(),
     )
     .await;
     assert_eq!(verdict.leader.as_ref().unwrap().as_str(), "s3");
     assert!(!verdict.healthy && verdict.synced.is_empty());
-    says(&verdict, "s2: autopilot: not healthy, a voter, alive");
+    says(&verdict, "s2: autopilot: not healthy, voter, alive");
 }
 
 #[tokio::test]
 async fn a_follower_known_to_be_down() {
     let mut servers = recorded("consul/follower-killed-10s.txt");
-    // The recorder stopped within the last server's answers.
+    // The recording ends within the last server's answers.
     for (question, reply) in servers[&1].clone() {
         servers
             .get_mut(&3)
@@ -174,26 +183,27 @@ async fn a_follower_known_to_be_down() {
             .entry(question)
             .or_insert(reply);
     }
-    let verdict = judge(servers.clone(), NET, &[2], &Context::default()).await;
+    let verdict = judge(servers.clone(), NET, &[2], &ProbeContext::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.membership, "2 of 3, 3 voters, 2 alive; s2 down");
-    let verdict = judge(servers, NET, &[], &Context::default()).await;
+    let verdict = judge(servers, NET, &[], &ProbeContext::default()).await;
     assert!(!verdict.healthy);
-    says(
-        &verdict,
-        "s1: autopilot: failure tolerance 0, expected is 1",
-    );
-    says(&verdict, "s2: autopilot: not healthy, a voter, failed");
+    says(&verdict, "s1: autopilot: failure tolerance 0, expected 1");
+    says(&verdict, "s2: autopilot: not healthy, voter, failed");
+    // What they report of the whole cluster costs the two that serve no vote: the third one can
+    // be replaced.
+    let synced: Vec<&str> = verdict.synced.iter().map(HostName::as_str).collect();
+    assert_eq!(synced, ["s1", "s3"]);
 }
 
 #[tokio::test]
 async fn a_dead_leader_that_is_still_named() {
-    // For some seconds the others name a leader that is gone and answer from it.
+    // For some seconds the others name a leader that is gone, and answer from its data.
     let mut servers = steady();
     servers.remove(&1);
-    let verdict = judge(servers, NET, &[1], &Context::default()).await;
+    let verdict = judge(servers, NET, &[1], &ProbeContext::default()).await;
     assert!(!verdict.healthy && verdict.leader.is_none() && verdict.synced.is_empty());
-    says(&verdict, "the servers name s1 as leader, which is down");
+    says(&verdict, "s1 is named as leader but is unreachable");
 }
 
 #[tokio::test]
@@ -202,22 +212,19 @@ async fn healthy_with_two_voters_and_no_tolerance() {
         recorded("consul/two-wiped.txt"),
         NET,
         &[],
-        &Context::default(),
+        &ProbeContext::default(),
     )
     .await;
     assert!(!verdict.healthy);
-    says(
-        &verdict,
-        "s1: autopilot: failure tolerance 0, expected is 1",
-    );
-    says(&verdict, "s1: its voters are");
+    says(&verdict, "s1: autopilot: failure tolerance 0, expected 1");
+    says(&verdict, "s1: voters are");
 }
 
 #[tokio::test]
 async fn a_follower_that_raft_does_not_reach() {
     let servers = recorded("consul/follower-raft-port-blocked.txt");
     assert_eq!(servers[&1]["GET /v1/operator/autopilot/health"].status, 200);
-    let verdict = judge(servers, NET, &[], &Context::default()).await;
+    let verdict = judge(servers, NET, &[], &ProbeContext::default()).await;
     assert!(!verdict.healthy);
     assert!(
         verdict.faults.iter().any(|f| f.starts_with("s2: ")),
@@ -226,12 +233,12 @@ async fn a_follower_that_raft_does_not_reach() {
 }
 
 #[tokio::test]
-async fn one_wiped_is_back_under_the_same_name_and_another_id() {
+async fn wiped_server_returns_with_its_name_and_another_id() {
     let servers = recorded("consul/one-wiped.txt");
     let ids = |s: &Server| s["GET /v1/operator/raft/configuration?stale"].body.clone();
     assert_eq!(ids(&servers[&1]).matches("\"ID\"").count(), 3);
-    let verdict = judge(servers.clone(), NET, &[], &Context::default()).await;
-    // All three agree on the new id in this recording; were one still to hold the old one, it would be named.
+    let verdict = judge(servers.clone(), NET, &[], &ProbeContext::default()).await;
+    // All three agree on the new id in this recording; one with the old id would be named.
     let stale = renamed(
         &servers[&1],
         &[(
@@ -241,21 +248,22 @@ async fn one_wiped_is_back_under_the_same_name_and_another_id() {
     );
     let mut mixed = servers;
     mixed.insert(1, stale);
-    let other = judge(mixed, NET, &[], &Context::default()).await;
+    let other = judge(mixed, NET, &[], &ProbeContext::default()).await;
     assert!(!other.healthy, "{verdict:#?}");
-    says(&other, "its id is ");
+    says(&other, "server id is ");
 }
 
 #[tokio::test]
-async fn three_clusters_of_one() {
-    // Three servers with bootstrap_expect 1: each leads itself, autopilot is 200 Healthy with tolerance 0 and one voter.
+async fn three_single_member_clusters() {
+    // Three servers with bootstrap_expect 1: each is its own leader, and autopilot answers 200
+    // healthy with tolerance 0 and one voter.
     let base = steady();
     let servers: BTreeMap<u8, Server> = (1..=3u8)
         .map(|i| {
             let mut server = base[&i].clone();
             let id = format!("0000000{i}");
-            let one = format!(r#"{{"Servers":[{{"ID":"{id}","Node":"s{i}","Address":"10.88.32.{i}:8300","Leader":true,"ProtocolVersion":"3","Voter":true}}],"Index":0}}"#);
-            server.get_mut("GET /v1/operator/raft/configuration?stale").unwrap().body = one;
+            let configuration = format!(r#"{{"Servers":[{{"ID":"{id}","Node":"s{i}","Address":"10.88.32.{i}:8300","Leader":true,"ProtocolVersion":"3","Voter":true}}],"Index":0}}"#);
+            server.get_mut("GET /v1/operator/raft/configuration?stale").unwrap().body = configuration;
             server.get_mut("GET /v1/status/leader").unwrap().body = format!("\"10.88.32.{i}:8300\"");
             server.get_mut("GET /v1/operator/autopilot/health").unwrap().body = format!(
                 r#"{{"Healthy":true,"FailureTolerance":0,"Servers":[{{"ID":"{id}","Name":"s{i}","Address":"10.88.32.{i}:8300","SerfStatus":"alive","Healthy":true,"Voter":true}}]}}"#
@@ -263,15 +271,15 @@ async fn three_clusters_of_one() {
             (i, server)
         })
         .collect();
-    let verdict = judge(servers, NET, &[], &Context::default()).await;
+    let verdict = judge(servers, NET, &[], &ProbeContext::default()).await;
     assert!(!verdict.healthy && verdict.leader.is_none() && verdict.synced.is_empty());
     says(
         &verdict,
-        "s2: it names 10.88.32.2:8300 as leader, others name another",
+        "s2: names 10.88.32.2:8300 as leader, others name another server",
     );
     says(
         &verdict,
-        "s1: its voters are s1=10.88.32.1:8300, expected are s1=10.88.32.1 s2=10.88.32.2 s3=10.88.32.3",
+        "s1: voters are s1=10.88.32.1:8300, expected s1=10.88.32.1 s2=10.88.32.2 s3=10.88.32.3",
     );
 }
 
@@ -293,12 +301,12 @@ async fn clients_must_be_alive_in_the_servers_eyes() {
                 members.body.trim_end_matches(']')
             );
         }
-        let mut all: Vec<(String, Server)> = servers
+        let mut parsed: Vec<(String, Server)> = servers
             .into_iter()
             .map(|(n, s)| (format!("{NET}{n}"), s))
             .collect();
-        all.push(("10.88.34.5".into(), client.clone()));
-        let world = Arc::new(World::new(all));
+        parsed.push(("10.88.34.5".into(), client.clone()));
+        let world = Arc::new(World::new(parsed));
         let (servers, _) = members(&world, "s", NET, 3, &[]);
         let (clients, _) = members(&world, "c", "10.88.34.", 5, &[]);
         let member = Member {
@@ -306,10 +314,10 @@ async fn clients_must_be_alive_in_the_servers_eyes() {
             ..clients[4].clone()
         };
         let nodes = BTreeMap::from([(host.clone(), "cl5".to_owned())]);
-        let context = Context {
+        let context = ProbeContext {
             consul_clients: vec![member],
             consul_nodes: nodes,
-            ..Context::default()
+            ..ProbeContext::default()
         };
         ask("consul", &servers, Proof::Read, &context).await
     };
@@ -319,6 +327,20 @@ async fn clients_must_be_alive_in_the_servers_eyes() {
     assert_eq!(verdict.membership, "3 of 3, 3 voters, 4 alive");
     let verdict = check("4").await;
     assert!(!verdict.healthy);
-    says(&verdict, "slave1: s1 sees it as failed");
+    says(&verdict, "slave1: s1 lists it as failed");
     assert_eq!(verdict.synced.len(), 3, "a client costs no server its vote");
+}
+
+#[tokio::test]
+async fn a_host_that_left_the_inventory_is_named_while_it_runs() {
+    let context = ProbeContext {
+        inventory_nodes: ["s1", "s2"].map(str::to_owned).into(),
+        ..ProbeContext::default()
+    };
+    let verdict = judge(steady(), NET, &[], &context).await;
+    assert!(verdict.healthy, "{verdict:#?}");
+    says(
+        &verdict,
+        "s3 (10.88.32.3) still runs and takes part, but the inventory does not name it",
+    );
 }

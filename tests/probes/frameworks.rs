@@ -1,25 +1,27 @@
-//! Marathon and Chronos: green without Mesos, so Mesos is asked.
+//! Marathon and Chronos look healthy without Mesos, so Mesos is queried.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use toots::probe::{Context, Proof, Verdict, ask};
+use toots::probe::{ProbeContext, Proof, Verdict, ask};
 
 use super::play::{Reply, Server, World, members, recorded, renamed};
 
 const NET: &str = "10.0.0.";
 const MARATHON: &str = "c62190bd-c589-4d8e-a49f-ecee9937d245-0000";
 
-/// A host with its Mesos master, Marathon and Chronos. The recordings are of instances on one address with several ports.
+/// A host with its Mesos master, Marathon and Chronos. The recordings are from instances on one
+/// address with several ports.
 fn host(number: u8, framework: &str) -> Server {
-    let of = |room: &str, state: &str| recorded(&format!("{room}/{state}.txt")).remove(&1).unwrap();
+    let answers_of =
+        |room: &str, state: &str| recorded(&format!("{room}/{state}.txt")).remove(&1).unwrap();
     let own = format!("10.0.0.{number}:18082");
     let (state, mesos) = if number == 1 {
         ("leader", "leader")
     } else {
         ("standby", "standby")
     };
-    let mut server = of("mesos", mesos);
+    let mut server = answers_of("mesos", mesos);
     if number == 1 {
         server.insert(
             "POST /api/v1 GET_FRAMEWORKS".into(),
@@ -35,8 +37,8 @@ fn host(number: u8, framework: &str) -> Server {
         ("127.0.0.1:18082", own.as_str()),
         ("127.0.0.1:14401", "10.0.0.1:4400"),
     ];
-    server.extend(renamed(&of("marathon", state), &places));
-    server.extend(renamed(&of("chronos", state), &places));
+    server.extend(renamed(&answers_of("marathon", state), &places));
+    server.extend(renamed(&answers_of("chronos", state), &places));
     server
 }
 
@@ -73,9 +75,9 @@ async fn judge(
         servers.into_iter().map(|(n, s)| (format!("{NET}{n}"), s)),
     ));
     let (members, _) = members(&world, "m", NET, 3, down);
-    let context = Context {
+    let context = ProbeContext {
         mesos_masters: members.clone(),
-        ..Context::default()
+        ..ProbeContext::default()
     };
     let verdict = ask(service, &members, Proof::Read, &context).await;
     let asked = world.asked.lock().unwrap().clone();
@@ -91,7 +93,7 @@ fn says(verdict: &Verdict, part: &str) {
 }
 
 #[tokio::test]
-async fn one_leader_each_and_an_active_framework() {
+async fn each_has_a_leader_and_an_active_framework() {
     for service in ["marathon", "chronos"] {
         let (verdict, _) = judge(service, three(&both(true, true)), &[]).await;
         assert!(verdict.healthy, "{verdict:#?}");
@@ -114,13 +116,16 @@ async fn one_leader_each_and_an_active_framework() {
 async fn marathon_is_green_without_mesos() {
     let (verdict, _) = judge("marathon", three(&frameworks(&[])), &[]).await;
     assert!(!verdict.healthy);
-    says(&verdict, "Mesos does not know its framework c62190bd");
+    says(
+        &verdict,
+        "framework c62190bd-c589-4d8e-a49f-ecee9937d245-0000 is unknown to Mesos",
+    );
     let (verdict, _) = judge("marathon", three(&both(false, true)), &[]).await;
     says(
         &verdict,
-        "Mesos holds its framework c62190bd-c589-4d8e-a49f-ecee9937d245-0000 as not active",
+        "framework c62190bd-c589-4d8e-a49f-ecee9937d245-0000 is not active in Mesos",
     );
-    // No master leads at all.
+    // No master leads.
     let mut servers = three(&both(true, true));
     for server in servers.values_mut() {
         let nobody = recorded("mesos/no-leader.txt")
@@ -134,7 +139,7 @@ async fn marathon_is_green_without_mesos() {
     assert!(!verdict.healthy);
     says(
         &verdict,
-        "Mesos cannot say whether its framework is active: GET_FRAMEWORKS: 503 No leader elected",
+        "Mesos cannot say whether the framework is active: GET_FRAMEWORKS: 503 No leader elected",
     );
 }
 
@@ -156,7 +161,7 @@ async fn marathon_without_a_leader_or_with_two() {
     assert!(!verdict.healthy && verdict.leader.is_none());
     says(
         &verdict,
-        "m3: it names 10.0.0.3:8080 as leader, others name another",
+        "m3: names 10.0.0.3:8080 as leader, others name another instance",
     );
 }
 
@@ -177,7 +182,7 @@ async fn no_chronos_is_asked_when_mesos_does_not_hold_its_leader() {
     for list in [frameworks(&[]), both(true, false)] {
         let (verdict, asked) = judge("chronos", three(&list), &[]).await;
         assert!(!verdict.healthy);
-        says(&verdict, "Mesos holds no active framework of it");
+        says(&verdict, "Mesos lists no active Chronos framework");
         assert!(
             asked.iter().all(|q| q.ends_with("GET_FRAMEWORKS")),
             "{asked:?}"
@@ -202,7 +207,7 @@ async fn chronos_is_asked_the_leader_first_and_no_standby_after_its_silence() {
     );
     says(
         &verdict,
-        "m1: not asked: the leader did not answer, and a question could end a standby",
+        "m1: skipped: the leader did not answer, and a request could stop a standby",
     );
 }
 
@@ -213,6 +218,6 @@ async fn chronos_and_mesos_must_mean_the_same_leader() {
     assert!(!verdict.healthy);
     says(
         &verdict,
-        "it names 10.0.0.1 as leader, Mesos has its framework on m2",
+        "names 10.0.0.1 as leader, but the framework in Mesos is on m2",
     );
 }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toots::probe::{
-    ContainerState, Context, Proof, Route, ask, ask_ordinary, consul_service_instances, registrator,
+    ContainerState, ProbeContext, Proof, Route, ask, ask_ordinary, consul_service_instances,
+    registrator,
 };
 use toots::spec::ProbeSpec;
 
@@ -50,33 +51,33 @@ fn world(servers: Vec<Server>) -> Arc<World> {
 async fn edges_answer_each_for_itself_and_lead_to_the_canary() {
     let world = world(vec![edge(), edge()]);
     let (edges, _) = members(&world, "e", "10.0.0.", 2, &[]);
-    let verdict = ask("haproxy", &edges, Proof::Read, &Context::default()).await;
+    let verdict = ask("haproxy", &edges, Proof::Read, &ProbeContext::default()).await;
     assert!(verdict.healthy, "{verdict:#?}");
-    assert_eq!(verdict.proof, "answers on each edge");
+    assert_eq!(verdict.proof, "every edge answers");
     let route = Route {
         host: "canary.service.consul".into(),
         path: "/id".into(),
         expect: "canary 42".into(),
     };
-    let context = Context {
+    let context = ProbeContext {
         route: Some(route.clone()),
-        ..Context::default()
+        ..ProbeContext::default()
     };
     let verdict = ask("haproxy", &edges, Proof::Write, &context).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.proof, "canary answered through e1 and e2");
-    let context = Context {
+    let context = ProbeContext {
         route: Some(Route {
             expect: "canary 43".into(),
             ..route
         }),
-        ..Context::default()
+        ..ProbeContext::default()
     };
     let verdict = ask("haproxy", &edges, Proof::Write, &context).await;
     assert!(!verdict.healthy);
     assert_eq!(
         verdict.faults[0],
-        "e1: /id for canary.service.consul: not the canary's answer: canary 42"
+        "e1: /id for canary.service.consul: answer is not the canary's: canary 42"
     );
 }
 
@@ -86,7 +87,7 @@ async fn an_edge_without_statistics_or_without_haproxy() {
     other.insert("GET /;csv".into(), reply(200, "<html>hello</html>"));
     let world = world(vec![edge(), other]);
     let (edges, _) = members(&world, "e", "10.0.0.", 3, &[]);
-    let verdict = ask("haproxy", &edges, Proof::Read, &Context::default()).await;
+    let verdict = ask("haproxy", &edges, Proof::Read, &ProbeContext::default()).await;
     assert!(!verdict.healthy);
     assert_eq!(verdict.synced.len(), 1);
     assert!(
@@ -101,20 +102,20 @@ async fn an_edge_without_statistics_or_without_haproxy() {
         verdict
             .faults
             .iter()
-            .any(|f| f.starts_with("e3: GET /: open")),
+            .any(|f| f.starts_with("e3: GET /: cannot open")),
         "{:?}",
         verdict.faults
     );
     let (edges, _) = members(&world, "e", "10.0.0.", 3, &[2, 3]);
     assert!(
-        ask("haproxy", &edges, Proof::Read, &Context::default())
+        ask("haproxy", &edges, Proof::Read, &ProbeContext::default())
             .await
             .healthy,
         "one edge is enough when the others are known to be down"
     );
 }
 
-/// An edge that could not take its newest configuration answers as a healthy one does.
+/// An edge that could not load its newest configuration answers like a healthy one.
 #[tokio::test]
 async fn an_edge_that_is_frozen_is_named() {
     let at = |seconds: i64| {
@@ -129,9 +130,9 @@ async fn an_edge_that_is_frozen_is_named() {
         );
         let world = world(vec![edge]);
         let (edges, _) = members(&world, "e", "10.0.0.", 1, &[]);
-        let context = Context {
+        let context = ProbeContext {
             haproxy_state: Some("/state".into()),
-            ..Context::default()
+            ..ProbeContext::default()
         };
         ask("haproxy", &edges, Proof::Read, &context).await
     };
@@ -140,13 +141,13 @@ async fn an_edge_that_is_frozen_is_named() {
         verdict(&format!("{} taken 43", at(995)), "42")
             .await
             .healthy,
-        "it is being taken up"
+        "being taken up"
     );
     for (record, served, fault) in [
         (
             format!("{} taken 43", at(10)),
             "42",
-            "e1: it serves configuration 42 though 43 was taken 990 s ago: the reload failed (docker logs toots-haproxy)",
+            "e1: serves configuration 42, but 43 was accepted 990 s ago: the reload failed (docker logs toots-haproxy)",
         ),
         (
             format!(
@@ -154,12 +155,12 @@ async fn an_edge_that_is_frozen_is_named() {
                 at(940)
             ),
             "42",
-            "e1: its newest configuration is refused and the one before it goes on: [ALERT] (7) : unknown keyword \\x1b[2J",
+            "e1: refused its newest configuration and continues with the previous one: [ALERT] (7) : unknown keyword \\x1b[2J",
         ),
         (
             "nonsense".into(),
             "42",
-            "e1: newest configuration: no record of it: nonsense",
+            "e1: newest configuration: no record: nonsense",
         ),
     ] {
         let verdict = verdict(&record, served).await;
@@ -182,13 +183,13 @@ async fn a_canary_appears_in_consul_and_is_gone() {
     let (slaves, sessions) = members(&world1, "slave", "10.0.0.", 2, &[]);
     let session = sessions[0].clone() as Arc<dyn toots::transport::Session>;
     let found = consul_service_instances(&session, "10.0.0.1", 8500, "canary").await;
-    let one = &found.as_ref().unwrap()[0];
+    let first = &found.as_ref().unwrap()[0];
     assert_eq!(
         (
-            one.address.as_str(),
-            one.port,
-            one.passing,
-            one.tags[1].as_str()
+            first.address.as_str(),
+            first.port,
+            first.passing,
+            first.tags[1].as_str()
         ),
         ("10.0.0.1", 31000, true, "weight=1")
     );
@@ -199,10 +200,10 @@ async fn a_canary_appears_in_consul_and_is_gone() {
     );
     assert_eq!(
         registrator::judge(&slaves[..1], &found, false).faults,
-        ["slave1: its canary is still in Consul"]
+        ["slave1: canary is still registered in Consul"]
     );
     let gone = registrator::judge(&slaves, &Ok(Vec::new()), false);
-    assert!(gone.healthy && gone.proof == "canary is gone from Consul");
+    assert!(gone.healthy && gone.proof == "canary deregistered from Consul");
 }
 
 #[tokio::test]
@@ -219,7 +220,10 @@ async fn ordinary_probes() {
             since_start_s: since,
             words: "Up".into(),
         };
-        ask_ordinary(&spec, &hosts[0], limit, || std::future::ready(Ok(state))).await
+        ask_ordinary(&spec, &hosts[0], limit, &BTreeMap::new(), || {
+            std::future::ready(Ok(state))
+        })
+        .await
     };
     let http = |status| ProbeSpec::Http {
         address: None,
@@ -248,8 +252,8 @@ async fn ordinary_probes() {
         .to_string();
     assert_eq!(
         young,
-        "container: it was started 4 s ago, 5 s without a restart are asked for: Up"
+        "container: started 4 s ago, must run for 5 s without a restart: Up"
     );
-    let nobody = ask("redis", &hosts, Proof::Read, &Context::default()).await;
-    assert!(!nobody.healthy && nobody.faults == ["redis: it has no gate"]);
+    let nobody = ask("redis", &hosts, Proof::Read, &ProbeContext::default()).await;
+    assert!(!nobody.healthy && nobody.faults == ["redis: component has no gate"]);
 }

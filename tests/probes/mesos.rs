@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use toots::probe::{Context, Proof, Verdict, ask};
+use toots::probe::{ProbeContext, Proof, Verdict, ask};
+use toots::spec::HostName;
 use toots::transport::Session;
 
 use super::play::{Server, World, members, recorded, renamed};
@@ -28,9 +29,9 @@ async fn judge(servers: BTreeMap<u8, Server>, down: &[u8], slaves: u8) -> Verdic
     ));
     let (masters, sessions) = members(&world, "m", NET, 3, down);
     let (slaves, _) = members(&world, "slave", "127.0.0.5", slaves, &[]);
-    let context = Context {
+    let context = ProbeContext {
         slaves,
-        ..Context::default()
+        ..ProbeContext::default()
     };
     let verdict = ask("mesos", &masters, Proof::Read, &context).await;
     for session in sessions.iter().filter(|_| verdict.healthy) {
@@ -51,7 +52,7 @@ fn says(verdict: &Verdict, part: &str) {
 }
 
 #[tokio::test]
-async fn one_leader_with_its_registry() {
+async fn leader_with_its_registry() {
     let verdict = judge(three(3), &[], 0).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.leader.as_ref().unwrap().as_str(), "m1");
@@ -79,14 +80,14 @@ async fn a_leader_that_looks_healthy_without_its_registry() {
     assert!(!verdict.healthy);
     says(
         &verdict,
-        "m1: it is elected and has not recovered the registry",
+        "m1: is elected but has not recovered the registry",
     );
-    says(&verdict, "m1: it leads without a registry");
-    says(&verdict, "m1: its log has 2 replicas, expected are 3");
+    says(&verdict, "m1: leads without a registry");
+    says(&verdict, "m1: log has 2 replicas, expected 3");
 }
 
 #[tokio::test]
-async fn one_of_three_leads_on_with_everything_green() {
+async fn lone_leader_looks_green() {
     let mut servers = three(1);
     servers.retain(|n, _| *n == 1);
     for down in [&[][..], &[2, 3][..]] {
@@ -96,10 +97,10 @@ async fn one_of_three_leads_on_with_everything_green() {
             "{verdict:#?}"
         );
     }
-    // With all three there again and a log of one, the leader is still not to be believed.
+    // With all three back and a log of one, the leader still does not count.
     let verdict = judge(three(1), &[], 0).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m1: its log has 1 replicas, expected are 3");
+    says(&verdict, "m1: log has 1 replicas, expected 3");
 }
 
 #[tokio::test]
@@ -122,12 +123,12 @@ async fn nobody_or_two_are_elected() {
     let verdict = judge(none, &[], 0).await;
     assert!(!verdict.healthy && verdict.leader.is_none());
     says(&verdict, "no master is elected");
-    says(&verdict, "m2: it knows no leader");
+    says(&verdict, "m2: no leader known");
     let mut two = three(3);
     two.insert(2, server("leader"));
     let verdict = judge(two, &[], 0).await;
     assert!(!verdict.healthy && verdict.leader.is_none() && verdict.synced.is_empty());
-    says(&verdict, "m2: it is elected, as 2 are");
+    says(&verdict, "m2: is elected, as 2 masters are");
 }
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn a_standby_that_follows_another() {
     assert!(!verdict.healthy);
     says(
         &verdict,
-        "m3: it follows 127.0.0.12:5050, others say that m1 leads",
+        "m3: follows 127.0.0.12:5050, but m1 leads according to others",
     );
 }
 
@@ -154,7 +155,7 @@ async fn every_slave_registered_and_active() {
     assert_eq!(verdict.membership, "3 of 3, 3 in the log, 1 slave");
     let verdict = judge(servers.clone(), &[], 2).await;
     assert!(!verdict.healthy);
-    says(&verdict, "slave2: its slave is not registered");
+    says(&verdict, "slave2: slave is not registered");
     assert_eq!(verdict.synced.len(), 3, "a slave costs no master its vote");
     servers.insert(
         1,
@@ -162,5 +163,46 @@ async fn every_slave_registered_and_active() {
     );
     let verdict = judge(servers, &[], 1).await;
     assert!(!verdict.healthy);
-    says(&verdict, "slave1: its slave is registered and not active");
+    says(&verdict, "slave1: slave is registered but not active");
+}
+
+#[tokio::test]
+async fn an_active_slave_outside_the_inventory_is_named() {
+    let sentence = "127.0.0.51 (127.0.0.51) is still an active slave, but the inventory does not \
+                    name it";
+    let ask_with = async |leader: &Server, known: &[(&str, &str)]| {
+        let mut servers = three(3);
+        servers.insert(1, leader.clone());
+        let world = Arc::new(World::new(
+            servers.into_iter().map(|(n, s)| (format!("{NET}{n}"), s)),
+        ));
+        let (masters, _) = members(&world, "m", NET, 3, &[]);
+        let known = known
+            .iter()
+            .map(|(host, address)| (HostName::new(*host).unwrap(), address.parse().unwrap()));
+        let context = ProbeContext {
+            known_slaves: known.collect(),
+            ..ProbeContext::default()
+        };
+        ask("mesos", &masters, Proof::Read, &context).await
+    };
+    let leader = server("leader-with-agent");
+    let verdict = ask_with(&leader, &[("m1", "127.0.0.11")]).await;
+    assert!(
+        verdict.healthy,
+        "the service works all the same: {verdict:#?}"
+    );
+    assert_eq!(verdict.faults, [sentence]);
+    // Known by its address or by its name; not judged without an inventory.
+    for known in [
+        &[("s1", "127.0.0.51")][..],
+        &[("127.0.0.51", "10.0.0.9")][..],
+        &[][..],
+    ] {
+        assert_eq!(ask_with(&leader, known).await.faults, Vec::<String>::new());
+    }
+    // One that no longer answers is no machine that serves.
+    let gone = renamed(&leader, &[("\"active\":true", "\"active\":false")]);
+    let verdict = ask_with(&gone, &[("m1", "127.0.0.11")]).await;
+    assert_eq!(verdict.faults, Vec::<String>::new());
 }

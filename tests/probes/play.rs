@@ -1,4 +1,4 @@
-//! Plays recorded answers back: a world of addresses, each with its questions and answers.
+//! Plays recorded answers back: a network of addresses, each with its questions and answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -93,7 +93,7 @@ pub struct World {
     pub servers: BTreeMap<String, Server>,
     /// Keys written into Consul.
     kv: Mutex<BTreeMap<String, String>>,
-    /// Questions in the order in which they came: `address question`.
+    /// Questions in the order of their arrival: `address question`.
     pub asked: Mutex<Vec<String>>,
 }
 
@@ -192,7 +192,7 @@ async fn serve(world: Arc<World>, address: String, mut stream: DuplexStream) {
             .unwrap_or_default();
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
-        // A question without a recorded answer is one that was not answered: the connection ends.
+        // A question without a recorded answer was not answered: the connection ends.
         let Some(reply) = answer(
             &world,
             &address,

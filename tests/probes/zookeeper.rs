@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use toots::probe::{Context, Proof, Verdict, ask};
+use toots::probe::{ProbeContext, Proof, Verdict, ask};
 
 use super::play::{Server, World, members, recorded, renamed};
 
@@ -10,11 +10,11 @@ async fn judge(servers: BTreeMap<u8, Server>, net: &str, count: u8, down: &[u8])
         servers.into_iter().map(|(n, s)| (format!("{net}{n}"), s)),
     ));
     let (members, sessions) = members(&world, "m", net, count, down);
-    let verdict = ask("zookeeper", &members, Proof::Read, &Context::default()).await;
+    let verdict = ask("zookeeper", &members, Proof::Read, &ProbeContext::default()).await;
     for session in sessions {
         assert!(
-            toots::transport::Session::cost(&*session).streams <= 3,
-            "mntr, conf and one connection to the AdminServer"
+            toots::transport::Session::cost(&*session).streams <= 4,
+            "mntr, conf and the AdminServer, once more for digests"
         );
     }
     verdict
@@ -28,8 +28,8 @@ fn says(verdict: &Verdict, part: &str) {
     );
 }
 
-/// Three servers as they answer when all is well. The recording is of a moment when their data differed, which of all answers only
-/// the count of digest mismatches tells; that line is added here.
+/// Three healthy servers. In the recording their data differed, which only the count of digest
+/// mismatches shows; that line is added here.
 fn three(mismatches: [u32; 3]) -> BTreeMap<u8, Server> {
     let mut servers = recorded("zookeeper/three-serve-data-differ.txt");
     for (number, server) in &mut servers {
@@ -63,13 +63,67 @@ async fn three_that_serve_are_healthy() {
     assert_eq!(verdict.faults, Vec::<String>::new());
 }
 
+/// Three servers of which m2 holds other data, recorded after m2 was started again: it kept three
+/// digests, the others five.
+fn one_differs() -> BTreeMap<u8, Server> {
+    recorded("zookeeper/one-holds-other-data.txt")
+}
+
 #[tokio::test]
-async fn data_that_differ_show_in_digests_alone() {
-    // 34 is what a member with another cluster's data counted.
-    let verdict = judge(three([34, 0, 0]), "10.88.31.", 3, &[]).await;
+async fn data_that_differ_are_found_by_comparison() {
+    let verdict = judge(one_differs(), "10.88.41.", 3, &[]).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m1: 34 digest mismatches");
-    assert_eq!(verdict.synced.len(), 2);
+    says(
+        &verdict,
+        "m2: its data differ from the majority's at transaction 0x100000280",
+    );
+    let names = |hosts: &mut dyn Iterator<Item = &toots::spec::HostName>| -> Vec<String> {
+        hosts.map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&mut verdict.different.iter()), ["m2"]);
+    assert_eq!(names(&mut verdict.synced.iter()), ["m1", "m3"]);
+    assert_eq!(verdict.faults.len(), 1, "{:#?}", verdict.faults);
+}
+
+#[tokio::test]
+async fn counted_mismatches_are_a_remark_while_the_data_agree() {
+    let mut servers = one_differs();
+    let digests = servers[&1]["GET /commands/hash"].clone();
+    let second = servers.get_mut(&2).unwrap();
+    second.insert("GET /commands/hash".into(), digests);
+    let verdict = judge(servers, "10.88.41.", 3, &[]).await;
+    assert!(verdict.healthy, "{verdict:#?}");
+    says(
+        &verdict,
+        "m2: 344 digest mismatches are in its log; at transaction 0x100000280 its data are the majority's",
+    );
+}
+
+#[tokio::test]
+async fn members_that_cannot_be_compared_stay_healthy() {
+    // 34 is the count of a member with another cluster's data; this version tells no digests.
+    let verdict = judge(three([34, 0, 0]), "10.88.31.", 3, &[]).await;
+    assert!(verdict.healthy, "{verdict:#?}");
+    says(
+        &verdict,
+        "m1: 34 digest mismatches; its data could not be compared",
+    );
+    assert_eq!(verdict.different.len(), 0);
+}
+
+#[tokio::test]
+async fn a_split_is_unhealthy() {
+    let mut servers = one_differs();
+    for (number, server) in &mut servers {
+        let hash = server.get_mut("GET /commands/hash").unwrap();
+        hash.body = hash
+            .body
+            .replace("\"digest\": 1", &format!("\"digest\": {number}1"));
+    }
+    let verdict = judge(servers, "10.88.41.", 3, &[]).await;
+    assert!(!verdict.healthy);
+    says(&verdict, "no majority holds the same");
+    assert_eq!(verdict.different.len(), 0);
 }
 
 #[tokio::test]
@@ -78,8 +132,8 @@ async fn ruok_is_not_believed() {
     assert_eq!(servers[&1]["ruok"].body, "imok");
     let verdict = judge(servers, "10.88.31.", 3, &[]).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m1: mntr: it does not serve");
-    says(&verdict, "not voting, no state");
+    says(&verdict, "m1: mntr: not serving");
+    says(&verdict, "not voting, unknown state");
     assert!(verdict.synced.is_empty());
 }
 
@@ -94,49 +148,46 @@ async fn a_lone_leader_is_not_healthy() {
 }
 
 #[tokio::test]
-async fn a_known_failure_is_told_and_an_unexpected_one_is_not_healthy() {
+async fn known_and_unexpected_failures_are_reported() {
     let servers = recorded("zookeeper/follower-killed.txt");
     let verdict = judge(servers.clone(), "10.88.31.", 3, &[1]).await;
     assert!(verdict.healthy, "{verdict:#?}");
     assert_eq!(verdict.membership, "2 of 3, 1 synced; m1 down");
-    says(&verdict, "m1: the host is down");
+    says(&verdict, "m1: host is unreachable");
     assert_eq!(verdict.roles.values().next().unwrap(), "down");
     let verdict = judge(servers, "10.88.31.", 3, &[]).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m1: mntr: open");
+    says(&verdict, "m1: mntr: cannot open");
 }
 
 #[tokio::test]
-async fn two_machines_with_one_number() {
+async fn two_machines_with_the_same_number() {
     let mut servers = recorded("zookeeper/duplicate-myid.txt");
     let verdict = judge(servers.clone(), "10.88.33.", 3, &[]).await;
     assert!(!verdict.healthy);
-    // While the swap lasts the third host also says that it is number 2.
+    // During the swap the third host, too, reports number 2.
     let second = servers[&2].clone();
     servers.insert(3, second);
     let verdict = judge(servers, "10.88.33.", 3, &[]).await;
     assert!(!verdict.healthy && verdict.leader.is_none());
-    says(
-        &verdict,
-        "m3: its number is 2 in zabstate, 3 is recorded for it",
-    );
-    says(&verdict, "m3: it leads, as 2 do");
+    says(&verdict, "m3: server id is 2 in zabstate, 3 is recorded");
+    says(&verdict, "m3: leads, as 2 members do");
 }
 
 #[tokio::test]
 async fn lists_that_differ() {
     let verdict = judge(recorded("zookeeper/lists-differ.txt"), "10.88.33.", 3, &[]).await;
     assert!(!verdict.healthy);
-    says(&verdict, "m3: it counts 5 members, 3 are configured");
+    says(&verdict, "m3: ensemble has 5 members, 3 are configured");
     says(
         &verdict,
-        "m3: it lists 1=10.88.33.1 2=10.88.33.2 3=10.88.33.3 4=10.88.33.4 5=10.88.33.5, configured are 1=10.88.33.1",
+        "m3: lists 1=10.88.33.1 2=10.88.33.2 3=10.88.33.3 4=10.88.33.4 5=10.88.33.5, configured are 1=10.88.33.1",
     );
     assert_eq!(verdict.synced.len(), 2);
 }
 
 #[tokio::test]
-async fn two_leaders_of_disjoint_lists() {
+async fn two_leaders_with_disjoint_lists() {
     let verdict = judge(
         recorded("zookeeper/lists-disjoint.txt"),
         "10.88.33.",
@@ -145,9 +196,9 @@ async fn two_leaders_of_disjoint_lists() {
     )
     .await;
     assert!(!verdict.healthy && verdict.leader.is_none() && verdict.synced.is_empty());
-    says(&verdict, "m2: it leads, as 2 do");
-    says(&verdict, "m4: it leads, as 2 do");
-    // Seen with the three that are configured: the third follows a stranger.
+    says(&verdict, "m2: leads, as 2 members do");
+    says(&verdict, "m4: leads, as 2 members do");
+    // As seen by the three configured members: the third one follows a stranger.
     let verdict = judge(
         recorded("zookeeper/lists-disjoint.txt"),
         "10.88.33.",
@@ -156,7 +207,7 @@ async fn two_leaders_of_disjoint_lists() {
     )
     .await;
     assert!(!verdict.healthy);
-    says(&verdict, "m3: it follows member 4, others follow m2");
+    says(&verdict, "m3: follows member 4, others follow m2");
 }
 
 #[tokio::test]
@@ -183,13 +234,13 @@ async fn a_follower_without_a_vote_and_a_standalone_server() {
     let verdict = judge(servers, "10.88.31.", 3, &[]).await;
     says(
         &verdict,
-        "m1: it is standalone and not a member of a quorum",
+        "m1: mode is standalone, must be a member of a quorum",
     );
-    says(&verdict, "m1: it counts no members");
+    says(&verdict, "m1: ensemble has no members");
 }
 
 #[tokio::test]
-async fn a_word_that_is_not_allowed_is_told() {
+async fn forbidden_words_are_reported() {
     let mut servers = three([0; 3]);
     servers.get_mut(&2).unwrap().get_mut("mntr").unwrap().body =
         "mntr is not executed because it is not in the whitelist.".into();
@@ -197,7 +248,7 @@ async fn a_word_that_is_not_allowed_is_told() {
     assert!(!verdict.healthy);
     says(
         &verdict,
-        "m2: mntr: it does not serve: mntr is not executed because it is not in the whitelist.",
+        "m2: mntr: not serving: mntr is not executed because it is not in the whitelist.",
     );
 }
 

@@ -1,4 +1,4 @@
-//! Reads rendered files and commands back, each by the rules of its own program.
+//! Parses rendered files and commands by the rules of their programs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,8 @@ pub fn parsed(file: &FileSpec) -> Result<Value, String> {
     serde_json::from_slice(&file.content).map_err(|error| format!("{}: {error}", file.path))
 }
 
-/// What of a file must not depend on values: the keys of a JSON, the first words of the lines of any other.
+/// The part of a file that must not depend on values: the keys of a JSON file, the first words of
+/// the lines of any other.
 pub fn shape(file: &FileSpec) -> Vec<String> {
     if let Ok(value) = parsed(file) {
         let mut keys = Vec::new();
@@ -26,7 +27,7 @@ pub fn shape(file: &FileSpec) -> Vec<String> {
             .unwrap_or("")
             .to_owned()
     };
-    // A file of one value (myid) has no keys.
+    // A file with a single value (myid) has no keys.
     if text.lines().count() == 1 {
         vec!["one line".into()]
     } else {
@@ -70,7 +71,7 @@ pub fn check(host: &HostDesired, component: &ComponentDesired) -> Result<(), Str
             parsed(file)?;
         }
     }
-    for mount in &component.container.mounts {
+    for mount in component.container.mounts.iter() {
         let made = component
             .dirs
             .iter()
@@ -137,7 +138,8 @@ fn zookeeper(component: &ComponentDesired) -> Result<(), String> {
     Ok(())
 }
 
-/// Every flag exists in the program, in the form that it takes, and is given once: anything else ends it at once.
+/// Every flag exists in the program, has a valid value, and is given once: anything else ends it at
+/// once.
 fn mesos(component: &ComponentDesired, table: &str) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/standins/flags")

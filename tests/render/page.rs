@@ -1,4 +1,4 @@
-//! What stands behind each program of supervisord's page, with an Engine in the test's hands.
+//! The program behind each entry of supervisord's page, with a scripted Engine.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -67,7 +67,7 @@ impl Program {
         let state = Arc::clone(&engine);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that is gone is no failure of the Engine.
+                // A client that is gone is not a failure of the Engine.
                 let _ = answer(stream, &state);
             }
         });
@@ -130,7 +130,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn a_program_of_the_page_starts_and_stops_its_container() {
+fn page_programs_start_and_stop_their_containers() {
     let Some(mut program) = Program::start("run", false) else {
         println!("skipped: no python3 here");
         return;
@@ -156,7 +156,7 @@ fn a_program_of_the_page_starts_and_stops_its_container() {
 }
 
 #[test]
-fn the_page_cannot_stop_a_member_of_a_quorum() {
+fn page_cannot_stop_quorum_members() {
     let Some(mut program) = Program::start("guarded", true) else {
         println!("skipped: no python3 here");
         return;
@@ -165,7 +165,7 @@ fn the_page_cannot_stop_a_member_of_a_quorum() {
     program.terminate();
     assert!(
         program.ended(Duration::from_secs(2)).is_none(),
-        "it goes on"
+        "it continues"
     );
     assert!(program.changes().is_empty(), "{:?}", program.changes());
 }

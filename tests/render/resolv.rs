@@ -1,4 +1,4 @@
-//! The script that puts dnsmasq first in resolv.conf, on files of the test's own.
+//! The script that puts dnsmasq first in resolv.conf, on files of the test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -40,7 +40,7 @@ impl Host {
         command
     }
 
-    /// A program of the host in place of this machine's.
+    /// Replaces a program of this machine.
     fn tool(&self, name: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let (path, new) = (
@@ -52,7 +52,7 @@ impl Host {
         std::fs::rename(new, path).unwrap();
     }
 
-    /// Whom dnsmasq asks.
+    /// Asserts the servers that dnsmasq queries.
     fn servers(&self, wanted: &str) {
         until(
             || {
@@ -63,7 +63,8 @@ impl Host {
         );
     }
 
-    /// As the unit does: kept while the guard lives, restored when it ends.
+    /// Runs the script as the unit does: active while the guard exists, restored when it is
+    /// dropped.
     fn keep(&self) -> Kept<'_> {
         Kept {
             host: self,
@@ -129,7 +130,7 @@ fn a_file_comes_back_byte_for_byte() {
         host.servers("nameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\n");
     }
     assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
-    // Once more, since a unit is stopped and started again; and a second restoring changes nothing.
+    // Once more, because a unit is stopped and started again; and a second restore changes nothing.
     drop(host.keep());
     assert!(host.command(&["restore"]).status().unwrap().success());
     assert_eq!(std::fs::read_to_string(host.conf()).unwrap(), former);
@@ -162,7 +163,7 @@ fn a_link_comes_back_as_a_link() {
     );
 }
 
-/// Its stub would ask dnsmasq, which would ask the stub.
+/// Its stub would query dnsmasq, which would query the stub.
 #[test]
 fn systemd_resolved_is_not_asked_in_a_circle() {
     let host = Host::new();
@@ -171,7 +172,7 @@ fn systemd_resolved_is_not_asked_in_a_circle() {
         "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
     )
     .unwrap();
-    // It counts what it reads in our resolv.conf among its own.
+    // It counts the servers of our resolv.conf among its own.
     let network = |server: &str, global: &str| {
         host.tool(
             "resolvectl",
@@ -192,7 +193,7 @@ fn systemd_resolved_is_not_asked_in_a_circle() {
             )
     });
     host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.2\n");
-    // The network has another server from now on.
+    // The network now has another server.
     network("10.0.0.9", "10.0.0.21 10.0.0.3 10.0.0.2");
     host.servers("nameserver 10.0.0.3\nnameserver 10.0.0.9\n");
     host.until(|text| {
@@ -200,7 +201,7 @@ fn systemd_resolved_is_not_asked_in_a_circle() {
     });
 }
 
-/// Then it is what it lists for others that says it.
+/// Then its list for others is used.
 #[test]
 fn systemd_resolved_without_its_tool() {
     let host = Host::new();
@@ -231,7 +232,7 @@ fn what_others_write_is_kept_in_mind() {
         std::fs::read_to_string(host.conf()).unwrap(),
         "nameserver 10.0.0.9\n"
     );
-    // Written while nobody kept it: not ours to change.
+    // Written while the script was not active: not ours to change.
     std::fs::write(host.conf(), "nameserver 10.0.0.8\n").unwrap();
     assert!(host.command(&["restore"]).status().unwrap().success());
     assert_eq!(

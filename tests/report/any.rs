@@ -1,10 +1,10 @@
-//! Events that nobody would send, to be shown harmlessly all the same.
+//! Arbitrary events, which must be shown without harm.
 
 use proptest::prelude::*;
 use toots::event::{
     Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
 };
-use toots::spec::{HostName, Role};
+use toots::spec::{HostName, Remedy, Role};
 
 use crate::events::{cluster, host};
 
@@ -40,6 +40,10 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
     ])
 }
 
+fn hints() -> impl Strategy<Value = Vec<Remedy>> {
+    texts().prop_map(|texts| texts.into_iter().map(Remedy::from).collect())
+}
+
 pub fn any_row() -> impl Strategy<Value = ServiceRow> {
     (
         any_text(),
@@ -48,15 +52,17 @@ pub fn any_row() -> impl Strategy<Value = ServiceRow> {
         any_text(),
         any_text(),
         texts(),
+        hints(),
     )
         .prop_map(
-            |(service, healthy, leader, members, proof, faults)| ServiceRow {
+            |(service, healthy, leader, members, proof, faults, hints)| ServiceRow {
                 service,
                 healthy,
                 leader,
                 members,
                 proof,
                 faults,
+                hints,
             },
         )
 }
@@ -68,7 +74,7 @@ fn any_failure() -> impl Strategy<Value = Failure> {
         texts(),
         texts(),
         prop::option::of(any_text()),
-        texts(),
+        hints(),
     )
         .prop_map(|(phase, step, cause, log, left, hints)| Failure {
             phase,
@@ -97,6 +103,7 @@ fn any_result() -> impl Strategy<Value = Event> {
                 exit_code,
                 changed: changed as usize,
                 hosts,
+                ..RunResult::default()
             })
         })
 }
@@ -136,8 +143,18 @@ fn any_host_event() -> impl Strategy<Value = Event> {
             phase,
             step
         }),
-        (any_host(), any::<u64>(), prop::option::of(any::<u64>()))
-            .prop_map(|(host, bytes, total)| Event::StepProgress { host, bytes, total }),
+        (
+            any_host(),
+            any::<u64>(),
+            prop::option::of(any::<u64>()),
+            prop::option::of(any_text())
+        )
+            .prop_map(|(host, bytes, total, line)| Event::StepProgress {
+                host,
+                bytes,
+                total,
+                line
+            }),
         (any_host(), any_text(), any::<bool>(), any::<u64>()).prop_map(
             |(host, step, changed, elapsed_ms)| Event::StepFinished {
                 host,
@@ -153,8 +170,33 @@ fn any_host_event() -> impl Strategy<Value = Event> {
                 failure,
             }
         }),
-        (prop::option::of(any_host()), any_text())
-            .prop_map(|(host, text)| Event::Warning { host, text }),
+        (prop::option::of(any_host()), any_text(), hints())
+            .prop_map(|(host, text, hints)| Event::Warning { host, text, hints }),
+    ]
+}
+
+fn any_bundle_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (any_text(), any_text(), texts(), any::<u64>()).prop_map(
+            |(image, digest, platforms, bytes)| Event::ImageResolved {
+                image,
+                digest,
+                platforms,
+                bytes
+            }
+        ),
+        (any_text(), any::<u64>()).prop_map(|(image, bytes)| Event::ImageFetched { image, bytes }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(bytes, total)| Event::TransferProgress { bytes, total }),
+        (any_text(), 0..9usize, texts(), any::<u64>(), any::<u64>()).prop_map(
+            |(file, images, platforms, bytes, fetched)| Event::BundleWritten {
+                file,
+                images,
+                platforms,
+                bytes,
+                fetched
+            }
+        ),
     ]
 }
 
@@ -185,9 +227,14 @@ pub fn any_event() -> impl Strategy<Value = Event> {
                 elapsed_ms,
             }
         }),
-        (any_text(), texts()).prop_map(|(service, faults)| Event::GateFailed { service, faults }),
+        (any_text(), texts(), hints()).prop_map(|(service, faults, hints)| Event::GateFailed {
+            service,
+            faults,
+            hints
+        }),
         any_host_event(),
         any_host_event(),
+        any_bundle_event(),
         any_summary(),
         any_result(),
     ]

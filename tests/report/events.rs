@@ -71,6 +71,13 @@ pub fn done(name: &str, step: &str, changed: bool, elapsed_ms: u64) -> Event {
     }
 }
 
+fn phase_ended(name: &str) -> Event {
+    Event::PhaseFinished {
+        phase: name.into(),
+        elapsed_ms: 1,
+    }
+}
+
 pub fn phase(name: &str) -> Event {
     Event::PhaseStarted { phase: name.into() }
 }
@@ -87,6 +94,7 @@ pub fn gate_failed(service: &str, faults: &[&str]) -> Event {
     Event::GateFailed {
         service: service.into(),
         faults: text(faults),
+        hints: Vec::new(),
     }
 }
 
@@ -97,13 +105,53 @@ pub fn failed(name: &str, outcome: Outcome) -> Event {
         cause: text(&["cannot pull registry.example/zookeeper:3.8", "connect to registry.example:443: connection refused"]),
         log: text(&["level=error msg=\"attempt 1\"", "level=error msg=\"attempt 2\""]),
         left: Some("2 of 9 steps done: Docker engine installed, directories made; no container was started".into()),
-        hints: text(&["start the registry, then run: toots cluster up --limit s1", "docker login registry.example tells more"]),
+        hints: vec!["start the registry, then run: toots cluster up --limit s1".into(), "docker login registry.example tells more".into()],
     };
     Event::HostFailed {
         host: host(name),
         outcome,
         failure,
     }
+}
+
+/// One finding that refuses a host.
+pub fn refused(name: &str, why: &str) -> Event {
+    let failure = Failure {
+        phase: "preflight".into(),
+        step: "check the host".into(),
+        cause: text(&[why]),
+        log: Vec::new(),
+        left: Some("nothing was changed".into()),
+        hints: vec!["repair it".into()],
+    };
+    Event::HostFailed {
+        host: host(name),
+        outcome: Outcome::Failed,
+        failure,
+    }
+}
+
+pub fn warning(name: &str) -> Event {
+    Event::warning(Some(host(name)), "clock is 2 s ahead of the other hosts")
+}
+
+/// A check with these findings and this result.
+pub fn check(found: Vec<Event>) -> Vec<Event> {
+    let masters: [(&str, &[Role]); 3] = ["m1", "m2", "m3"].map(|name| (name, &[Role::Master][..]));
+    [vec![started("cluster check", &masters)], found].concat()
+}
+
+/// A plan with these changes on one host.
+pub fn plan(changes: &[&str], exit_code: u8) -> Vec<Event> {
+    let changes = changes.iter().map(|what| (host("m1"), (*what).to_owned()));
+    vec![
+        started("cluster plan", &[("m1", &[Role::Master])]),
+        Event::Planned {
+            changes: changes.collect(),
+            records: Vec::new(),
+        },
+        result(exit_code, &[("m1", Outcome::Ok, 0)]),
+    ]
 }
 
 pub fn services(ok: bool) -> Vec<ServiceRow> {
@@ -114,6 +162,7 @@ pub fn services(ok: bool) -> Vec<ServiceRow> {
         members: members.into(),
         proof: proof.into(),
         faults: Vec::new(),
+        hints: Vec::new(),
     };
     let mut rows = vec![
         row(
@@ -150,16 +199,16 @@ pub fn services(ok: bool) -> Vec<ServiceRow> {
 }
 
 pub fn web() -> Vec<WebAddress> {
-    let of = |service: &str, url: &str| WebAddress {
+    let build = |service: &str, url: &str| WebAddress {
         service: service.into(),
         url: url.into(),
         reach: String::new(),
     };
     vec![
-        of("mesos", "http://10.0.0.13:5050"),
-        of("marathon", "http://10.0.0.11:8080"),
-        of("consul", "http://10.0.0.11:8500"),
-        of("haproxy", "http://10.0.0.31:81"),
+        build("mesos", "http://10.0.0.13:5050"),
+        build("marathon", "http://10.0.0.11:8080"),
+        build("consul", "http://10.0.0.11:8500"),
+        build("haproxy", "http://10.0.0.31:81"),
     ]
 }
 
@@ -194,10 +243,11 @@ pub fn result(exit_code: u8, ends: &[(&str, Outcome, usize)]) -> Event {
         exit_code,
         changed: ends.iter().map(|e| e.2).sum(),
         hosts: hosts.collect(),
+        ..RunResult::default()
     })
 }
 
-/// A run in which everything that can be shown happens, with its times.
+/// A run with everything that can be shown, with its times.
 pub fn run() -> Vec<(u64, Event)> {
     use Outcome::{Changed, Ok, Unreachable};
     let proof = "written through m1, read back from m2 and m3".to_owned();
@@ -225,6 +275,7 @@ pub fn run() -> Vec<(u64, Event)> {
                 host: host("m1"),
                 bytes: 34_200_000,
                 total: Some(120_000_000),
+                line: None,
             },
         ),
         (2_100, done("m2", "pull image zookeeper:3.8", true, 800)),
@@ -236,6 +287,7 @@ pub fn run() -> Vec<(u64, Event)> {
             Event::Warning {
                 host: Some(host("m3")),
                 text: "the clock is 1.2 s behind the median".into(),
+                hints: Vec::new(),
             },
         ),
         (2_600, phase("zookeeper")),
@@ -282,7 +334,7 @@ pub fn state_at(events: &[(u64, Event)], until: u64) -> ViewState {
     state
 }
 
-/// Two hundred slaves: some failed, some at work, some done, some waiting.
+/// Two hundred slaves: some failed, some in progress, some done, some waiting.
 pub fn two_hundred() -> ViewState {
     let names: Vec<_> = (1..=200).map(|i| format!("s{i}")).collect();
     let hosts: Vec<(&str, &[Role])> = names
@@ -311,7 +363,56 @@ pub fn two_hundred() -> ViewState {
     state
 }
 
-/// A cluster with an ill component, a host that does not answer and a service that is not proven.
+/// The creation of a bundle over a line that gets slower.
+pub fn bundle() -> Vec<(u64, Event)> {
+    let resolved = |image: &str, bytes| Event::ImageResolved {
+        image: image.into(),
+        digest: "sha256:0123".into(),
+        platforms: text(&["linux/amd64", "linux/arm64"]),
+        bytes,
+    };
+    let fetched = |image: &str, bytes| Event::ImageFetched {
+        image: image.into(),
+        bytes,
+    };
+    let progress = |bytes| Event::TransferProgress {
+        bytes,
+        total: 100_000_000,
+    };
+    let mut events = vec![
+        (0, started("bundle create", &[])),
+        (10, phase("resolve")),
+        (800, resolved("haproxy:3.2", 60_000_000)),
+        (900, resolved("r.example.com:5000/consul:1.22", 40_000_000)),
+        (950, phase_ended("resolve")),
+        (1_000, phase("download")),
+        (1_000, progress(20_000_000)),
+    ];
+    events.extend((1..=10).map(|n| (1_000 + n * 500, progress(20_000_000 + n * 4_000_000))));
+    events.push((6_000, fetched("haproxy:3.2", 60_000_000)));
+    events.extend((1..=40).map(|n| (6_000 + n * 500, progress(60_000_000 + n * 1_000_000))));
+    events.extend([
+        (
+            26_000,
+            fetched("r.example.com:5000/consul:1.22", 40_000_000),
+        ),
+        (26_000, phase_ended("download")),
+        (
+            26_100,
+            Event::BundleWritten {
+                file: "dc1.tar".into(),
+                images: 2,
+                platforms: text(&["linux/amd64", "linux/arm64"]),
+                bytes: 100_012_288,
+                fetched: 80_000_000,
+            },
+        ),
+        (26_100, result(0, &[])),
+    ]);
+    events
+}
+
+/// A cluster with an unhealthy component, an unreachable host and a service that is not proven.
 pub fn status() -> StatusReport {
     let component =
         |name: &str, state: &str, health: Option<&str>, role: Option<&str>| ComponentView {
@@ -322,26 +423,26 @@ pub fn status() -> StatusReport {
             version: Some("3.8.0".into()),
             image: Some(format!("registry.example/{name}@sha256:0123")),
         };
-    let of = |name, error: Option<&str>, components| HostStatusView {
+    let build = |name, error: Option<&str>, components| HostStatusView {
         host: host(name),
         error: error.map(str::to_owned),
         components,
     };
     let hosts = vec![
-        of(
+        build(
             "m1",
             None,
             vec![
-                component("zookeeper", "running", Some("healthy"), Some("follower")),
+                component("zookeeper", "running", Some("ok"), Some("follower")),
                 component("consul", "restarting", Some("unhealthy"), None),
             ],
         ),
-        of(
+        build(
             "m10",
             Some("connect to 10.0.0.20:22: no route to host"),
             vec![],
         ),
-        of(
+        build(
             "e1",
             None,
             vec![component("haproxy", "running", None, None)],
@@ -355,6 +456,7 @@ pub fn status() -> StatusReport {
     StatusReport {
         cluster: cluster(),
         healthy: false,
+        exit_code: 6,
         services: services.collect(),
         hosts,
         web: web(),

@@ -1,12 +1,15 @@
 //! ssh_config against `ssh -G`: generated files, every keyword that both show.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use toots::{
-    spec::HostName,
-    transport::{HostSettings, SshSettings},
-};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use toots::spec::HostName;
+use toots::transport::{HostSettings, SshOptions};
 
 use crate::lab::{connector, settings};
 
@@ -110,7 +113,7 @@ fn generate(rng: &mut StdRng, include: Option<&Path>) -> String {
     text
 }
 
-/// What `ssh -G` says, in the form in which toots explains.
+/// The output of `ssh -G`, in the format of `toots ssh explain`.
 fn openssh(file: &Path, name: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
     let out = Command::new("ssh")
         .args(["-T", "-G", "-F"])
@@ -121,20 +124,21 @@ fn openssh(file: &Path, name: &str) -> Result<BTreeMap<String, Vec<String>>, Str
     if !out.status.success() {
         return Err(String::from_utf8_lossy(&out.stderr).into_owned());
     }
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in String::from_utf8(out.stdout).unwrap().lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         let key = key.replace("pubkeyacceptedkeytypes", "pubkeyacceptedalgorithms");
-        // lists of files have no spaces in what is generated; single files may
+        // Lists of files contain no spaces in the generated files; single files may.
         if key.ends_with("knownhostsfile") {
-            all.entry(key)
+            values
+                .entry(key)
                 .or_default()
                 .extend(value.split(' ').map(str::to_owned));
         } else {
-            all.entry(key).or_default().push(value.to_owned());
+            values.entry(key).or_default().push(value.to_owned());
         }
     }
-    Ok(all)
+    Ok(values)
 }
 
 struct Outcome {
@@ -159,7 +163,7 @@ async fn compare(dir: &Path, seed: u64) -> Outcome {
             dial: name.to_owned(),
             ..HostSettings::new(HostName::new(name).unwrap())
         };
-        let shared = SshSettings {
+        let shared = SshOptions {
             config_files: Some(vec![main.clone()]),
             home: None,
             agent_socket: None,
@@ -182,7 +186,7 @@ async fn compare(dir: &Path, seed: u64) -> Outcome {
                 .map(|e| (e.value.clone(), e.origin.clone()))
                 .collect::<Vec<_>>()
         };
-        let one = |k: &str| {
+        let their_value = |k: &str| {
             theirs
                 .get(k)
                 .and_then(|v| v.first())
@@ -191,16 +195,16 @@ async fn compare(dir: &Path, seed: u64) -> Outcome {
         };
         for keyword in COMPARED {
             let mine = get(keyword);
-            // our defaults are stated, OpenSSH's are "wait for ever" and "never ask"
+            // toots' defaults are explicit; OpenSSH's are "no limit" and "never".
             if mine.iter().all(|(_, origin)| origin == "default") && !ALWAYS.contains(&keyword) {
                 continue;
             }
             let expand = |v: &String| {
                 let v = v
-                    .replace("%h", &one("hostname"))
+                    .replace("%h", &their_value("hostname"))
                     .replace("%n", name)
-                    .replace("%r", &one("user"))
-                    .replace("%p", &one("port"));
+                    .replace("%r", &their_value("user"))
+                    .replace("%p", &their_value("port"));
                 v.strip_prefix('~')
                     .map_or(v.clone(), |rest| format!("{}{rest}", home.dir.display()))
             };
@@ -287,4 +291,51 @@ async fn generated_files_are_read_as_ssh_reads_them() {
         fs::read_to_string(dir.path().join("main")).unwrap()
     );
     assert!(compared > 2000, "only {compared} values were compared");
+}
+
+/// Each keyword that the installed `ssh` knows has a meaning for toots, and a misspelt one is
+/// refused by both.
+#[tokio::test(flavor = "multi_thread")]
+async fn keywords_match_the_installed_ssh() {
+    if !crate::lab::ready() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    fs::write(&file, "").unwrap();
+    let keywords = openssh(&file, "h").unwrap();
+    assert!(keywords.len() > 50, "{keywords:?}");
+    let host = HostSettings::new(HostName::new("h").unwrap());
+    let explain = async |text: String| {
+        fs::write(&file, text).unwrap();
+        let shared = SshOptions {
+            config_files: Some(vec![file.clone()]),
+            ..settings()
+        };
+        connector(shared)
+            .explain(&host)
+            .await
+            .map_err(|error| error.to_string())
+    };
+    for (keyword, values) in &keywords {
+        let value = values.first().filter(|value| !value.is_empty());
+        let line = format!("{keyword} {}\n", value.map_or("none", String::as_str));
+        if let Err(error) = explain(line).await {
+            assert!(!error.contains("unknown keyword"), "{error}");
+        }
+    }
+    let misspelt = explain("RevokedHostKey /etc/revoked\n".to_owned()).await;
+    assert!(
+        misspelt
+            .unwrap_err()
+            .contains("unknown keyword revokedhostkey")
+    );
+    assert!(openssh(&file, "h").is_err());
+    let ignored = "IgnoreUnknown revoked*\nRevokedHostKey /etc/revoked\n".to_owned();
+    assert!(explain(ignored).await.is_ok());
+    for refused in ["KnownHostsCommand /bin/keys %H", "CanonicalizeHostname yes"] {
+        let error = explain(format!("Host other\n {refused}\nHost h\n {refused}\n")).await;
+        assert!(error.unwrap_err().contains("is not supported"), "{refused}");
+        assert!(explain(format!("Host other\n {refused}\n")).await.is_ok());
+    }
 }

@@ -1,42 +1,40 @@
 //! A scripted SSH server that misbehaves on demand.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use russh::{
-    Channel, ChannelId, Disconnect, MethodKind, MethodSet,
-    keys::{Algorithm, PrivateKey},
-    server::{
-        Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session,
-        VerifiedPublicKey, run_stream,
-    },
+use russh::keys::{Algorithm, PrivateKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session,
+    VerifiedPublicKey, run_stream,
 };
-use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
-use toots::{spec::HostName, transport::HostSettings};
+use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use toots::spec::HostName;
+use toots::transport::HostSettings;
 
-/// What happens when a command is run.
+/// The server's reaction to a command.
 #[derive(Debug, Clone)]
 pub enum Script {
-    /// Accepts it and says nothing more.
+    /// Accepts it and sends nothing more.
     Silent,
     /// Refuses it.
     Refuse,
     /// Zeros without end.
     Endless,
-    /// One byte now and then, without end.
+    /// One byte from time to time, without end.
     Drip,
-    /// Output, then so many times this status.
+    /// Output, then this status a number of times.
     Output(Vec<u8>, Vec<u8>, usize),
     /// Standard error, then status 1.
     Failing(Vec<u8>),
-    /// Ends the connection with these words.
+    /// Closes the connection with this text.
     Farewell(String),
 }
 
@@ -44,15 +42,15 @@ pub enum Script {
 #[derive(Debug, Clone)]
 pub struct Behaviour {
     pub script: Script,
-    /// Keys are rejected; with this flag they count as half of what is needed.
+    /// Keys are rejected; with this flag they count as one of two required methods.
     pub reject: Option<bool>,
     /// The window that it grants, and its largest packet.
     pub window: (u32, u32),
-    /// A new host key for each connection.
+    /// A new host key per connection.
     pub new_key_each_time: bool,
-    /// Leaves when a key is offered, instead of an answer.
+    /// Closes the connection when a key is offered.
     pub leaves: bool,
-    /// Asks so many questions before it lets in.
+    /// Asks this many questions before it accepts the login.
     pub questions: Option<usize>,
 }
 
@@ -79,7 +77,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// One that speaks SSH.
+    /// Starts a server that speaks SSH.
     pub async fn start(behaviour: Behaviour) -> Self {
         let key = new_key();
         let second = behaviour.new_key_each_time.then(new_key);
@@ -102,6 +100,7 @@ impl Fake {
             };
             let server = Server {
                 behaviour: behaviour.clone(),
+                channels: HashMap::new(),
                 offers: seen.clone(),
                 asked: 0,
             };
@@ -120,7 +119,7 @@ impl Fake {
         fake
     }
 
-    /// One that does with each TCP connection what it is told.
+    /// Starts a server that runs a function for each TCP connection.
     pub async fn raw<F>(serve: impl Fn(tokio::net::TcpStream, usize) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -176,8 +175,79 @@ fn new_key() -> PrivateKey {
     PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap()
 }
 
+/// The mark that the command line asks for.
+fn mark_of(command: &[u8]) -> String {
+    let line = String::from_utf8_lossy(command).into_owned();
+    let (_, rest) = line.split_once("echo ").unwrap_or_default();
+    rest.split(';').next().unwrap_or_default().to_owned()
+}
+
+/// Prints the mark on both streams, as the shell does.
+async fn start(handle: &russh::server::Handle, channel: ChannelId, mark: &str) {
+    let line = format!("{mark}\n").into_bytes();
+    let _ = handle.data(channel, line.clone()).await;
+    let _ = handle.extended_data(channel, 1, line).await;
+}
+
+/// The secret mark of the program that a connection's shell runs, when this input starts it.
+fn program_mark(input: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(input);
+    let (_, rest) = text.split_once("'m=")?;
+    Some(rest.split('\\').next().unwrap_or_default().to_owned())
+}
+
+/// What the client has sent on a channel.
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    /// The mark of the program, when the channel carries a connection's shell.
+    shell: Option<String>,
+    started: bool,
+}
+
+impl Input {
+    /// Removes a line.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.bytes.iter().position(|byte| *byte == b'\n')?;
+        let line = self.bytes.drain(..=end).take(end).collect();
+        Some(line)
+    }
+
+    /// Removes a command; false when none is complete. A channel of its own carries one command.
+    fn take_command(&mut self) -> bool {
+        if !self.started {
+            let Some(line) = self.take_line() else {
+                return false;
+            };
+            self.started = true;
+            self.shell = program_mark(&line);
+            if self.shell.is_none() {
+                return true;
+            }
+        }
+        if self.shell.is_none() {
+            return false;
+        }
+        while let Some(line) = self.take_line() {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            let Some(length) = text.strip_prefix('r').and_then(|n| n.parse().ok()) else {
+                continue;
+            };
+            if self.bytes.len() < length {
+                let rest = std::mem::take(&mut self.bytes);
+                self.bytes = [line, b"\n".to_vec(), rest].concat();
+                return false;
+            }
+            self.bytes.drain(..length);
+            return true;
+        }
+        false
+    }
+}
+
 struct Server {
     behaviour: Behaviour,
+    channels: HashMap<ChannelId, Input>,
     offers: Arc<Mutex<Vec<String>>>,
     asked: usize,
 }
@@ -259,54 +329,85 @@ impl Handler for Server {
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let handle = session.handle();
-        match self.behaviour.script.clone() {
+        match &self.behaviour.script {
             Script::Silent => session.channel_success(channel)?,
             Script::Refuse => session.channel_failure(channel)?,
-            Script::Farewell(words) => session.disconnect(Disconnect::ByApplication, &words, "")?,
-            Script::Failing(stderr) => {
+            Script::Farewell(words) => session.disconnect(Disconnect::ByApplication, words, "")?,
+            _ => {
                 session.channel_success(channel)?;
-                tokio::spawn(async move {
-                    let _ = handle.extended_data(channel, 1, stderr).await;
-                    let _ = handle.exit_status_request(channel, 1).await;
-                    let _ = handle.eof(channel).await;
-                    let _ = handle.close(channel).await;
-                });
-            }
-            Script::Endless => {
-                session.channel_success(channel)?;
-                tokio::spawn(async move {
-                    while handle.data(channel, vec![0; 32 * 1024]).await.is_ok() {}
-                });
-            }
-            Script::Drip => {
-                session.channel_success(channel)?;
-                tokio::spawn(async move {
-                    while handle.data(channel, vec![b'.']).await.is_ok() {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                });
-            }
-            Script::Output(stdout, stderr, statuses) => {
-                session.channel_success(channel)?;
-                tokio::spawn(async move {
-                    for piece in stdout.chunks(32 * 1024) {
-                        let _ = handle.data(channel, piece.to_vec()).await;
-                    }
-                    if !stderr.is_empty() {
-                        let _ = handle.extended_data(channel, 1, stderr).await;
-                    }
-                    for _ in 0..statuses {
-                        let _ = handle.exit_status_request(channel, 0).await;
-                    }
-                    let _ = handle.eof(channel).await;
-                    let _ = handle.close(channel).await;
-                });
+                start(&handle, channel, &mark_of(command)).await;
+                self.channels.insert(channel, Input::default());
             }
         }
         Ok(())
     }
+
+    async fn data(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(input) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
+        input.bytes.extend_from_slice(data);
+        while input.take_command() {
+            let (script, shell) = (self.behaviour.script.clone(), input.shell.clone());
+            tokio::spawn(play(session.handle(), channel, script, shell));
+        }
+        Ok(())
+    }
+}
+
+/// Answers a command: in a shell with events, on a channel of its own with the protocol's messages.
+async fn play(
+    handle: russh::server::Handle,
+    channel: ChannelId,
+    script: Script,
+    shell: Option<String>,
+) {
+    let (stdout, stderr, status, times) = match script {
+        Script::Endless => {
+            while handle.data(channel, vec![0; 32 * 1024]).await.is_ok() {}
+            return;
+        }
+        Script::Drip => {
+            while handle.data(channel, vec![b'.']).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            return;
+        }
+        Script::Failing(stderr) => (Vec::new(), stderr, 1, 1),
+        Script::Output(stdout, stderr, times) => (stdout, stderr, 0, times),
+        Script::Silent | Script::Refuse | Script::Farewell(_) => return,
+    };
+    for piece in stdout.chunks(32 * 1024) {
+        let _ = handle.data(channel, piece.to_vec()).await;
+    }
+    if !stderr.is_empty() {
+        let _ = handle.extended_data(channel, 1, stderr).await;
+    }
+    for _ in 0..times {
+        match &shell {
+            Some(mark) => {
+                let event = format!("{mark}e{status}\n{mark}i\n");
+                drop(handle.data(channel, event.into_bytes()).await);
+            }
+            None => drop(handle.exit_status_request(channel, status).await),
+        }
+    }
+    if let Some(mark) = &shell
+        && times > 0
+    {
+        let event = format!("{mark}e\n").into_bytes();
+        drop(handle.extended_data(channel, 1, event).await);
+        return;
+    }
+    let _ = handle.eof(channel).await;
+    let _ = handle.close(channel).await;
 }

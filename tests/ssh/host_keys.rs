@@ -1,12 +1,10 @@
-//! Which hosts are trusted: every case is put to toots and to `ssh` with the same files.
+//! Which hosts are trusted: every case is run with toots and with `ssh`, on the same files.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use toots::transport::{HostSettings, SshSettings, TransportError};
+use toots::transport::{HostSettings, SshOptions, TransportError};
 
 use crate::lab::{Sshd, connector, keygen, public, ready, run, settings};
 
@@ -15,12 +13,12 @@ enum Verdict {
     Trusted,
     /// The key is refused.
     Untrusted,
-    /// The file of known keys cannot be used.
-    Broken,
+    /// The known_hosts file cannot be used.
+    Unreadable,
 }
-use Verdict::{Broken, Trusted, Untrusted};
+use Verdict::{Trusted, Unreadable, Untrusted};
 
-/// What `ssh` is expected to say.
+/// The expected verdict of `ssh`.
 #[derive(Debug, Clone, Copy)]
 enum Theirs {
     Same,
@@ -31,7 +29,7 @@ use Theirs::{Laxer, Same};
 
 enum Known {
     Text(String),
-    /// Something that is no readable file, made at this path.
+    /// Something that is not a readable file, created at this path.
     Made(fn(&Path)),
 }
 
@@ -109,11 +107,11 @@ impl<'a> Case<'a> {
             accept_new_host_keys: self.accept_new,
             ..self.sshd.host()
         };
-        let shared = SshSettings {
+        let shared = SshOptions {
             config_files: Some(vec![config.clone()]),
             ..settings()
         };
-        let shared = SshSettings {
+        let shared = SshOptions {
             home: Some(self.sshd.dir.path().to_owned()),
             ..shared
         };
@@ -121,7 +119,7 @@ impl<'a> Case<'a> {
         let ours = match &result {
             Ok(_) => Trusted,
             Err(TransportError::Untrusted { .. }) => Untrusted,
-            Err(TransportError::Settings(_)) => Broken,
+            Err(TransportError::Settings(_)) => Unreadable,
             Err(other) => return Err(format!("{}: {other}", self.name)),
         };
         let text = result.err().map(|e| e.to_string()).unwrap_or_default();
@@ -281,7 +279,7 @@ async fn plain_keys() {
             format!("[127.0.0.?]:* {key}\n"),
             Trusted,
         ),
-        // ruled out under its own name, the key still counts for the name without port
+        // Excluded under its own name, the key still counts for the name without port.
         case(
             "negated",
             &ed,
@@ -401,7 +399,8 @@ async fn plain_keys() {
             at(&both, &both.key("rsa")),
             Trusted,
         ),
-        // the algorithms on record are offered in our order, not in that of the file, so the wrong one of two is shown
+        // The recorded algorithms are offered in toots' order, not in that of the file, so the
+        // other one of two is presented.
         case(
             "right algorithm of a list",
             &both,
@@ -425,23 +424,23 @@ async fn files_that_cannot_be_read() {
     let reason = "a file that cannot be read is an error, never an empty file";
     check_all(vec![
         made("absent", |_| {}, Untrusted),
-        made("directory", |p| fs::create_dir(p).unwrap(), Broken),
+        made("directory", |p| fs::create_dir(p).unwrap(), Unreadable),
         made(
             "directory accept-new",
             |p| fs::create_dir(p).unwrap(),
-            Broken,
+            Unreadable,
         )
         .accepting()
         .but_ssh(reason),
         made(
             "ring of links",
             |p| std::os::unix::fs::symlink(p, p).unwrap(),
-            Broken,
+            Unreadable,
         ),
         made(
             "ring of links accept-new",
             |p| std::os::unix::fs::symlink(p, p).unwrap(),
-            Broken,
+            Unreadable,
         )
         .accepting()
         .but_ssh(reason),
@@ -457,10 +456,11 @@ async fn files_that_cannot_be_read() {
     assert!(matches!(below, TransportError::Settings(_)), "{below}");
 }
 
-/// As root nothing is forbidden, so the test runs itself once more as nobody.
+/// root may read everything, so the test runs itself again as nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_permission() {
-    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
     const WHERE: &str = "TOOTS_TEST_AS_NOBODY";
     if let Some(known) = std::env::var_os(WHERE) {
         assert!(fs::read(&known).is_err(), "nobody may not read it");
@@ -485,7 +485,7 @@ async fn a_file_without_permission() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (program, known) = (dir.path().join("test"), dir.path().join("known_hosts"));
-    // where the test was built nobody may not go
+    // nobody may not enter the folder in which the test was built.
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     fs::write(&known, "").unwrap();
     fs::set_permissions(&known, fs::Permissions::from_mode(0o600)).unwrap();
@@ -511,12 +511,12 @@ fn certified(arguments: &[&str]) -> Sshd {
         let at = |n: &str| dir.join(n).display().to_string();
         keygen(&dir.join("ca"), "ed25519", "");
         keygen(&dir.join("ca2"), "ecdsa", "");
-        let mut all = vec!["-q", "-s"];
+        let mut wildcard = vec!["-q", "-s"];
         let (ca, key) = (at("ca"), at("ed25519.pub"));
-        all.extend([ca.as_str(), "-I", "test"]);
-        all.extend(arguments);
-        all.push(&key);
-        run("ssh-keygen", &all);
+        wildcard.extend([ca.as_str(), "-I", "test"]);
+        wildcard.extend(arguments);
+        wildcard.push(&key);
+        run("ssh-keygen", &wildcard);
         format!("HostCertificate {}\n", at("ed25519-cert.pub"))
     })
 }
@@ -534,11 +534,11 @@ async fn certificates() {
     let user = certified(&["-n", "127.0.0.1"]);
     let option = certified(&["-h", "-n", "127.0.0.1", "-O", "critical:x=y"]);
     let ca = |s: &Sshd, names: &str| format!("@cert-authority {names} {}\n", public(&s.at("ca")));
-    let all = |s: &Sshd| ca(s, "*");
+    let wildcard = |s: &Sshd| ca(s, "*");
     let plain = |s: &Sshd| format!("[127.0.0.1]:{} {}\n", s.port, s.key("ed25519"));
     let wrong = |s: &Sshd| format!("@cert-authority * {}\n", public(&s.at("ca2")));
     check_all(vec![
-        case("authority", &good, all(&good), Trusted),
+        case("authority", &good, wildcard(&good), Trusted),
         case(
             "authority for this name",
             &good,
@@ -561,36 +561,42 @@ async fn certificates() {
             Trusted,
         ),
         case("no authority beside a record", &good, plain(&good), Trusted),
-        case("principal of another host", &good, all(&good), Untrusted).alias("db.example.com"),
-        case("wildcard principal", &wild, all(&wild), Untrusted).alias("web.example.com"),
         case(
-            "wildcard principal to the letter",
+            "principal of another host",
+            &good,
+            wildcard(&good),
+            Untrusted,
+        )
+        .alias("db.example.com"),
+        case("wildcard principal", &wild, wildcard(&wild), Untrusted).alias("web.example.com"),
+        case(
+            "wildcard principal compared exactly",
             &wild,
-            all(&wild),
+            wildcard(&wild),
             Trusted,
         )
         .alias("*.example.com"),
-        case("no principals", &nameless, all(&nameless), Trusted),
-        case("expired", &expired, all(&expired), Untrusted),
+        case("no principals", &nameless, wildcard(&nameless), Trusted),
+        case("expired", &expired, wildcard(&expired), Untrusted),
         case(
             "expired beside a record",
             &expired,
-            all(&expired) + &plain(&expired),
+            wildcard(&expired) + &plain(&expired),
             Trusted,
         ),
-        case("not yet valid", &early, all(&early), Untrusted),
-        case("certificate for users", &user, all(&user), Untrusted),
-        case("critical option", &option, all(&option), Untrusted),
+        case("not yet valid", &early, wildcard(&early), Untrusted),
+        case("certificate for users", &user, wildcard(&user), Untrusted),
+        case("critical option", &option, wildcard(&option), Untrusted),
         case(
             "revoked authority",
             &good,
-            format!("{}@revoked * {}\n", all(&good), public(&good.at("ca"))),
+            format!("{}@revoked * {}\n", wildcard(&good), public(&good.at("ca"))),
             Untrusted,
         ),
         case(
             "revoked key",
             &good,
-            format!("{}@revoked * {}\n", all(&good), good.key("ed25519")),
+            format!("{}@revoked * {}\n", wildcard(&good), good.key("ed25519")),
             Untrusted,
         ),
         case(
@@ -610,7 +616,7 @@ async fn certificates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_key_costs_one_handshake_and_no_attempt_to_log_in() {
+async fn changed_key_costs_a_handshake_and_no_login() {
     if !ready() {
         return;
     }
@@ -640,7 +646,7 @@ async fn a_changed_key_costs_one_handshake_and_no_attempt_to_log_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_can_look_at_a_key_and_record_it() {
+async fn keys_can_be_shown_and_recorded() {
     if !ready() {
         return;
     }

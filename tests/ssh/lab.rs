@@ -1,22 +1,21 @@
-//! An sshd of our own for each test: generated keys and configuration in a temporary directory, a free port on loopback.
+//! An sshd for each test: generated keys and configuration in a temporary directory, a free port on
+//! loopback.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use toots::{
-    spec::HostName,
-    transport::{AskNobody, Connector, Exec, HostSettings, Session, SshSettings, TransportError},
+use toots::spec::HostName;
+use toots::transport::{
+    AskNobody, Connector, Exec, HostSettings, Session, SshOptions, TransportError,
 };
 
-/// Whether the means are there; says so when they are not.
+/// Whether the needed programs are installed; prints what is missing.
 pub fn ready() -> bool {
     let missing: Vec<_> = ["/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/ssh-keygen"]
         .into_iter()
@@ -95,7 +94,7 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one with these kinds of host keys and more lines of configuration.
+    /// Starts a server with these kinds of host keys and additional configuration.
     pub fn start(kinds: &[&str], more: &str) -> Self {
         Self::start_with(kinds, |_| more.to_owned())
     }
@@ -147,6 +146,15 @@ impl Sshd {
         }
     }
 
+    /// Sends the processes that serve connections a signal.
+    pub fn signal_connections(&self, signal: &str) {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        for child in children.split_whitespace() {
+            run("kill", &[signal, child]);
+        }
+    }
+
     pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -160,19 +168,19 @@ impl Sshd {
         public(&self.at(kind))
     }
 
-    /// A file of known keys with these lines.
+    /// A known_hosts file with these lines.
     pub fn known(&self, lines: &str) -> PathBuf {
         let path = self.at("known_hosts");
         fs::write(&path, lines).unwrap();
         path
     }
 
-    /// A file that records the first key as it should be.
+    /// A known_hosts file with the correct record of a key.
     pub fn known_right(&self, kind: &str) -> PathBuf {
         self.known(&format!("[127.0.0.1]:{} {}\n", self.port, self.key(kind)))
     }
 
-    /// Settings that fit this server: its user key, `known_hosts` in its directory.
+    /// Settings for this server: its user key, `known_hosts` in its directory.
     pub fn host(&self) -> HostSettings {
         HostSettings {
             dial: "127.0.0.1".to_owned(),
@@ -184,13 +192,13 @@ impl Sshd {
         }
     }
 
-    /// What OpenSSH's own client says: its exit status, and what it wrote to standard error.
+    /// OpenSSH's own client: its exit status and its standard error.
     pub fn openssh(&self, name: &str, known: &Path, options: &[&str]) -> (Option<i32>, String) {
-        let mut all = vec![
+        let mut settings = vec![
             format!("UserKnownHostsFile={}", known.display()),
             format!("IdentityFile={}", self.at("id").display()),
         ];
-        all.extend(
+        settings.extend(
             [
                 "GlobalKnownHostsFile=/dev/null",
                 "IdentitiesOnly=yes",
@@ -200,12 +208,12 @@ impl Sshd {
             ]
             .map(str::to_owned),
         );
-        all.extend(options.iter().map(|o| (*o).to_owned()));
+        settings.extend(options.iter().map(|o| (*o).to_owned()));
         let mut command = Command::new("ssh");
-        if !all.iter().any(|o| o.starts_with("-F")) {
+        if !options.iter().any(|o| o.starts_with("-F")) {
             command.args(["-F", "none"]);
         }
-        for option in &all {
+        for option in &settings {
             match option.strip_prefix("-F") {
                 Some(file) => command.args(["-F", file]),
                 None => command.args(["-o", option]),
@@ -250,17 +258,17 @@ impl Drop for Sshd {
     }
 }
 
-/// Settings that depend on nothing of the machine.
-pub fn settings() -> SshSettings {
-    SshSettings {
+/// Settings that do not depend on the machine.
+pub fn settings() -> SshOptions {
+    SshOptions {
         config_files: Some(Vec::new()),
         home: Some("/nonexistent".into()),
         agent_socket: Some("/nonexistent/agent".into()),
-        ..SshSettings::default()
+        ..SshOptions::default()
     }
 }
 
-pub fn connector(settings: SshSettings) -> Connector {
+pub fn connector(settings: SshOptions) -> Connector {
     Connector::new(settings, Arc::new(AskNobody))
 }
 

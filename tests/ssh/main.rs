@@ -1,10 +1,11 @@
-//! The transport against the distribution's own OpenSSH on loopback, whose `ssh` is asked about the same files wherever a verdict is
-//! compared.
+//! The transport against the distribution's own OpenSSH on loopback. Wherever a verdict is
+//! compared, `ssh` runs on the same files.
 
-// helpers outside of #[test] functions are test code too
+// Helpers outside #[test] functions are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod basics;
+mod check;
 mod config;
 mod fake;
 mod host_keys;
@@ -13,5 +14,9 @@ mod lab;
 mod limits;
 mod login;
 mod privilege;
+mod prompts;
+#[path = "../pty/mod.rs"]
+mod pty;
+mod shells;
 mod terminal;
 mod users;

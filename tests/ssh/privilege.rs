@@ -1,30 +1,26 @@
-//! Root by sudo and doas, as real programs do it, and what may be seen of a password meanwhile.
+//! root through real sudo and doas, and what others can see of a password.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use toots::transport::{Connector, Exec, HostSettings, PrivilegeMode, Target, TransportError};
 
-use crate::{
-    lab::{Sshd, command, ready, settings},
-    login::Answer,
-    users::Account,
-};
+use crate::lab::{Sshd, command, ready, settings};
+use crate::login::Answer;
+use crate::users::Account;
 
 const PASSWORD: &str = "Sentinel'5\" $(x) `y` \\ %s";
 
 /// A file in sudoers.d, removed when the test is over.
-struct Rule(PathBuf);
+pub struct Rule(PathBuf);
 
 impl Rule {
-    fn new(name: &str, text: &str) -> Self {
+    pub fn new(name: &str, text: &str) -> Self {
         let path = Path::new("/etc/sudoers.d").join(name);
         fs::write(&path, format!("{text}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
@@ -38,7 +34,7 @@ impl Drop for Rule {
     }
 }
 
-fn sudo() -> bool {
+pub fn sudo() -> bool {
     let there = Path::new("/usr/bin/sudo").exists() && Path::new("/etc/sudoers.d").is_dir();
     if !there {
         println!("skipped: sudo is not installed");
@@ -46,7 +42,7 @@ fn sudo() -> bool {
     there
 }
 
-/// A server, and a host whose login is a plain account with the server's key.
+/// A server, and a host whose login is an ordinary account with the server's key.
 fn plain(sshd: &Sshd, user: &Account, privilege: PrivilegeMode) -> HostSettings {
     sshd.known_right("ed25519");
     HostSettings {
@@ -120,7 +116,9 @@ async fn sudo_without_password_and_what_is_missing_for_it() {
         "{refused}"
     );
     assert!(
-        refused.hints()[0].contains("tootsnp ALL=(root) NOPASSWD: ALL"),
+        refused.hints()[0]
+            .to_string()
+            .contains("tootsnp ALL=(root) NOPASSWD: ALL"),
         "{:?}",
         refused.hints()
     );
@@ -263,7 +261,9 @@ async fn doas_is_as_good() {
         .await
         .unwrap_err();
     assert!(
-        refused.hints()[0].contains("permit nopass tootsda"),
+        refused.hints()[0]
+            .to_string()
+            .contains("permit nopass tootsda"),
         "{:?}",
         refused.hints()
     );
@@ -281,7 +281,7 @@ async fn doas_is_as_good() {
     drop(rule);
 }
 
-/// Processes whose arguments or environment hold a text.
+/// Processes whose arguments or environment contain a text.
 fn processes_with(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -1,19 +1,20 @@
-//! What a host sends and what then stands on the operator's terminal: the program itself in a pseudo-terminal, against hosts that answer with
-//! bytes that would drive it.
+//! Text from a host on the operator's terminal: the program itself in a pseudo-terminal, against
+//! hosts that answer with control sequences.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{
-    fake::{Behaviour, Fake, Script},
-    lab::ready,
-};
+use super::fake::{Behaviour, Fake, Script};
+use super::lab::ready;
 
-/// Sequences that clear, write to the clipboard, set the title, ask the terminal to type, hide text, and go back over a line.
+/// Sequences that clear the screen, write to the clipboard, set the title, make the terminal type,
+/// hide text, and overwrite a line.
 const NASTY: &str = "\x1b[31337m\x1b]52;c;eA==\x07\x1b]0;title\x1b\\\x1bP$q\x1b\\\x1b[6n\x1b[8mhidden\u{9b}31337m\u{9d}0;x\u{9c}\u{202e}\u{2066}\rOVERWRITTEN\n";
 
-/// Runs toots in a pseudo-terminal of 120 columns; what the terminal received.
+/// Runs toots in a pseudo-terminal of 120 columns; returns what the terminal received.
 async fn captured(dir: &Path, words: &str) -> Vec<u8> {
     let line = format!(
         "stty cols 120 rows 40; exec '{}' {words}",
@@ -69,14 +70,17 @@ fn inventory(dir: &Path, fakes: &[Fake]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_host_reaches_the_terminal_raw() {
+async fn host_text_never_reaches_the_terminal_raw() {
     if !ready() {
         return;
     }
-    let all: Vec<u8> = [(0..=255).collect::<Vec<u8>>(), NASTY.as_bytes().to_vec()].concat();
+    let every_byte: Vec<u8> = [(0..=255).collect::<Vec<u8>>(), NASTY.as_bytes().to_vec()].concat();
     for (name, script) in [
-        ("output", Script::Output(all.clone(), all.clone(), 1)),
-        ("a failing command", Script::Failing(all.clone())),
+        (
+            "output",
+            Script::Output(every_byte.clone(), every_byte.clone(), 1),
+        ),
+        ("a failing command", Script::Failing(every_byte.clone())),
         ("a farewell", Script::Farewell(NASTY.to_owned())),
     ] {
         let mut fakes = Vec::new();
@@ -100,9 +104,9 @@ async fn nothing_of_a_host_reaches_the_terminal_raw() {
             let bytes = captured(dir.path(), &format!("{words} -i '{inventory}'")).await;
             let text = String::from_utf8(bytes)
                 .unwrap_or_else(|error| panic!("{name}, {words}: bytes that are no text: {error}"));
-            let told = text.contains("31337m") || name == "output";
+            let shown = text.contains("31337m") || name == "output";
             assert!(
-                text.contains("m1") && told,
+                text.contains("m1") && shown,
                 "{name}, {words}: the words are told\n{text:?}"
             );
             for raw in [

@@ -1,9 +1,7 @@
 //! Accounts for a test, removed when it is over.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// A plain account with a password.
 pub struct Account {
@@ -11,7 +9,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Makes it; says so when that cannot be done here.
+    /// Creates the account; prints why when that is impossible here.
     pub fn new(name: &'static str, password: &str) -> Option<Self> {
         let made = Command::new("useradd")
             .args(["-m", "-s", "/bin/sh", name])

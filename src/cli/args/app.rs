@@ -1,200 +1,198 @@
-//! `toots app …` and `toots job …`.
+//! Arguments of `toots app` and `toots job`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{Connection, Output, Source, duration};
+use super::{ConnectionArgs, Output, SourceArgs, duration};
 
-/// Where the cluster is and how it is reached.
 #[derive(Debug, Clone, Args)]
 pub struct Reach {
-    /// Inventory and playbook.
     #[command(flatten)]
-    pub source: Source,
-    /// Connections.
+    pub source: SourceArgs,
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectionArgs,
 }
 
-/// How a change is made and followed.
 #[derive(Debug, Clone, Args)]
 pub struct Follow {
-    /// Follow the deployment until the instances run and are healthy; fail with the reason and the last task's log.
+    /// Wait until all instances run and are healthy. On failure print the reason and the log of
+    /// the last task.
     #[arg(short, long)]
     pub wait: bool,
-    /// Limit of the wait.
+    /// Give up waiting after this long.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10m")]
     pub timeout: Duration,
-    /// Take the place of a deployment that is under way.
+    /// Replace a deployment that is in progress.
     #[arg(long)]
     pub force: bool,
 }
 
-/// `toots app …`
 #[derive(Debug, Subcommand)]
-pub enum App {
-    /// Deploy applications from JSON or YAML files; %%NAME%% is the variable NAME of the environment.
+pub enum AppCommand {
+    /// Deploy applications from JSON or YAML files. %%NAME%% is replaced by the environment
+    /// variable NAME.
+    #[command(after_help = super::examples::APP_DEPLOY)]
     Deploy {
-        /// The definitions; - is standard input.
+        /// Definition files; - reads standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// Show what would change, and change nothing.
+        /// Show what would change without changing it.
         #[arg(long)]
         dry_run: bool,
-        /// Following.
+        /// Send the definitions without checking their fields.
+        #[arg(long)]
+        no_schema: bool,
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// List the applications.
+    /// List applications.
+    #[command(after_help = super::examples::APP_LIST)]
     List {
-        /// How to show them.
+        /// Output format [default: table].
         #[arg(long, value_enum, value_name = "FORM")]
         output: Option<Output>,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Show an application: its instances and where they run, its versions, its last failure.
+    /// Show an application: instances and their hosts, versions, last failure.
+    #[command(after_help = super::examples::APP_SHOW)]
     Show {
-        /// Its id.
+        /// Id of the application.
         name: String,
-        /// How to show it.
+        /// Output format [default: text].
         #[arg(long, value_enum, value_name = "FORM")]
         output: Option<Output>,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Run another number of instances.
+    /// Change the number of instances.
+    #[command(after_help = super::examples::APP_SCALE)]
     Scale {
-        /// Its id.
+        /// Id of the application.
         name: String,
-        /// How many.
+        /// Number of instances.
         instances: u32,
-        /// Following.
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Replace all its instances, as its upgrade strategy says.
+    /// Replace all instances, following the upgrade strategy of the application.
+    #[command(after_help = super::examples::APP_RESTART)]
     Restart {
-        /// Its id.
+        /// Id of the application.
         name: String,
-        /// Following.
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Go back to the version before the present one, or to the one named.
+    /// Return to the previous version, or to a given one.
+    #[command(after_help = super::examples::APP_ROLLBACK)]
     Rollback {
-        /// Its id.
+        /// Id of the application.
         name: String,
-        /// The version, as `app show` lists them.
+        /// Version as listed by `app show` [default: the previous one].
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
-        /// Following.
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Remove applications and end their instances.
+    /// Delete applications and stop their instances.
+    #[command(after_help = super::examples::APP_DELETE)]
     Delete {
-        /// Their ids.
+        /// Ids of the applications.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Do not ask.
+        /// Assume yes: delete without asking.
         #[arg(short, long)]
         yes: bool,
-        /// Following.
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Give an application another weight among those with the same service name: 0 takes it out of the balancer, 100 is the default. Its
-    /// instances are replaced, since a tag is part of a container.
+    /// Change the weight of an application among those with the same service name: 0 removes it
+    /// from the load balancer, 100 is the default. Replaces its instances, because tags are part of
+    /// a container.
+    #[command(after_help = super::examples::APP_WEIGHT)]
     Weight {
-        /// Its id.
+        /// Id of the application.
         name: String,
-        /// 0 to 256.
+        /// Weight, 0 to 256.
         #[arg(value_parser = clap::value_parser!(u16).range(0..=256))]
         weight: u16,
-        /// Following.
         #[command(flatten)]
         follow: Follow,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
 }
 
-/// `toots job …`
 #[derive(Debug, Subcommand)]
-pub enum Job {
-    /// Make or replace jobs from JSON or YAML files; %%NAME%% is the variable NAME of the environment.
+pub enum JobCommand {
+    /// Create or update jobs from JSON or YAML files. %%NAME%% is replaced by the environment
+    /// variable NAME.
+    #[command(after_help = super::examples::JOB_DEPLOY)]
     Deploy {
-        /// The definitions; - is standard input.
+        /// Definition files; - reads standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// Show what would change, and change nothing.
+        /// Show what would change without changing it.
         #[arg(long)]
         dry_run: bool,
-        /// The cluster.
+        /// Send the definitions without checking their fields.
+        #[arg(long)]
+        no_schema: bool,
         #[command(flatten)]
         reach: Reach,
     },
-    /// List the jobs.
+    /// List jobs.
+    #[command(after_help = super::examples::JOB_LIST)]
     List {
-        /// How to show them.
+        /// Output format [default: table].
         #[arg(long, value_enum, value_name = "FORM")]
         output: Option<Output>,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Show a job as Chronos has it.
+    /// Show a job as Chronos stores it.
+    #[command(after_help = super::examples::JOB_SHOW)]
     Show {
-        /// Its name.
+        /// Name of the job.
         name: String,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Run a job now, beside its schedule.
+    /// Run a job now, in addition to its schedule.
+    #[command(after_help = super::examples::JOB_RUN)]
     Run {
-        /// Its name.
+        /// Name of the job.
         name: String,
-        /// Wait until it has ended, and fail when it failed.
+        /// Wait until the run ends; fail when it failed.
         #[arg(short, long)]
         wait: bool,
-        /// Limit of the wait.
+        /// Give up waiting after this long.
         #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10m")]
         timeout: Duration,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Remove jobs.
+    /// Delete jobs.
+    #[command(after_help = super::examples::JOB_DELETE)]
     Delete {
-        /// Their names.
+        /// Names of the jobs.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Do not ask.
+        /// Assume yes: delete without asking.
         #[arg(short, long)]
         yes: bool,
-        /// The cluster.
         #[command(flatten)]
         reach: Reach,
     },

@@ -1,19 +1,20 @@
-//! What Consul's servers and clients said, judged without asking anything more.
+//! Judges the answers of Consul's servers and clients. Sends no request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Agent, Answers, Health, RaftServer, Reading};
+use super::{Answers, ConsulAgent, Health, RaftServer, Reading, SerfMember};
 use crate::probe::answer::{Answer, is_member, show, split_authority};
 use crate::probe::tally::Tally;
-use crate::probe::{Context, Member, Verdict};
+use crate::probe::{Member, ProbeContext, Verdict};
 use crate::spec::HostName;
 
-/// Entries that a server may be behind the furthest one; autopilot's own limit (`max_trailing_logs`).
-const MAX_TRAILING: u64 = 250;
+/// Log entries that a server may be behind the most advanced one: autopilot's own limit
+/// (`max_trailing_logs`).
+const MAX_TRAILING_ENTRIES: u64 = 250;
 
 /// Judges a reading.
 #[must_use]
-pub fn judge(members: &[Member], reading: &Reading, context: &Context) -> Verdict {
+pub fn judge(members: &[Member], reading: &Reading, context: &ProbeContext) -> Verdict {
     let mut tally = Tally::new("consul", members);
     let furthest = reading
         .servers
@@ -33,7 +34,17 @@ pub fn judge(members: &[Member], reading: &Reading, context: &Context) -> Verdic
         judge_client(&mut tally, members, reading, context, client);
     }
     tally.leader(leader);
-    let alive = alive(reading).len();
+    let alive = alive(reading);
+    for member in alive.values() {
+        if !context.inventory_nodes.is_empty() && !context.inventory_nodes.contains(&member.name) {
+            tally.cluster_remark(format!(
+                "{} ({}) still runs and takes part, but the inventory does not name it",
+                show(member.name.as_bytes()),
+                show(member.addr.as_bytes())
+            ));
+        }
+    }
+    let alive = alive.len();
     let voters = reading
         .servers
         .iter()
@@ -46,38 +57,37 @@ pub fn judge(members: &[Member], reading: &Reading, context: &Context) -> Verdic
     )
 }
 
-/// Nodes that every answering server sees alive.
-fn alive(reading: &Reading) -> BTreeSet<&str> {
+/// Nodes that every answering server reports as alive.
+fn alive(reading: &Reading) -> BTreeMap<&str, &SerfMember> {
     let mut views = reading
         .servers
         .iter()
         .flatten()
         .filter_map(|a| a.members.as_ref().ok());
-    let of = |view: &'_ Vec<super::SerfMember>| {
+    let is_same_server = |view: &'_ Vec<SerfMember>| {
         view.iter()
             .filter(|m| m.status == 1)
             .map(|m| m.name.clone())
             .collect::<BTreeSet<_>>()
     };
     let Some(first) = views.next() else {
-        return BTreeSet::new();
+        return BTreeMap::new();
     };
-    let rest: Vec<BTreeSet<String>> = views.map(of).collect();
+    let rest: Vec<BTreeSet<String>> = views.map(is_same_server).collect();
     first
         .iter()
-        .filter(|m| m.status == 1)
-        .map(|m| m.name.as_str())
-        .filter(|name| rest.iter().all(|r| r.contains(*name)))
+        .filter(|m| m.status == 1 && rest.iter().all(|r| r.contains(&m.name)))
+        .map(|m| (m.name.as_str(), m))
         .collect()
 }
 
-/// Everything that one server's answers say about it.
+/// Judges everything that one server reports about itself.
 fn judge_server(
     tally: &mut Tally,
     members: &[Member],
     member: &Member,
     answers: &Answers,
-    context: &Context,
+    context: &ProbeContext,
     furthest: Option<u64>,
 ) {
     let host = &member.host;
@@ -94,14 +104,14 @@ fn judge_server(
             );
             identity(tally, member, agent, context.consul_node(host));
             if !agent.server {
-                tally.fault(host, "it is a client and not a server");
+                tally.fault(host, "runs as a client, must be a server");
             }
             if let (Some(applied), Some(furthest)) = (agent.applied, furthest)
-                && furthest.saturating_sub(applied) > MAX_TRAILING
+                && furthest.saturating_sub(applied) > MAX_TRAILING_ENTRIES
             {
                 tally.fault(
                     host,
-                    format!("it has applied index {applied}, others {furthest}"),
+                    format!("applied index is {applied}, others have {furthest}"),
                 );
             }
         }
@@ -111,7 +121,11 @@ fn judge_server(
         tally.fault(host, error.to_string());
     }
     match &answers.raft {
-        Ok(servers) => judge_voters(tally, members, member, servers, context),
+        Ok(servers) => {
+            let addresses = servers.iter().filter_map(|s| split_authority(&s.address));
+            tally.committed(addresses.map(|(host, _)| host.to_owned()));
+            judge_voters(tally, members, member, servers, context);
+        }
         Err(error) => tally.fault(host, error.to_string()),
     }
     match &answers.health {
@@ -123,12 +137,12 @@ fn judge_server(
     }
 }
 
-fn identity(tally: &mut Tally, member: &Member, agent: &Agent, node: &str) {
+fn identity(tally: &mut Tally, member: &Member, agent: &ConsulAgent, node: &str) {
     if agent.name != node {
         tally.fault(
             &member.host,
             format!(
-                "its node is named {}, expected is {node}",
+                "node name is {}, expected {node}",
                 show(agent.name.as_bytes())
             ),
         );
@@ -139,7 +153,7 @@ fn identity(tally: &mut Tally, member: &Member, agent: &Agent, node: &str) {
         tally.fault(
             &member.host,
             format!(
-                "it gives {} as its address, expected is {}",
+                "advertised address is {}, expected {}",
                 show(address.as_bytes()),
                 member.address
             ),
@@ -147,15 +161,16 @@ fn identity(tally: &mut Tally, member: &Member, agent: &Agent, node: &str) {
     }
 }
 
-/// The voters must be the configured servers by name and address, and nobody else. One that is down may already have been pruned.
+/// The voters must be exactly the configured servers, by name and address. One that is down may
+/// already be pruned.
 fn judge_voters(
     tally: &mut Tally,
     members: &[Member],
     member: &Member,
     servers: &[RaftServer],
-    context: &Context,
+    context: &ProbeContext,
 ) {
-    let of = |m: &Member, s: &RaftServer| {
+    let is_same_server = |m: &Member, s: &RaftServer| {
         s.voter
             && s.node == context.consul_node(&m.host)
             && split_authority(&s.address).is_some_and(|(host, _)| is_member(m, host))
@@ -163,8 +178,10 @@ fn judge_voters(
     let complete = members
         .iter()
         .filter(|m| m.session.is_some())
-        .all(|m| servers.iter().any(|s| of(m, s)));
-    let known = servers.iter().all(|s| members.iter().any(|m| of(m, s)));
+        .all(|m| servers.iter().any(|s| is_same_server(m, s)));
+    let known = servers
+        .iter()
+        .all(|s| members.iter().any(|m| is_same_server(m, s)));
     if !complete || !known || servers.len() > members.len() {
         let said: Vec<String> = servers
             .iter()
@@ -173,7 +190,7 @@ fn judge_voters(
                     "{}={}{}",
                     show(s.node.as_bytes()),
                     show(s.address.as_bytes()),
-                    if s.voter { "" } else { " (no voter)" }
+                    if s.voter { "" } else { " (non-voter)" }
                 )
             })
             .collect();
@@ -188,7 +205,7 @@ fn judge_voters(
             .collect();
         tally.fault(
             &member.host,
-            format!("its voters are {said}, expected are {}", expected.join(" ")),
+            format!("voters are {said}, expected {}", expected.join(" ")),
         );
     }
 }
@@ -198,35 +215,33 @@ fn judge_health(
     members: &[Member],
     member: &Member,
     health: &Health,
-    context: &Context,
+    context: &ProbeContext,
 ) {
     let host = &member.host;
     let all_up = members.iter().all(|m| m.session.is_some());
     let tolerance = i64::try_from((members.len().saturating_sub(1)) / 2).unwrap_or(i64::MAX);
+    // Verdicts on the whole cluster: one server that is down makes every other one report them.
     if all_up && (health.status != 200 || !health.healthy) {
-        tally.fault(host, format!("autopilot: {} not healthy", health.status));
+        tally.cluster_note(format!("{host}: autopilot: {} not healthy", health.status));
     }
     if all_up && health.failure_tolerance != tolerance {
-        tally.fault(
-            host,
-            format!(
-                "autopilot: failure tolerance {}, expected is {tolerance}",
-                health.failure_tolerance
-            ),
-        );
+        tally.cluster_note(format!(
+            "{host}: autopilot: failure tolerance {}, expected {tolerance}",
+            health.failure_tolerance
+        ));
     }
     for expected in members.iter().filter(|m| m.session.is_some()) {
         let node = context.consul_node(&expected.host);
         match health.servers.iter().find(|s| s.name == node) {
             Some(server) if server.healthy && server.voter && server.serf_status == "alive" => {}
             Some(server) => {
-                let voter = if server.voter { "a voter" } else { "no voter" };
+                let voter = if server.voter { "voter" } else { "non-voter" };
                 let healthy = if server.healthy {
                     "healthy"
                 } else {
                     "not healthy"
                 };
-                // What one server says of another is that other's fault.
+                // What one server reports about another is a fault of the other one.
                 tally.fault(
                     &expected.host,
                     format!(
@@ -235,26 +250,24 @@ fn judge_health(
                     ),
                 );
             }
-            None => tally.fault(&expected.host, "autopilot does not know it"),
+            None => tally.fault(&expected.host, "autopilot does not list it"),
         }
     }
 }
 
-/// The same leader named by every server, one that is a configured member and not down.
+/// Every server must name the same leader, one that is a configured member and not down.
 fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> Option<HostName> {
     let mut named: Vec<(&Member, &str)> = Vec::new();
     for (member, answers) in members.iter().zip(&reading.servers) {
         match answers.as_ref().map(|a| &a.leader) {
-            Some(Ok(leader)) if leader.is_empty() => {
-                tally.fault(&member.host, "it knows no leader")
-            }
+            Some(Ok(leader)) if leader.is_empty() => tally.fault(&member.host, "no leader known"),
             Some(Ok(leader)) => named.push((member, leader)),
             Some(Err(error)) => tally.fault(&member.host, error.to_string()),
             None => {}
         }
     }
     let Some((_, first)) = named.first().copied() else {
-        tally.general("no server names a leader");
+        tally.cluster_fault("no server names a leader");
         return None;
     };
     if named.iter().any(|(_, leader)| *leader != first) {
@@ -262,7 +275,7 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
             tally.fault(
                 &member.host,
                 format!(
-                    "it names {} as leader, others name another",
+                    "names {} as leader, others name another server",
                     show(leader.as_bytes())
                 ),
             );
@@ -275,15 +288,15 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
     match leader {
         Some(leader) if leader.session.is_some() => Some(leader.host.clone()),
         Some(leader) => {
-            tally.general(format!(
-                "the servers name {} as leader, which is down",
+            tally.cluster_fault(format!(
+                "{} is named as leader but is unreachable",
                 leader.host
             ));
             None
         }
         None => {
-            tally.general(format!(
-                "the servers name {} as leader, which is not configured",
+            tally.cluster_fault(format!(
+                "{} is named as leader but is not configured",
                 show(first.as_bytes())
             ));
             None
@@ -291,7 +304,7 @@ fn agree_on_leader(tally: &mut Tally, members: &[Member], reading: &Reading) -> 
     }
 }
 
-/// Every server must see the same raft configuration, the leader included.
+/// Every server must report the same raft configuration, the leader included.
 fn same_view(tally: &mut Tally, members: &[Member], reading: &Reading) {
     let views: Vec<(&Member, &Vec<RaftServer>)> = members
         .iter()
@@ -303,16 +316,16 @@ fn same_view(tally: &mut Tally, members: &[Member], reading: &Reading) {
             if other != view {
                 tally.fault(
                     &member.host,
-                    format!("its raft configuration differs from that of {}", first.host),
+                    format!("raft configuration differs from that of {}", first.host),
                 );
             }
         }
     }
 }
 
-/// Raft's ids must be those that the servers have now: a wiped or cloned server has another.
-fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &Context) {
-    let agents: Vec<(&Member, &Agent)> = members
+/// Raft's ids must be the servers' current ids: a wiped or cloned server has a different one.
+fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &ProbeContext) {
+    let agents: Vec<(&Member, &ConsulAgent)> = members
         .iter()
         .zip(&reading.servers)
         .filter_map(|(m, a)| Some((m, a.as_ref()?.agent.as_ref().ok()?)))
@@ -339,7 +352,7 @@ fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &C
                     tally.fault(
                         &member.host,
                         format!(
-                            "its id is {}, the voter's is {}",
+                            "server id is {}, the voter's id is {}",
                             show(agent.id.as_bytes()),
                             show(id.as_bytes())
                         ),
@@ -354,7 +367,7 @@ fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &C
             tally.fault(
                 &member.host,
                 format!(
-                    "another server has the same id {}",
+                    "server id {} is also used by another server",
                     show(agent.id.as_bytes())
                 ),
             );
@@ -362,12 +375,13 @@ fn own_ids(tally: &mut Tally, members: &[Member], reading: &Reading, context: &C
     }
 }
 
-/// A client must say who it is, know servers, and be alive in every server's eyes: either side alone is late.
+/// A client must name itself, know servers, and be alive on every server: either side alone may be
+/// outdated.
 fn judge_client(
     tally: &mut Tally,
     members: &[Member],
     reading: &Reading,
-    context: &Context,
+    context: &ProbeContext,
     client: &Member,
 ) {
     let host = &client.host;
@@ -387,19 +401,19 @@ fn judge_client(
                 tally.note(
                     host,
                     format!(
-                        "its node is named {}, expected is {node}",
+                        "node name is {}, expected {node}",
                         show(agent.name.as_bytes())
                     ),
                 );
             }
             if agent.known_servers == Some(0) {
-                tally.note(host, "it knows no servers");
+                tally.note(host, "no servers known");
             }
         }
         Some(Err(error)) => tally.note(host, error.to_string()),
         None => {
             tally.role(host, "down");
-            tally.remark(host, "the client's host is down");
+            tally.remark(host, "host of the client is unreachable");
             return;
         }
     }
@@ -416,9 +430,9 @@ fn judge_client(
                     .get(usize::from(m.status))
                     .unwrap_or(&"unknown")
                     .to_string(),
-                None => "nobody of that name".to_owned(),
+                None => "no such member".to_owned(),
             };
-            tally.note(host, format!("{} sees it as {said}", member.host));
+            tally.note(host, format!("{} lists it as {said}", member.host));
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Consul: voters, tolerance and leader as each server itself sees them, and a read that only a real leader can answer.
+//! Consul: voters, failure tolerance and leader as each server reports them, and a read that only a
+//! real leader can answer.
 //!
-//! Autopilot and `status/leader` are some seconds late (a dead leader is named for 5 to 12 s, a server that left shows as 200
-//! Healthy with two voters), so every server must answer a consistent read, and after a change everything is read twice, 10 s apart.
+//! Autopilot and `status/leader` lag by seconds: a dead leader is reported for 5 to 12 s, and a
+//! cluster that a server left is reported as 200 healthy with two voters. Every server must
+//! therefore answer a consistent read, and after a change everything is read twice, 10 s apart.
 
 mod judge;
 mod parse;
@@ -14,20 +16,20 @@ use tokio::time::{Instant, sleep};
 
 use super::answer::Answer;
 use super::http::Http;
-use super::{Context, Member, Proof, Verdict};
+use super::{Member, ProbeContext, Proof, Verdict};
 use crate::transport::Session;
 
 pub use judge::judge;
 pub use parse::{
-    Agent, Health, HealthServer, Instance, RaftServer, SerfMember, parse_agent, parse_health,
+    ConsulAgent, Health, HealthServer, Instance, RaftServer, SerfMember, parse_agent, parse_health,
     parse_instances, parse_members, parse_raft,
 };
 
-/// What one server answered.
+/// The answers of one server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answers {
     /// `/v1/agent/self`.
-    pub agent: Answer<Agent>,
+    pub agent: Answer<ConsulAgent>,
     /// `/v1/status/leader`.
     pub leader: Answer<String>,
     /// `/v1/operator/raft/configuration?stale`: its own view.
@@ -40,17 +42,17 @@ pub struct Answers {
     pub members: Answer<Vec<SerfMember>>,
 }
 
-/// What all servers and clients answered.
+/// The answers of all servers and clients.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reading {
     /// One per server, in the order of the members; `None` for one that is down.
     pub servers: Vec<Option<Answers>>,
     /// `/v1/agent/self` of each client, in the order of the context; `None` for one that is down.
-    pub clients: Vec<Option<Answer<Agent>>>,
+    pub clients: Vec<Option<Answer<ConsulAgent>>>,
 }
 
-/// Asks every server and every client at once.
-pub async fn read(members: &[Member], context: &Context) -> Reading {
+/// Queries every server and every client in parallel.
+pub async fn read(members: &[Member], context: &ProbeContext) -> Reading {
     let servers = join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
         Some(ask_server(session, member, context).await)
@@ -63,7 +65,7 @@ pub async fn read(members: &[Member], context: &Context) -> Reading {
     Reading { servers, clients }
 }
 
-fn http(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Http {
+fn http(session: &Arc<dyn Session>, member: &Member, context: &ProbeContext) -> Http {
     Http::new(
         Arc::clone(session),
         member.address.to_string(),
@@ -72,13 +74,18 @@ fn http(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Http 
     )
 }
 
-async fn agent(http: &mut Http) -> Answer<Agent> {
+async fn agent(http: &mut Http) -> Answer<ConsulAgent> {
     const PATH: &str = "/v1/agent/self";
     parse_agent(&http.get(PATH).await?.ok(PATH)?.body)
 }
 
-/// Six questions over three connections: one connection would wait six times, six would cost six channels.
-async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
+/// Six questions over three connections: one connection would wait six times, six would cost six
+/// channels.
+async fn ask_server(
+    session: &Arc<dyn Session>,
+    member: &Member,
+    context: &ProbeContext,
+) -> Answers {
     let about_itself = async {
         let mut http = http(session, member, context);
         (
@@ -96,7 +103,7 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
         let health = async {
             const PATH: &str = "/v1/operator/autopilot/health";
             let reply = http.get(PATH).await?;
-            // 429 is the answer of an unhealthy cluster, with the same body.
+            // An unhealthy cluster answers 429, with the same body.
             if reply.status == 200 || reply.status == 429 {
                 parse_health(reply.status, &reply.body)
             } else {
@@ -111,7 +118,8 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
         let consistent = async {
             const PATH: &str = "/v1/kv/toots/proof?consistent";
             let reply = http.get(PATH).await?;
-            // 404 without a word is the answer of a leader that has made sure of its followers and holds no such key.
+            // 404 without a body is the answer of a leader that has confirmed its followers and
+            // holds no such key.
             if reply.status == 200 || (reply.status == 404 && reply.body.is_empty()) {
                 Ok(())
             } else {
@@ -138,8 +146,9 @@ async fn ask_server(session: &Arc<dyn Session>, member: &Member, context: &Conte
     }
 }
 
-/// Reads, judges, after a change once more `settle` later, and writes when that is asked for.
-pub async fn ask(members: &[Member], proof: Proof, context: &Context) -> Verdict {
+/// Reads and judges; after a change once more, `settle` later; and proves by writing when
+/// requested.
+pub async fn ask(members: &[Member], proof: Proof, context: &ProbeContext) -> Verdict {
     let started = Instant::now();
     let mut verdict = judge(members, &read(members, context).await, context);
     if context.after_change && verdict.healthy {

@@ -5,24 +5,23 @@ use serde::de::DeserializeOwned;
 
 use crate::probe::answer::{Answer, ProbeError};
 
-/// What an agent says about itself.
+/// An agent's answer about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Agent {
+pub struct ConsulAgent {
     /// Node name.
     pub name: String,
     /// Node id.
     pub id: String,
     /// Whether it is a server.
     pub server: bool,
-    /// Version.
     pub version: String,
-    /// Address that it gives to others, where the answer holds it.
+    /// The address that it advertises, when the answer contains it.
     pub address: Option<String>,
-    /// Servers that a client knows.
+    /// The number of servers that a client knows.
     pub known_servers: Option<usize>,
-    /// Index up to which a server has applied the log.
+    /// The log index up to which a server has applied entries.
     pub applied: Option<u64>,
-    /// `Leader`, `Follower`, `Candidate` of a server.
+    /// A server's role: `Leader`, `Follower`, `Candidate`.
     pub raft_state: Option<String>,
 }
 
@@ -37,9 +36,9 @@ pub struct RaftServer {
     pub id: String,
     /// Address and raft port.
     pub address: String,
-    /// Whether its vote counts.
+    /// Whether it votes.
     pub voter: bool,
-    /// Whether it leads.
+    /// Whether it is the leader.
     pub leader: bool,
 }
 
@@ -50,16 +49,15 @@ pub struct Health {
     /// HTTP status: 200, or 429 when not healthy.
     #[serde(skip)]
     pub status: u16,
-    /// Whether autopilot finds all servers healthy.
+    /// Whether autopilot reports all servers as healthy.
     pub healthy: bool,
-    /// Servers that may fail.
+    /// The number of servers that may fail.
     pub failure_tolerance: i64,
-    /// The servers.
     #[serde(default)]
     pub servers: Vec<HealthServer>,
 }
 
-/// A server as autopilot sees it.
+/// A server as autopilot reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HealthServer {
@@ -73,11 +71,11 @@ pub struct HealthServer {
     /// `alive`, `failed`, `left`.
     #[serde(default)]
     pub serf_status: String,
-    /// Whether autopilot finds it healthy.
+    /// Whether autopilot reports it as healthy.
     pub healthy: bool,
-    /// Whether its vote counts.
+    /// Whether it votes.
     pub voter: bool,
-    /// Time since the leader heard of it, as Go writes durations.
+    /// Time since its last contact with the leader, in Go's duration format.
     #[serde(default)]
     pub last_contact: String,
 }
@@ -101,9 +99,8 @@ pub struct Instance {
     pub id: String,
     /// Node name.
     pub node: String,
-    /// Address of the service, else of its node.
+    /// Address of the service, or of its node.
     pub address: String,
-    /// Port.
     pub port: u16,
     /// Tags, trimmed.
     pub tags: Vec<String>,
@@ -113,14 +110,14 @@ pub struct Instance {
 
 fn json<T: DeserializeOwned>(question: &str, bytes: &[u8]) -> Answer<T> {
     serde_json::from_slice(bytes)
-        .map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
+        .map_err(|e| ProbeError::malformed(question, format!("unexpected JSON ({e})"), bytes))
 }
 
 /// Reads `/v1/agent/self`.
 ///
 /// # Errors
-/// When it is of another form.
-pub fn parse_agent(bytes: &[u8]) -> Answer<Agent> {
+/// When the form is unexpected.
+pub fn parse_agent(bytes: &[u8]) -> Answer<ConsulAgent> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Config {
@@ -154,7 +151,7 @@ pub fn parse_agent(bytes: &[u8]) -> Answer<Agent> {
             .as_str()
             .map(str::to_owned)
     };
-    Ok(Agent {
+    Ok(ConsulAgent {
         known_servers: stat("consul", "known_servers").and_then(|n| n.parse().ok()),
         applied: stat("raft", "applied_index").and_then(|n| n.parse().ok()),
         raft_state: stat("raft", "state"),
@@ -166,10 +163,11 @@ pub fn parse_agent(bytes: &[u8]) -> Answer<Agent> {
     })
 }
 
-/// Reads `/v1/operator/raft/configuration`; sorted, so that views of several servers can be compared.
+/// Reads `/v1/operator/raft/configuration`; sorted, so that views of several servers can be
+/// compared.
 ///
 /// # Errors
-/// When it is of another form.
+/// When the form is unexpected.
 pub fn parse_raft(bytes: &[u8]) -> Answer<Vec<RaftServer>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -184,7 +182,7 @@ pub fn parse_raft(bytes: &[u8]) -> Answer<Vec<RaftServer>> {
 /// Reads `/v1/operator/autopilot/health`.
 ///
 /// # Errors
-/// When it is of another form.
+/// When the form is unexpected.
 pub fn parse_health(status: u16, bytes: &[u8]) -> Answer<Health> {
     let mut health: Health = json("autopilot/health", bytes)?;
     health.status = status;
@@ -194,7 +192,7 @@ pub fn parse_health(status: u16, bytes: &[u8]) -> Answer<Health> {
 /// Reads `/v1/agent/members`.
 ///
 /// # Errors
-/// When it is of another form.
+/// When the form is unexpected.
 pub fn parse_members(bytes: &[u8]) -> Answer<Vec<SerfMember>> {
     json("agent/members", bytes)
 }
@@ -202,7 +200,7 @@ pub fn parse_members(bytes: &[u8]) -> Answer<Vec<SerfMember>> {
 /// Reads `/v1/health/service/…`.
 ///
 /// # Errors
-/// When it is of another form.
+/// When the form is unexpected.
 pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

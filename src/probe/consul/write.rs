@@ -1,4 +1,5 @@
-//! The proof by writing: a key written through each server, read back consistently through another, and deleted.
+//! The proof by writing: a key is written through each server, read back consistently through
+//! another one, and deleted.
 
 use std::sync::Arc;
 
@@ -7,10 +8,14 @@ use futures::future::join_all;
 use crate::probe::answer::{Answer, ProbeError};
 use crate::probe::http::Http;
 use crate::probe::tally::list;
-use crate::probe::{Context, Member, Verdict};
+use crate::probe::{Member, ProbeContext, Verdict};
 
-/// Writes through each server, reads back through the next one, and adds what came of it to the verdict.
-pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Context) -> Verdict {
+/// Writes through each server, reads back through the next one, and adds the result to the verdict.
+pub(super) async fn prove(
+    mut verdict: Verdict,
+    members: &[Member],
+    context: &ProbeContext,
+) -> Verdict {
     let mut ways: Vec<(&Member, Http)> = members
         .iter()
         .filter_map(|m| {
@@ -37,12 +42,7 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
             .map(|(i, (_, http))| put(http, key(i), &token)),
     )
     .await;
-    collect(
-        &mut failed,
-        &ways,
-        written.into_iter(),
-        "write a key through it",
-    );
+    collect(&mut failed, &ways, written.into_iter(), "write a key");
     let mut index = 0;
     if failed.is_empty() {
         let read = join_all(
@@ -61,7 +61,7 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
             &mut failed,
             &ways,
             read.into_iter().map(|r| r.map(|_| ())),
-            "read back what another wrote",
+            "read back the key that another server wrote",
         );
     }
     let deleted = join_all(
@@ -115,7 +115,7 @@ async fn get(http: &mut Http, key: String, token: &str) -> Answer<u64> {
     if reply.body != token.as_bytes() {
         return Err(ProbeError::malformed(
             &path,
-            "another value than was written",
+            "value differs from what was written",
             &reply.body,
         ));
     }

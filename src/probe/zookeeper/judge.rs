@@ -1,21 +1,27 @@
-//! What ZooKeeper's members said, judged without asking anything more.
+//! Judges the answers of ZooKeeper's members. Sends no request.
 
 use std::collections::BTreeMap;
 
-use super::Answers;
+use super::{Answers, Comparison};
 use crate::probe::answer::{is_member, show};
 use crate::probe::tally::Tally;
 use crate::probe::{Member, Verdict};
 use crate::spec::HostName;
 
-/// Judges the answers, one per member in the same order; `None` is a member that is down.
+/// Judges the answers, one per member in the same order; `None` for a member that is down.
 #[must_use]
-pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
+pub fn judge(members: &[Member], answers: &[Option<Answers>], comparison: &Comparison) -> Verdict {
     let mut tally = Tally::new("zookeeper", members);
     for (member, answers) in members.iter().zip(answers) {
         if let Some(answers) = answers {
             judge_member(&mut tally, members, member, answers);
+            judge_data(&mut tally, member, answers, comparison);
         }
+    }
+    if let Some(at) = comparison.at.filter(|_| comparison.split) {
+        tally.cluster_note(format!(
+            "the members' data differ at transaction {at:#x}, and no majority holds the same"
+        ));
     }
     let leader = agree_on_leader(&mut tally, members, answers);
     if let Some(leader) = &leader {
@@ -28,11 +34,11 @@ pub fn judge(members: &[Member], answers: &[Option<Answers>]) -> Verdict {
     tally.leader(leader);
     tally.finish(
         |synced| format!("{} synced", synced.saturating_sub(1)),
-        "every member votes, asked by reading alone",
+        "every member votes (read-only check)",
     )
 }
 
-/// Everything that one member's answers say about itself.
+/// Judges everything that one member reports about itself.
 fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers: &Answers) {
     let host = &member.host;
     match &answers.monitor {
@@ -43,7 +49,7 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
                 tally.fault(
                     host,
                     format!(
-                        "it is {} and not a member of a quorum",
+                        "mode is {}, must be a member of a quorum",
                         show(monitor.state.as_bytes())
                     ),
                 );
@@ -54,15 +60,9 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
                     .map_or_else(|| "no".to_owned(), |s| s.to_string());
                 tally.fault(
                     host,
-                    format!("it counts {size} members, {} are configured", members.len()),
-                );
-            }
-            if monitor.digest_mismatches > 0 {
-                tally.fault(
-                    host,
                     format!(
-                        "{} digest mismatches: its data differ from the leader's",
-                        monitor.digest_mismatches
+                        "ensemble has {size} members, {} are configured",
+                        members.len()
                     ),
                 );
             }
@@ -73,7 +73,7 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
         Ok(zab) => {
             if !zab.voting || zab.zabstate != "broadcast" {
                 let state = if zab.zabstate.is_empty() {
-                    "no state".to_owned()
+                    "unknown state".to_owned()
                 } else {
                     show(zab.zabstate.as_bytes())
                 };
@@ -90,16 +90,42 @@ fn judge_member(tally: &mut Tally, members: &[Member], member: &Member, answers:
     match &answers.conf {
         Ok(conf) => {
             check_number(tally, member, Some(conf.id), "conf");
+            tally.committed(conf.servers.values().cloned());
             check_list(tally, members, member, &conf.servers, "lists");
         }
         Err(error) => tally.fault(host, error.to_string()),
     }
     match &answers.view {
-        Ok(view) => check_list(tally, members, member, view, "sees as voters"),
+        Ok(view) => {
+            tally.committed(view.values().cloned());
+            check_list(tally, members, member, view, "sees as voters");
+        }
         Err(error) => tally.fault(host, error.to_string()),
     }
     if let Err(error) = &answers.leader {
         tally.fault(host, error.to_string());
+    }
+}
+
+/// A count of mismatches never goes back, so it is no fault by itself: what counts is whether the
+/// data differ now.
+fn judge_data(tally: &mut Tally, member: &Member, answers: &Answers, comparison: &Comparison) {
+    let host = &member.host;
+    let count = answers.monitor.as_ref().map_or(0, |m| m.digest_mismatches);
+    match comparison.at {
+        Some(at) if comparison.different.contains(host) => tally.different(
+            host,
+            format!("its data differ from the majority's at transaction {at:#x}"),
+        ),
+        _ if count == 0 => {}
+        Some(at) if comparison.compared.contains(host) && !comparison.split => tally.remark(
+            host,
+            &format!("{count} digest mismatches are in its log; at transaction {at:#x} its data are the majority's"),
+        ),
+        _ => tally.remark(
+            host,
+            &format!("{count} digest mismatches; its data could not be compared with the others'"),
+        ),
     }
 }
 
@@ -109,12 +135,12 @@ fn check_number(tally: &mut Tally, member: &Member, said: Option<u32>, question:
     {
         tally.fault(
             &member.host,
-            format!("its number is {said} in {question}, {expected} is recorded for it"),
+            format!("server id is {said} in {question}, {expected} is recorded"),
         );
     }
 }
 
-/// The list must name the configured members, each under its recorded number, and nobody else.
+/// The list must contain exactly the configured members, each under its recorded number.
 fn check_list(
     tally: &mut Tally,
     members: &[Member],
@@ -141,7 +167,7 @@ fn check_list(
         };
         tally.fault(
             &member.host,
-            format!("it {says} {text}, configured are {}", configured(members)),
+            format!("{says} {text}, configured are {}", configured(members)),
         );
     }
 }
@@ -159,7 +185,8 @@ fn configured(members: &[Member]) -> String {
     text.join(" ")
 }
 
-/// The one member that says it leads. Several leaders are a split, and none of them is the leader.
+/// The only member that reports itself as leader. More than one is a split, and then there is no
+/// leader.
 fn agree_on_leader(
     tally: &mut Tally,
     members: &[Member],
@@ -175,12 +202,15 @@ fn agree_on_leader(
     match leaders.as_slice() {
         [one] => Some(one.host.clone()),
         [] => {
-            tally.general("no member leads");
+            tally.cluster_fault("no member leads");
             None
         }
         several => {
             for member in several {
-                tally.fault(&member.host, format!("it leads, as {} do", several.len()));
+                tally.fault(
+                    &member.host,
+                    format!("leads, as {} members do", several.len()),
+                );
             }
             None
         }
@@ -198,10 +228,7 @@ fn follows(
     if said.is_leader != (&member.host == leader) {
         tally.fault(
             &member.host,
-            format!(
-                "it follows member {}, others follow {leader}",
-                said.leader_id
-            ),
+            format!("follows member {}, others follow {leader}", said.leader_id),
         );
         return;
     }
@@ -213,10 +240,7 @@ fn follows(
     if expected.is_some_and(|number| number != said.leader_id) {
         tally.fault(
             &member.host,
-            format!(
-                "it follows member {}, others follow {leader}",
-                said.leader_id
-            ),
+            format!("follows member {}, others follow {leader}", said.leader_id),
         );
     }
 }

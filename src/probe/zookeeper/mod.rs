@@ -1,35 +1,39 @@
-//! ZooKeeper: every member is asked for what it is, what it lists and whether it votes; nothing is believed that a lone or
-//! cut-off server also says (`ruok`, the AdminServer's status 200, a leader's count of synced followers, `srvr`'s mode alone).
+//! ZooKeeper: every member is queried for its identity, its member list and whether it votes.
+//! Answers that a lone or isolated server also gives are not trusted (`ruok`, the AdminServer's
+//! status 200, a leader's count of synced followers, the mode in `srvr` alone).
 //!
-//! The state comes from `mntr`, which holds all that `srvr` says and the digest mismatches besides, the membership from `conf`, and
-//! the voting state from the AdminServer, which alone has it and is asked over the host's loopback address.
+//! The state comes from `mntr`, which contains everything in `srvr` and the digest mismatches; the
+//! membership from `conf`; and the voting state from the AdminServer, the only source, over the
+//! host's loopback address. When a member counts mismatches, `digests` compares what they hold.
 
+mod digests;
 mod judge;
 mod parse;
 mod wire;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
 
 use super::answer::{Answer, ProbeError};
 use super::http::Http;
-use super::{Context, Member, Proof, Verdict, tcp};
+use super::{Member, ProbeContext, Proof, Verdict, tcp};
 use crate::transport::Session;
 
+pub use digests::Comparison;
 pub use judge::judge;
 pub use parse::{
     Conf, Leader, Monitor, View, ZabState, parse_conf, parse_leader, parse_monitor, parse_view,
     parse_zabstate,
 };
 
-/// What one member answered.
+/// The answers of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
     /// `mntr`.
     pub monitor: Answer<Monitor>,
-    /// `conf`.
     pub conf: Answer<Conf>,
     /// AdminServer `zabstate`.
     pub zab: Answer<ZabState>,
@@ -39,8 +43,8 @@ pub struct Answers {
     pub leader: Answer<Leader>,
 }
 
-/// Asks every member at once; `None` for a member that is down.
-pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>> {
+/// Queries every member in parallel; `None` for a member that is down.
+pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answers>> {
     join_all(members.iter().map(|member| async move {
         let session = member.session.as_ref()?;
         Some(ask_member(session, member, context).await)
@@ -48,7 +52,11 @@ pub async fn read(members: &[Member], context: &Context) -> Vec<Option<Answers>>
     .await
 }
 
-async fn ask_member(session: &Arc<dyn Session>, member: &Member, context: &Context) -> Answers {
+async fn ask_member(
+    session: &Arc<dyn Session>,
+    member: &Member,
+    context: &ProbeContext,
+) -> Answers {
     let address = member.address.to_string();
     let port = context.ports.zookeeper;
     let word =
@@ -64,7 +72,8 @@ async fn ask_member(session: &Arc<dyn Session>, member: &Member, context: &Conte
             .await
             .and_then(|b| parse_zabstate(&b));
         if let Err(error @ (ProbeError::Unreachable { .. } | ProbeError::Silent { .. })) = &zab {
-            // The same question of a port that does not answer would only add its limit twice more.
+            // Another question to a port that does not answer would only wait for its limit twice
+            // more.
             return (zab.clone(), Err(error.clone()), Err(error.clone()));
         }
         let view = command(&mut http, "voting_view")
@@ -85,14 +94,34 @@ async fn ask_member(session: &Arc<dyn Session>, member: &Member, context: &Conte
     }
 }
 
+/// Asks one member for the masters that it lists: number → address or name. A member outside a
+/// quorum does not answer, so that the list is a committed one.
+///
+/// # Errors
+/// When the member is down, serves nobody, or its answer has another form.
+pub async fn read_member_list(member: &Member) -> Answer<BTreeMap<u32, String>> {
+    let context = ProbeContext::default();
+    let Some(session) = member.session.as_ref() else {
+        return Err(ProbeError::Unreachable {
+            question: "conf".into(),
+            why: "the host is down".into(),
+        });
+    };
+    let (address, port) = (member.address.to_string(), context.ports.zookeeper);
+    let answer = tcp::line(session, &address, port, "conf", None, context.deadline).await?;
+    Ok(parse_conf(&answer)?.servers)
+}
+
 async fn command(http: &mut Http, name: &str) -> Answer<Vec<u8>> {
     let path = format!("/commands/{name}");
     Ok(http.get(&path).await?.ok(&path)?.body.to_vec())
 }
 
-/// Reads, judges, and writes when that is asked for and reading found nothing wrong.
-pub async fn ask(members: &[Member], proof: Proof, context: &Context) -> Verdict {
-    let verdict = judge(members, &read(members, context).await);
+/// Reads and judges, and proves by writing when requested and reading found no fault.
+pub async fn ask(members: &[Member], proof: Proof, context: &ProbeContext) -> Verdict {
+    let answers = read(members, context).await;
+    let comparison = digests::compare(members, &answers, proof, context).await;
+    let verdict = judge(members, &answers, &comparison);
     if proof == Proof::Write && verdict.healthy {
         return write::prove(verdict, members, context).await;
     }

@@ -1,4 +1,4 @@
-//! ZooKeeper's texts as types.
+//! Parses ZooKeeper's text answers.
 
 use std::collections::BTreeMap;
 
@@ -6,25 +6,25 @@ use serde::Deserialize;
 
 use crate::probe::answer::{Answer, ProbeError};
 
-/// What `mntr` says, as far as it proves something.
+/// The values of `mntr` that prove something.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Monitor {
     /// Version without its build.
     pub version: String,
     /// `leader`, `follower`, `observer`, `standalone`, `read-only`.
     pub state: String,
-    /// Members that it counts.
+    /// The number of members that it counts.
     pub quorum_size: Option<usize>,
-    /// Transactions whose result differed from the leader's; absent before 3.6.
+    /// Transactions whose digest differed from the leader's; absent before 3.6.
     pub digest_mismatches: u64,
 }
 
-/// What `conf` says.
+/// The values of `conf`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conf {
     /// Its own member number.
     pub id: u32,
-    /// Address of every listed member.
+    /// Addresses of all listed members.
     pub servers: BTreeMap<u32, String>,
 }
 
@@ -34,7 +34,7 @@ pub struct ZabState {
     /// Its own member number; absent while it does not serve.
     #[serde(default)]
     pub myid: Option<u32>,
-    /// Whether its vote counts.
+    /// Whether it votes.
     #[serde(default)]
     pub voting: bool,
     /// `broadcast` when it takes part.
@@ -49,11 +49,22 @@ pub struct ZabState {
 pub struct Leader {
     /// The leader's member number.
     pub leader_id: u32,
-    /// Whether it is itself.
+    /// Whether that is the answering member.
     pub is_leader: bool,
 }
 
-/// The AdminServer's `voting_view`: address of every voter.
+/// The digest of all data at one transaction. Digests of two versions cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Digest {
+    /// The version of the algorithm.
+    pub digest_version: u32,
+    pub digest: i64,
+}
+
+/// The AdminServer's `hash`: digests by transaction id.
+pub type Digests = BTreeMap<u64, Digest>;
+
+/// The AdminServer's `voting_view`: addresses of all voters.
 pub type View = BTreeMap<u32, String>;
 
 fn utf8<'a>(question: &str, bytes: &'a [u8]) -> Answer<&'a str> {
@@ -61,16 +72,16 @@ fn utf8<'a>(question: &str, bytes: &'a [u8]) -> Answer<&'a str> {
         .map_err(|_| ProbeError::malformed(question, "not a text", bytes))?;
     for refusal in ["not currently serving requests", "not in the whitelist"] {
         if text.contains(refusal) {
-            return Err(ProbeError::malformed(question, "it does not serve", bytes));
+            return Err(ProbeError::malformed(question, "not serving", bytes));
         }
     }
     Ok(text)
 }
 
-/// Reads `mntr`.
+/// Parses `mntr`.
 ///
 /// # Errors
-/// When the member does not serve, the word is not allowed, or the state is missing.
+/// When the member does not serve, the word is not on its whitelist, or the state is missing.
 pub fn parse_monitor(bytes: &[u8]) -> Answer<Monitor> {
     let mut monitor = Monitor::default();
     for (key, value) in utf8("mntr", bytes)?
@@ -100,7 +111,7 @@ pub fn parse_monitor(bytes: &[u8]) -> Answer<Monitor> {
     Ok(monitor)
 }
 
-/// The host in `host:2888:3888:participant;client`; of several addresses the first.
+/// The host in `host:2888:3888:participant;client`; the first of several addresses.
 fn host_of(line: &str) -> String {
     let first = line.split('|').next().unwrap_or_default();
     match first
@@ -112,10 +123,10 @@ fn host_of(line: &str) -> String {
     }
 }
 
-/// Reads `conf`.
+/// Parses `conf`.
 ///
 /// # Errors
-/// When the member does not serve, the word is not allowed, or its number is missing.
+/// When the member does not serve, the word is not on its whitelist, or its number is missing.
 pub fn parse_conf(bytes: &[u8]) -> Answer<Conf> {
     let mut servers = BTreeMap::new();
     let mut id = None;
@@ -135,15 +146,15 @@ pub fn parse_conf(bytes: &[u8]) -> Answer<Conf> {
 
 fn json<'a, T: Deserialize<'a>>(question: &str, bytes: &'a [u8]) -> Answer<T> {
     serde_json::from_slice(bytes)
-        .map_err(|e| ProbeError::malformed(question, format!("not the expected JSON ({e})"), bytes))
+        .map_err(|e| ProbeError::malformed(question, format!("unexpected JSON ({e})"), bytes))
 }
 
-/// The AdminServer answers 200 whatever is wrong; what is wrong is in `error`.
+/// The AdminServer always answers 200; a failure is in `error`.
 fn refused(question: &str, error: Option<&str>) -> Answer<()> {
     match error {
         Some(error) => Err(ProbeError::malformed(
             question,
-            "it does not serve",
+            "not serving",
             error.as_bytes(),
         )),
         None => Ok(()),
@@ -153,7 +164,7 @@ fn refused(question: &str, error: Option<&str>) -> Answer<()> {
 /// Reads `zabstate`.
 ///
 /// # Errors
-/// When it is of another form or holds an error.
+/// When the form is unexpected or the answer is an error.
 pub fn parse_zabstate(bytes: &[u8]) -> Answer<ZabState> {
     let state: ZabState = json("zabstate", bytes)?;
     refused("zabstate", state.error.as_deref())?;
@@ -169,7 +180,7 @@ struct ErrorOf {
 /// Reads `leader`.
 ///
 /// # Errors
-/// When it is of another form or holds an error.
+/// When the form is unexpected or the answer is an error.
 pub fn parse_leader(bytes: &[u8]) -> Answer<Leader> {
     refused("leader", json::<ErrorOf>("leader", bytes)?.error.as_deref())?;
     json("leader", bytes)
@@ -178,7 +189,7 @@ pub fn parse_leader(bytes: &[u8]) -> Answer<Leader> {
 /// Reads `voting_view`.
 ///
 /// # Errors
-/// When it is of another form or holds an error.
+/// When the form is unexpected or the answer is an error.
 pub fn parse_view(bytes: &[u8]) -> Answer<View> {
     #[derive(Deserialize)]
     struct Voter {
@@ -207,4 +218,25 @@ pub fn parse_view(bytes: &[u8]) -> Answer<View> {
             )
         })
         .collect())
+}
+
+/// Reads `hash`.
+///
+/// # Errors
+/// When the form is unexpected or the answer is an error.
+pub fn parse_hash(bytes: &[u8]) -> Answer<Digests> {
+    #[derive(Deserialize)]
+    struct Entry {
+        zxid: u64,
+        #[serde(flatten)]
+        digest: Digest,
+    }
+    #[derive(Deserialize)]
+    struct Reply {
+        digests: Vec<Entry>,
+    }
+    refused("hash", json::<ErrorOf>("hash", bytes)?.error.as_deref())?;
+    let reply: Reply = json("hash", bytes)?;
+    let entries = reply.digests.into_iter();
+    Ok(entries.map(|entry| (entry.zxid, entry.digest)).collect())
 }

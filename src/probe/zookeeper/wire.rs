@@ -1,7 +1,9 @@
-//! The few packets of ZooKeeper's client protocol that a proof needs: connect, create, sync, getData, delete, close.
+//! The few packets of ZooKeeper's client protocol that a proof needs: connect, create, setData,
+//! sync, getData, delete, close.
 //!
-//! Written here because the client crates dial TCP themselves. A bridge from a loopback listener would lend every local user of the
-//! operator's machine a way past SSH into the cluster, and needs a second runtime; this speaks over the session's own stream.
+//! Own code, because the client crates dial TCP themselves. A bridge from a loopback listener would
+//! let every local user of the operator's machine bypass SSH, and would need a second runtime; this
+//! client speaks over the session's own stream.
 
 use std::time::Duration;
 
@@ -10,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::probe::answer::{Answer, ProbeError, show};
 use crate::transport::BoxStream;
 
-/// The node exists already.
+/// Error code: the node already exists.
 pub(super) const NODE_EXISTS: i32 = -110;
-/// More than any answer that a proof asks for.
-const MAX_FRAME: usize = 1024 * 1024;
+/// Limit of a frame in bytes; larger than any answer of a proof.
+const MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// A request.
 pub(super) enum Op<'a> {
@@ -25,6 +27,10 @@ pub(super) enum Op<'a> {
     Delete {
         path: &'a str,
     },
+    Set {
+        path: &'a str,
+        data: &'a [u8],
+    },
     Get {
         path: &'a str,
     },
@@ -34,13 +40,13 @@ pub(super) enum Op<'a> {
     Close,
 }
 
-/// The answer to a request: an error code (0 is none) and the body.
+/// The answer to a request: an error code (0 for success) and the body.
 pub(super) struct Reply {
     pub(super) error: i32,
     pub(super) body: Vec<u8>,
 }
 
-/// A session of ZooKeeper's.
+/// A ZooKeeper session.
 pub(super) struct Client {
     stream: BoxStream,
     xid: i32,
@@ -62,6 +68,7 @@ fn encode(xid: i32, op: &Op<'_>) -> Vec<u8> {
         Op::Create { .. } => (1i32, xid),
         Op::Delete { .. } => (2, xid),
         Op::Get { .. } => (4, xid),
+        Op::Set { .. } => (5, xid),
         Op::Sync { .. } => (9, xid),
         Op::Close => (-11, xid),
     };
@@ -76,7 +83,7 @@ fn encode(xid: i32, op: &Op<'_>) -> Vec<u8> {
         } => {
             buffer(&mut out, path.as_bytes());
             buffer(&mut out, data);
-            // One access entry: everyone may do everything (read, write, create, delete, admin).
+            // One ACL entry: everyone may do everything (read, write, create, delete, admin).
             out.extend_from_slice(&1i32.to_be_bytes());
             out.extend_from_slice(&31i32.to_be_bytes());
             buffer(&mut out, b"world");
@@ -85,6 +92,12 @@ fn encode(xid: i32, op: &Op<'_>) -> Vec<u8> {
         }
         Op::Delete { path } => {
             buffer(&mut out, path.as_bytes());
+            out.extend_from_slice(&(-1i32).to_be_bytes());
+        }
+        Op::Set { path, data } => {
+            buffer(&mut out, path.as_bytes());
+            buffer(&mut out, data);
+            // Whatever version the node has.
             out.extend_from_slice(&(-1i32).to_be_bytes());
         }
         Op::Get { path } => {
@@ -98,7 +111,7 @@ fn encode(xid: i32, op: &Op<'_>) -> Vec<u8> {
 }
 
 impl Client {
-    /// Opens a session, which is itself a write that the quorum must agree to.
+    /// Opens a session. That is itself a write that the quorum must agree to.
     pub(super) async fn connect(stream: BoxStream, timeout: Duration) -> Answer<Self> {
         let mut body = Vec::new();
         body.extend_from_slice(&0i32.to_be_bytes());
@@ -114,7 +127,8 @@ impl Client {
         let mut client = Self { stream, xid: 0 };
         client.send(&framed(&body)).await?;
         let reply = client.frame().await?;
-        // protocol version, granted timeout, session id, password, and since 3.4 whether the server can only read
+        // Protocol version, granted timeout, session id, password, and since 3.4 whether the server
+        // is read-only.
         let timeout = reply
             .get(4..8)
             .and_then(|b| b.try_into().ok())
@@ -122,14 +136,14 @@ impl Client {
         if timeout.is_none_or(|t| t <= 0) {
             return Err(ProbeError::malformed(
                 "connect",
-                "no session was granted",
+                "no session granted",
                 &reply,
             ));
         }
         if reply.get(36) == Some(&1) {
             return Err(ProbeError::malformed(
                 "connect",
-                "the server can only read",
+                "the server is read-only",
                 b"",
             ));
         }
@@ -164,14 +178,14 @@ impl Client {
             let (Some(xid), Some(error)) = (int(0), int(12)) else {
                 return Err(ProbeError::malformed("reply", "too short", &frame));
             };
-            // Negative numbers are watches and pings, which nobody here asked for.
+            // Negative numbers are watches and pings, which nobody requested.
             if xid < 0 {
                 continue;
             }
             if xid != wanted {
                 return Err(ProbeError::malformed(
                     "reply",
-                    format!("number {xid} instead of {wanted}"),
+                    format!("response has number {xid}, expected {wanted}"),
                     b"",
                 ));
             }
@@ -192,9 +206,11 @@ impl Client {
 
     async fn frame(&mut self) -> Answer<Vec<u8>> {
         let length = self.stream.read_i32().await.map_err(|e| lost(&e))?;
-        let length = usize::try_from(length).ok().filter(|l| *l <= MAX_FRAME);
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|l| *l <= MAX_FRAME_BYTES);
         let Some(length) = length else {
-            return Err(ProbeError::malformed("reply", "impossible length", b""));
+            return Err(ProbeError::malformed("reply", "invalid length", b""));
         };
         let mut frame = vec![0; length];
         self.stream
@@ -255,7 +271,7 @@ mod tests {
             .await
             .err()
             .unwrap();
-        assert!(error.to_string().contains("impossible length"), "{error}");
+        assert!(error.to_string().contains("invalid length"), "{error}");
     }
 
     #[tokio::test]
@@ -268,9 +284,6 @@ mod tests {
             .await
             .err()
             .unwrap();
-        assert!(
-            error.to_string().contains("no session was granted"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("no session granted"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
-//! The proof by writing: a node created through each member, read back through all others after a `sync`, and deleted.
+//! The proof by writing: a node is created through each member, read back through all others after
+//! a `sync`, and deleted.
 //!
-//! The nodes are ephemeral, so that they vanish also when toots is killed in between.
+//! The nodes are ephemeral, so they disappear even when toots is killed in between.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,22 +11,28 @@ use futures::future::join_all;
 use super::wire::{Client, NODE_EXISTS, Op};
 use crate::probe::answer::{Answer, ProbeError};
 use crate::probe::tally::list;
-use crate::probe::{Context, Member, Verdict};
+use crate::probe::{Member, ProbeContext, Verdict};
 use crate::spec::HostName;
 use crate::transport::Target;
 
-/// Under which the proofs lie; it stays, since another run may be using it.
+/// Parent of the proof nodes. It stays, because another run may be using it.
 const PARENT: &str = "/toots";
 
-/// Writes through and reads back from every member that is in sync, and adds what came of it to the verdict.
-pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Context) -> Verdict {
+/// Writes through and reads back from every member that is in sync, and adds the result to the
+/// verdict.
+pub(super) async fn prove(
+    mut verdict: Verdict,
+    members: &[Member],
+    context: &ProbeContext,
+) -> Verdict {
     let members: Vec<&Member> = members.iter().filter(|m| m.session.is_some()).collect();
     let hosts: Vec<HostName> = members.iter().map(|m| m.host.clone()).collect();
     let token = format!("{:032x}", rand::random::<u128>());
     let nodes: Vec<String> = (0..members.len())
         .map(|i| format!("{PARENT}/proof-{token}-{i}"))
         .collect();
-    // A write waits for the quorum, so it may take longer than a question that one member answers alone.
+    // A write waits for the quorum, so it may take longer than a read that one member answers
+    // alone.
     let limit = context.deadline * 2;
 
     let written = join_all(
@@ -40,7 +47,7 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     for (host, result) in hosts.iter().zip(written) {
         match result {
             Ok(client) => clients.push(client),
-            Err(error) => failed.push(format!("{host}: write a node through it: {error}")),
+            Err(error) => failed.push(format!("{host}: write a node: {error}")),
         }
     }
     if failed.is_empty() {
@@ -51,11 +58,11 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
             .await;
         for (host, result) in hosts.iter().zip(read) {
             if let Err(error) = result {
-                failed.push(format!("{host}: read back what others wrote: {error}"));
+                failed.push(format!("{host}: read back the nodes of others: {error}"));
             }
         }
     }
-    // What cannot be deleted goes with its session.
+    // A node that cannot be deleted disappears with its session.
     join_all(clients.iter_mut().zip(&nodes).map(|(client, node)| {
         within(limit, "delete", async move {
             client.call(&[Op::Delete { path: node }, Op::Close]).await
@@ -76,6 +83,45 @@ pub(super) async fn prove(mut verdict: Verdict, members: &[Member], context: &Co
     verdict
 }
 
+/// Transactions between two digests that a member keeps. Source: `DIGEST_LOG_INTERVAL` of
+/// ZooKeeper's `DataTree`.
+const DIGEST_INTERVAL: usize = 128;
+
+/// Writes to a proof node until every member has passed a transaction whose digest it keeps.
+///
+/// # Errors
+/// When no member takes the writes.
+pub(super) async fn cross_digest(members: &[Member], context: &ProbeContext) -> Answer<()> {
+    let token = format!("{:032x}", rand::random::<u128>());
+    let node = format!("{PARENT}/proof-{token}");
+    let mut last = Err(ProbeError::Down);
+    for member in members.iter().filter(|m| m.session.is_some()) {
+        let written = async {
+            let mut client = create(member, &node, &token, context).await?;
+            let set = || Op::Set {
+                path: &node,
+                data: token.as_bytes(),
+            };
+            let mut ops: Vec<Op<'_>> = (0..DIGEST_INTERVAL).map(|_| set()).collect();
+            ops.push(Op::Delete { path: &node });
+            ops.push(Op::Close);
+            let replies = client.call(&ops).await?;
+            match replies.iter().find(|reply| reply.error != 0) {
+                None => Ok(()),
+                Some(reply) => {
+                    let why = format!("error {}", reply.error);
+                    Err(ProbeError::malformed("setData", why, b""))
+                }
+            }
+        };
+        last = within(context.deadline * 2, "write", written).await;
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
 async fn within<T>(
     limit: Duration,
     question: &str,
@@ -90,7 +136,12 @@ async fn within<T>(
     }
 }
 
-async fn create(member: &Member, node: &str, token: &str, context: &Context) -> Answer<Client> {
+async fn create(
+    member: &Member,
+    node: &str,
+    token: &str,
+    context: &ProbeContext,
+) -> Answer<Client> {
     let session = member.session.as_ref().ok_or(ProbeError::Down)?;
     let target = Target::Tcp {
         address: member.address.to_string(),
@@ -153,7 +204,7 @@ async fn read_others(client: &mut Client, nodes: &[String], me: usize, token: &s
         if get.data() != Some(token.as_bytes()) {
             return Err(ProbeError::malformed(
                 "getData",
-                "other data than were written",
+                "data differ from what was written",
                 get.data().unwrap_or_default(),
             ));
         }

@@ -1,20 +1,20 @@
-//! Lists of algorithms with `+`, `-` and `^`.
+//! Algorithm lists with the prefixes `+`, `-` and `^`.
 
 use crate::transport::known_hosts::list_cased;
 
-/// A list as it was written.
+/// A list as written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::transport) enum AlgorithmList {
-    /// Nothing was said.
+    /// Not set.
     #[default]
     Default,
-    /// These only, in this order.
+    /// Exactly these, in this order.
     Only(Vec<String>),
-    /// The defaults and these after them.
+    /// The defaults, then these.
     Append(Vec<String>),
-    /// The defaults without what these patterns match.
+    /// The defaults without those that match these patterns.
     Without(String),
-    /// These before the defaults.
+    /// These, then the defaults.
     First(Vec<String>),
 }
 
@@ -37,12 +37,13 @@ impl AlgorithmList {
         }
     }
 
-    /// Whether the order is the operator's own.
+    /// Whether the operator chose the order.
     pub(in crate::transport) fn ordered(&self) -> bool {
         matches!(self, Self::Only(_))
     }
 
-    /// The list in effect: names from `known` only, for a name that is not built in cannot be offered.
+    /// The effective list: only names from `known`, because a name that is not built in cannot be
+    /// offered.
     pub(in crate::transport) fn choose<T: Clone>(
         &self,
         defaults: &[T],
@@ -81,7 +82,7 @@ impl AlgorithmList {
         out
     }
 
-    /// Whether a name may be used, when the defaults are "all that are built in".
+    /// Whether a name may be used; the default allows everything that is built in.
     pub(in crate::transport) fn allows(&self, name: &str) -> bool {
         match self {
             Self::Only(names) => names.iter().any(|n| list_cased(n, name)),

@@ -1,33 +1,37 @@
 //! The conditions of `Match`.
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use super::{lex, tokens::Tokens};
+use super::error::ConfigError;
+use super::lex;
+use super::tokens::Tokens;
 use crate::transport::known_hosts::{list, list_cased};
 
-/// A command of `Match exec` answers a yes-or-no question; OpenSSH waits for ever, which no run of ours may.
-const EXEC: Duration = Duration::from_secs(10);
+/// Limit of a `Match exec` command. OpenSSH waits without limit; a run must not.
+const EXEC_LIMIT: Duration = Duration::from_secs(10);
 
-/// What conditions are compared with.
+/// The values that conditions are compared with.
 pub(super) struct Subject<'a> {
     pub(super) tokens: &'a Tokens,
     pub(super) final_pass: bool,
-    /// May commands be run?
+    /// Whether commands may run.
     pub(super) exec: bool,
 }
 
-/// The outcome of a line.
+/// The result of a `Match` line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Matched {
     pub(super) holds: bool,
-    /// A second pass is asked for.
+    /// Whether the line asks for a second pass (`final`).
     pub(super) wants_final: bool,
 }
 
-pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Result<Matched, String> {
+pub(super) fn evaluate(
+    text: &str,
+    subject: &Subject<'_>,
+    reachable: bool,
+) -> Result<Matched, ConfigError> {
     let mut rest = text;
     let mut out = Matched {
         holds: reachable,
@@ -45,9 +49,7 @@ pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Resul
         let yes = match word.as_str() {
             "all" => {
                 if conditions > 2 || !(rest.is_empty() || rest.starts_with('#')) {
-                    return Err(
-                        "\"all\" must stand alone or after \"final\" or \"canonical\"".to_owned(),
-                    );
+                    return Err(ConfigError::AllWithOthers);
                 }
                 true
             }
@@ -56,44 +58,44 @@ pub(super) fn holds(text: &str, subject: &Subject<'_>, reachable: bool) -> Resul
                 subject.final_pass
             }
             "host" | "originalhost" | "user" | "localuser" | "exec" => {
-                let (argument, more) =
-                    lex::delimited(rest).ok_or_else(|| format!("{word:?} lacks its argument"))?;
+                let (argument, more) = lex::delimited(rest)
+                    .ok_or_else(|| ConfigError::MissingArgument(word.clone()))?;
                 rest = more;
-                one(&word, argument, subject, out.holds)?
+                parse_condition(&word, argument, subject, out.holds)?
             }
-            other => return Err(format!("the condition {other:?} is not known")),
+            other => return Err(ConfigError::UnknownCondition(other.to_owned())),
         };
         out.holds &= yes != negated;
     }
     if conditions == 0 {
-        return Err("a condition is missing".to_owned());
+        return Err(ConfigError::MissingCondition);
     }
     Ok(out)
 }
 
-fn one(
+fn parse_condition(
     word: &str,
     argument: &str,
     subject: &Subject<'_>,
     holds_so_far: bool,
-) -> Result<bool, String> {
+) -> Result<bool, ConfigError> {
     let tokens = subject.tokens;
     Ok(match word {
         "host" => list(argument, &tokens.host),
         "originalhost" => list(argument, &tokens.original),
         "user" => list_cased(argument, &tokens.user),
         "localuser" => list_cased(argument, &tokens.local_user),
-        // not run when the line cannot hold any more, as in OpenSSH
+        // Not run when the line cannot match any more, as in OpenSSH.
         _ => holds_so_far && subject.exec && exec(&tokens.percent(argument)?)?,
     })
 }
 
-fn exec(command: &str) -> Result<bool, String> {
+fn exec(command: &str) -> Result<bool, ConfigError> {
     let shell = std::env::var("SHELL")
         .ok()
         .filter(|s| !s.is_empty())
         .unwrap_or_else(|| "/bin/sh".to_owned());
-    let fail = |e: std::io::Error| format!("the command of \"exec\" cannot be run ({e})");
+    let fail = |e: std::io::Error| ConfigError::Exec(e.to_string());
     let mut child = Command::new(shell)
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -106,12 +108,10 @@ fn exec(command: &str) -> Result<bool, String> {
         if let Some(status) = child.try_wait().map_err(fail)? {
             return Ok(status.success());
         }
-        if start.elapsed() > EXEC {
+        if start.elapsed() > EXEC_LIMIT {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!(
-                "the command of \"exec\" did not end within {EXEC:?}"
-            ));
+            return Err(ConfigError::ExecDeadline(EXEC_LIMIT));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -121,7 +121,7 @@ fn exec(command: &str) -> Result<bool, String> {
 mod tests {
     use super::*;
 
-    fn check(text: &str) -> Result<bool, String> {
+    fn check(text: &str) -> Result<bool, ConfigError> {
         let tokens = Tokens {
             host: "h.example".to_owned(),
             original: "H".to_owned(),
@@ -129,7 +129,7 @@ mod tests {
             local_user: "me".to_owned(),
             ..Tokens::default()
         };
-        holds(
+        evaluate(
             text,
             &Subject {
                 tokens: &tokens,

@@ -1,4 +1,4 @@
-//! Words of a line.
+//! Splits a configuration line into words.
 
 const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
@@ -6,7 +6,7 @@ fn blank(c: char) -> bool {
     BLANK.contains(&c)
 }
 
-/// The keyword in lower case and the rest of a line; `None` for empty lines and comments.
+/// The lower-case keyword and the rest of the line; `None` for empty lines and comments.
 pub(super) fn keyword(line: &str) -> Option<(String, &str)> {
     let line = line
         .trim_end_matches(|c| blank(c) || c == '\u{c}')
@@ -18,7 +18,8 @@ pub(super) fn keyword(line: &str) -> Option<(String, &str)> {
     Some((word.to_ascii_lowercase(), rest))
 }
 
-/// The next word up to a blank or one `=`, and what follows. Double quotes hold a word together; there are no escapes.
+/// The next word up to a blank or one `=`, and the rest. Double quotes keep a word together; there
+/// are no escapes.
 pub(super) fn delimited(text: &str) -> Option<(&str, &str)> {
     if text.is_empty() {
         return None;
@@ -32,7 +33,7 @@ pub(super) fn delimited(text: &str) -> Option<(&str, &str)> {
     };
     let (word, rest) = text.split_at(end);
     let equals = rest.starts_with('=');
-    // a quote begins the next word without a separator
+    // A quote begins the next word without a separator.
     let rest = if rest.starts_with('"') {
         rest
     } else {
@@ -50,8 +51,8 @@ fn after(rest: &str, equals: bool) -> &str {
     }
 }
 
-/// The arguments of a line: quotes of both kinds, a backslash before a quote, a backslash or (outside of quotes) a blank; `#` at the
-/// beginning of a word ends the line.
+/// The arguments of a line. Both kinds of quotes count; a backslash escapes a quote, a backslash
+/// or, outside quotes, a blank; `#` at the start of a word ends the line.
 pub(super) fn arguments(text: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
@@ -83,7 +84,7 @@ pub(super) fn arguments(text: &str) -> Result<Vec<String>, &'static str> {
             }
         }
         if quote.is_some() {
-            return Err("a quote is not closed");
+            return Err("unclosed quote");
         }
         words.push(word);
     }

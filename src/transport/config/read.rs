@@ -1,36 +1,37 @@
-//! Reading the files into [`Values`].
+//! Reads the files into [`Values`].
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::{
-    criteria::{self, Subject},
-    lex,
-    tokens::{self, Tokens},
-    values::{self, Origin, Takes, Values},
-};
-use crate::transport::{TransportError, known_hosts::wildcard};
+use super::criteria::{self, Subject};
+use super::error::ConfigError;
+use super::keywords::{self, Meaning};
+use super::lex;
+use super::tokens::{self, Tokens};
+use super::values::{Origin, Takes, Values};
+use crate::transport::TransportError;
+use crate::transport::known_hosts::wildcard;
 
-/// Files within files, as OpenSSH limits them.
+/// Maximum depth of nested `Include` files, as in OpenSSH.
 const MAX_DEPTH: usize = 16;
-const MAX_FILE: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 const MAX_INCLUDED: usize = 1024;
 
-/// Where configuration lies.
+/// The configuration files.
 #[derive(Debug, Clone)]
 pub(in crate::transport) struct Files {
-    /// First wins; the flag says whether the file is the user's own, whose `Include` is relative to `~/.ssh` and whose owner is checked.
+    /// The first file wins. The flag marks a file of the user: its `Include` is relative to
+    /// `~/.ssh`, and its owner is checked.
     pub(in crate::transport) files: Vec<(PathBuf, bool)>,
     /// Whether a missing file is an error.
     pub(in crate::transport) required: bool,
 }
 
-/// Reads all files for one name. `values` holds what the inventory has set; `given` is the name as it was written there.
+/// Reads all files for one host name. `values` holds what the inventory sets; `given` is the name
+/// as written in the inventory.
 pub(in crate::transport) fn read(
     files: &Files,
     given: &str,
@@ -39,7 +40,7 @@ pub(in crate::transport) fn read(
 ) -> Result<String, TransportError> {
     given.clone_into(&mut tokens.original);
     given.clone_into(&mut tokens.host);
-    let mut reader = Reader {
+    let mut reader = ConfigReader {
         tokens,
         values,
         host: given.to_owned(),
@@ -62,10 +63,10 @@ pub(in crate::transport) fn read(
     Ok(host)
 }
 
-struct Reader<'v> {
+struct ConfigReader<'v> {
     tokens: Tokens,
     values: &'v mut Values,
-    /// What `Host` compares with.
+    /// The name that `Host` patterns are compared with.
     host: String,
     final_pass: bool,
     wants_final: bool,
@@ -75,14 +76,14 @@ struct Reader<'v> {
 
 /// How a file is read.
 #[derive(Clone, Copy)]
-struct Mode {
+struct PassMode {
     user: bool,
     depth: usize,
-    /// Within a block that does not apply nothing can apply.
+    /// False inside a block that does not apply: then nothing in it applies.
     reachable: bool,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     fn pass(&mut self, files: &Files) -> Result<(), TransportError> {
         for (path, user) in &files.files {
             if !files.required && !path.exists() {
@@ -90,7 +91,7 @@ impl Reader<'_> {
             }
             self.file(
                 path,
-                Mode {
+                PassMode {
                     user: *user,
                     depth: 0,
                     reachable: true,
@@ -101,24 +102,30 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, mode: Mode, check_owner: bool) -> Result<(), TransportError> {
-        let fail = |why: &str| TransportError::Settings(format!("read {}: {why}", path.display()));
+    fn file(
+        &mut self,
+        path: &Path,
+        mode: PassMode,
+        check_owner: bool,
+    ) -> Result<(), TransportError> {
+        let fail =
+            |why: &str| TransportError::Settings(format!("cannot read {}: {why}", path.display()));
         let meta = fs::metadata(path).map_err(|e| fail(&e.to_string()))?;
         if !meta.is_file() && path != Path::new("/dev/null") {
-            return Err(fail("not a regular file"));
+            return Err(fail("must be a regular file"));
         }
-        if meta.len() > MAX_FILE {
-            return Err(fail("larger than 4 MiB"));
+        if meta.len() > MAX_FILE_BYTES {
+            return Err(fail("must be at most 4 MiB"));
         }
         let own = meta.uid() == 0 || meta.uid() == self.tokens.uid;
         if check_owner && (!own || meta.mode() & 0o022 != 0) {
-            return Err(fail("another user may write it"));
+            return Err(fail("is writable by another user"));
         }
         let bytes = fs::read(path).map_err(|e| fail(&e.to_string()))?;
         self.text(&String::from_utf8_lossy(&bytes), path, mode)
     }
 
-    fn text(&mut self, text: &str, path: &Path, mode: Mode) -> Result<(), TransportError> {
+    fn text(&mut self, text: &str, path: &Path, mode: PassMode) -> Result<(), TransportError> {
         let mut active = mode.reachable;
         for (index, line) in text.lines().enumerate() {
             let fail = |why: &str| {
@@ -139,19 +146,19 @@ impl Reader<'_> {
                         final_pass: self.final_pass,
                         exec: self.exec,
                     };
-                    let matched = criteria::holds(rest, &subject, mode.reachable)
-                        .map_err(|why| fail(&why))?;
+                    let matched = criteria::evaluate(rest, &subject, mode.reachable)
+                        .map_err(|error| fail(&error.to_string()))?;
                     self.wants_final |= matched.wants_final;
                     active = matched.holds;
                 }
                 "include" => {
-                    let mode = Mode {
+                    let mode = PassMode {
                         depth: mode.depth + 1,
                         reachable: active,
                         ..mode
                     };
                     if mode.depth > MAX_DEPTH {
-                        return Err(fail("files are included too deeply"));
+                        return Err(fail("includes are nested too deeply"));
                     }
                     for pattern in lex::arguments(rest).map_err(fail)? {
                         self.include(&pattern, mode).map_err(|e| {
@@ -164,16 +171,24 @@ impl Reader<'_> {
                     }
                 }
                 _ if active => {
-                    if let Some((keyword, takes)) = values::known(&keyword) {
-                        let values = arguments(takes, rest).map_err(fail)?;
-                        check(keyword, &values).map_err(|why| fail(&why))?;
-                        self.values.take(
-                            keyword,
-                            takes,
-                            values,
-                            &Origin::File(path.to_owned(), index + 1),
-                        );
-                    }
+                    let (keyword, takes) = match keywords::meaning(&keyword) {
+                        Meaning::Honoured(keyword, takes) => (keyword, takes),
+                        Meaning::Refused(keyword) => (keyword, Takes::Rest),
+                        Meaning::Harmless => continue,
+                        Meaning::Unknown if self.is_ignored(&keyword) => continue,
+                        Meaning::Unknown => {
+                            let error = ConfigError::UnknownKeyword(keyword);
+                            return Err(fail(&error.to_string()));
+                        }
+                    };
+                    let values = arguments(takes, rest).map_err(fail)?;
+                    check(keyword, &values).map_err(|error| fail(&error.to_string()))?;
+                    self.values.take(
+                        keyword,
+                        takes,
+                        values,
+                        &Origin::File(path.to_owned(), index + 1),
+                    );
                 }
                 _ => {}
             }
@@ -181,24 +196,33 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The values so far are what conditions and tokens see.
+    /// Whether `IgnoreUnknown` matches a keyword.
+    fn is_ignored(&self, keyword: &str) -> bool {
+        let patterns = self.values.first("ignoreunknown").unwrap_or_default();
+        patterns
+            .to_ascii_lowercase()
+            .split([',', ' '])
+            .any(|pattern| wildcard(pattern.as_bytes(), keyword.as_bytes()))
+    }
+
+    /// Conditions and tokens see the values read so far.
     fn refresh(&mut self) {
-        if let Some(user) = self.values.one("user") {
+        if let Some(user) = self.values.first("user") {
             user.clone_into(&mut self.tokens.user);
         }
-        if let Some(port) = self.values.one("port").and_then(|p| p.parse().ok()) {
+        if let Some(port) = self.values.first("port").and_then(|p| p.parse().ok()) {
             self.tokens.port = port;
         }
         let alias = self
             .values
-            .one("hostkeyalias")
+            .first("hostkeyalias")
             .unwrap_or(&self.tokens.original);
         self.tokens.key_alias = alias.to_owned();
         self.tokens.host = self.hostname().unwrap_or_else(|_| self.host.clone());
     }
 
     fn hostname(&self) -> Result<String, TransportError> {
-        match self.values.one("hostname") {
+        match self.values.first("hostname") {
             None => Ok(self.host.clone()),
             Some(text) => tokens::hostname(text, &self.host).map_err(|why| {
                 TransportError::Settings(format!(
@@ -225,18 +249,24 @@ impl Reader<'_> {
         found
     }
 
-    fn include(&mut self, pattern: &str, mode: Mode) -> Result<(), TransportError> {
-        let fail = |why: String| TransportError::Settings(format!("Include {pattern}: {why}"));
-        let text = tokens::tilde(pattern, &self.tokens.home).map_err(fail)?;
+    fn include(&mut self, pattern: &str, mode: PassMode) -> Result<(), TransportError> {
+        let fail = |why: &dyn std::fmt::Display| {
+            TransportError::Settings(format!("Include {pattern}: {why}"))
+        };
+        let text = tokens::tilde(pattern, &self.tokens.home).map_err(|error| fail(&error))?;
         let base = if mode.user {
             self.tokens.home.join(".ssh")
         } else {
             PathBuf::from("/etc/ssh")
         };
-        for path in expand(&base.join(text)).map_err(fail)? {
+        for path in expand(&base.join(text)).map_err(|error| fail(&error))? {
+            // As in ssh, a folder beside the files is passed over.
+            if path.is_dir() {
+                continue;
+            }
             self.included += 1;
             if self.included > MAX_INCLUDED {
-                return Err(fail("more than 1024 files are included".to_owned()));
+                return Err(fail(&"more than 1024 files are included"));
             }
             self.file(&path, mode, mode.user)?;
         }
@@ -248,29 +278,29 @@ fn arguments(takes: Takes, rest: &str) -> Result<Vec<String>, &'static str> {
     if takes == Takes::Rest {
         let rest = rest.trim_start_matches([' ', '\t', '=']);
         return if rest.is_empty() {
-            Err("an argument is missing")
+            Err("missing argument")
         } else {
             Ok(vec![rest.to_owned()])
         };
     }
     let words = lex::arguments(rest)?;
     if words.first().is_none_or(String::is_empty) {
-        return Err("an argument is missing");
+        return Err("missing argument");
     }
     if takes != Takes::Line && words.len() > 1 {
-        return Err("there are too many arguments");
+        return Err("too many arguments");
     }
     Ok(words)
 }
 
-/// Values with a form of their own are refused where they stand.
-fn check(keyword: &str, values: &[String]) -> Result<(), String> {
+/// Rejects values of the wrong form where they are written.
+fn check(keyword: &str, values: &[String]) -> Result<(), ConfigError> {
     let Some(value) = values.first() else {
         return Ok(());
     };
     let good = match keyword {
         "port" => value.parse::<u16>().is_ok_and(|p| p > 0),
-        "serveralivecountmax" => value.parse::<u32>().is_ok(),
+        "serveralivecountmax" | "requiredrsasize" => value.parse::<u32>().is_ok(),
         "identitiesonly" | "hashknownhosts" => matches!(
             value.to_ascii_lowercase().as_str(),
             "yes" | "no" | "true" | "false"
@@ -285,12 +315,15 @@ fn check(keyword: &str, values: &[String]) -> Result<(), String> {
     if good {
         Ok(())
     } else {
-        Err(format!("{value:?} is no value of {keyword}"))
+        Err(ConfigError::InvalidValue {
+            keyword: keyword.to_owned(),
+            value: value.clone(),
+        })
     }
 }
 
-/// The files that a pattern names, in order; none is no error.
-fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
+/// The files that a pattern matches, in order; no match is not an error.
+fn expand(pattern: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut found = vec![PathBuf::from("/")];
     for part in pattern.components().skip(1) {
         let part = part.as_os_str().to_string_lossy();
@@ -302,7 +335,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
             .literal_separator(true)
             .backslash_escape(true)
             .build()
-            .map_err(|e| e.to_string())?
+            .map_err(|e| ConfigError::InvalidPattern(e.kind().to_string()))?
             .compile_matcher();
         let mut next = Vec::new();
         for dir in found {
@@ -310,7 +343,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
                 continue;
             };
             for name in entries.flatten().map(|e| e.file_name()) {
-                // as in a shell, a star does not match hidden files
+                // As in a shell, `*` does not match hidden files.
                 if glob.is_match(&name)
                     && (part.starts_with('.') || !name.as_encoded_bytes().starts_with(b"."))
                 {
@@ -324,7 +357,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found.into_iter().filter(|p| p.exists()).collect())
 }
 
-/// Reads a text without running commands or looking at other files.
+/// Parses a text without running commands or reading other files.
 pub(super) fn fuzz(text: &str, name: &str) -> usize {
     let mut values = Values::default();
     let tokens = Tokens {
@@ -332,7 +365,7 @@ pub(super) fn fuzz(text: &str, name: &str) -> usize {
         host: name.to_owned(),
         ..Tokens::default()
     };
-    let mut reader = Reader {
+    let mut reader = ConfigReader {
         tokens,
         values: &mut values,
         host: name.to_owned(),
@@ -341,7 +374,7 @@ pub(super) fn fuzz(text: &str, name: &str) -> usize {
         included: MAX_INCLUDED,
         exec: false,
     };
-    let mode = Mode {
+    let mode = PassMode {
         user: true,
         depth: MAX_DEPTH,
         reachable: true,

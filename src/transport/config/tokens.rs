@@ -1,21 +1,23 @@
-//! `%h`, `${HOME}` and `~`.
+//! Expands `%h`, `${HOME}` and `~`.
 
 use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
 
-/// What the tokens stand for.
+use super::error::ConfigError;
+
+/// The values of the tokens.
 #[derive(Debug, Clone, Default)]
 pub(in crate::transport) struct Tokens {
-    /// `%h`: the name that is connected to.
+    /// `%h`: the name to connect to.
     pub(in crate::transport) host: String,
-    /// `%n`: the name as it was given.
+    /// `%n`: the name as given.
     pub(in crate::transport) original: String,
     /// `%p`.
     pub(in crate::transport) port: u16,
-    /// `%r`: the login name there.
+    /// `%r`: the remote login name.
     pub(in crate::transport) user: String,
-    /// `%u`: the login name here.
+    /// `%u`: the local login name.
     pub(in crate::transport) local_user: String,
     /// `%d`.
     pub(in crate::transport) home: PathBuf,
@@ -29,7 +31,7 @@ pub(in crate::transport) struct Tokens {
 
 impl Tokens {
     /// Expands `%` tokens.
-    pub(in crate::transport) fn percent(&self, text: &str) -> Result<String, String> {
+    pub(in crate::transport) fn percent(&self, text: &str) -> Result<String, ConfigError> {
         let mut out = String::with_capacity(text.len());
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
@@ -51,8 +53,8 @@ impl Tokens {
                 Some('l') => out.push_str(&local_name()),
                 Some('L') => out.push_str(local_name().split('.').next().unwrap_or_default()),
                 Some('C') => out.push_str(&self.connection()),
-                Some(c) => return Err(format!("the token %{c} is not known")),
-                None => return Err("a % stands at the end".to_owned()),
+                Some(c) => return Err(ConfigError::UnknownToken(c)),
+                None => return Err(ConfigError::UnfinishedToken),
             }
         }
         Ok(out)
@@ -76,20 +78,20 @@ impl Tokens {
     }
 
     /// A path with `%` tokens, environment and `~`.
-    pub(in crate::transport) fn path(&self, text: &str) -> Result<PathBuf, String> {
+    pub(in crate::transport) fn path(&self, text: &str) -> Result<PathBuf, ConfigError> {
         let text = environment(&tilde(text, &self.home)?)?;
         self.percent(&text).map(PathBuf::from)
     }
 }
 
 /// `%h` and `%%` only, as `HostName` has it.
-pub(super) fn hostname(text: &str, given: &str) -> Result<String, String> {
+pub(super) fn hostname(text: &str, given: &str) -> Result<String, ConfigError> {
     let tokens = Tokens {
         host: given.to_owned(),
         ..Tokens::default()
     };
     let mut after = text.split('%').skip(1);
-    // two signs in a row make an empty piece, which is `%%`
+    // `%%` splits into an empty piece.
     if text
         .replace("%%", "")
         .split('%')
@@ -97,7 +99,7 @@ pub(super) fn hostname(text: &str, given: &str) -> Result<String, String> {
         .any(|p| !p.starts_with('h'))
         || after.next() == Some("") && text == "%"
     {
-        return Err(format!("{text:?} holds a token other than %h"));
+        return Err(ConfigError::HostNameToken(text.to_owned()));
     }
     tokens.percent(text)
 }
@@ -110,7 +112,7 @@ fn local_name() -> String {
 }
 
 /// `~` and `~user`.
-pub(super) fn tilde(text: &str, home: &Path) -> Result<String, String> {
+pub(super) fn tilde(text: &str, home: &Path) -> Result<String, ConfigError> {
     let Some(rest) = text.strip_prefix('~') else {
         return Ok(text.to_owned());
     };
@@ -123,7 +125,7 @@ pub(super) fn tilde(text: &str, home: &Path) -> Result<String, String> {
         User::from_name(user)
             .ok()
             .flatten()
-            .ok_or_else(|| format!("there is no user {user:?}"))?
+            .ok_or_else(|| ConfigError::UnknownUser(user.to_owned()))?
             .dir
     };
     Ok(match tail {
@@ -132,15 +134,16 @@ pub(super) fn tilde(text: &str, home: &Path) -> Result<String, String> {
     })
 }
 
-/// `${NAME}`; a variable that is not set is an error, as in OpenSSH.
-fn environment(text: &str) -> Result<String, String> {
+/// Expands `${NAME}`. An unset variable is an error, as in OpenSSH.
+fn environment(text: &str) -> Result<String, ConfigError> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, more) = after
             .split_once('}')
-            .ok_or_else(|| format!("{text:?} holds an open ${{"))?;
-        let value = std::env::var(name).map_err(|_| format!("the environment has no {name}"))?;
+            .ok_or_else(|| ConfigError::UnclosedVariable(text.to_owned()))?;
+        let value =
+            std::env::var(name).map_err(|_| ConfigError::VariableNotSet(name.to_owned()))?;
         out.push_str(before);
         out.push_str(&value);
         rest = more;
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn hostname_knows_one_token() {
+    fn hostname_expands_only_its_token() {
         assert_eq!(hostname("%h.example.com", "m1").unwrap(), "m1.example.com");
         assert_eq!(hostname("a%%b", "m1").unwrap(), "a%b");
         assert!(hostname("%p", "m1").is_err());

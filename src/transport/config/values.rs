@@ -1,11 +1,14 @@
-//! Values with where they came from.
+//! Configuration values with their origins.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::transport) enum Origin {
-    /// The inventory or a flag; the key's name.
+    /// The inventory or a flag; the name of the key.
     Inventory(&'static str),
     File(PathBuf, usize),
     Default,
@@ -28,47 +31,10 @@ pub(super) enum Takes {
     One,
     /// All arguments of the first line.
     Line,
-    /// One argument of each line; all lines count.
+    /// One argument per line; all lines count.
     Each,
-    /// The rest of the line as it stands; the first line wins.
+    /// The rest of the line, unparsed; the first line wins.
     Rest,
-}
-
-/// What is read; all other keywords are left to other programs.
-pub(super) const KEYWORDS: [(&str, Takes); 23] = [
-    ("hostname", Takes::One),
-    ("user", Takes::One),
-    ("port", Takes::One),
-    ("identityfile", Takes::Each),
-    ("identitiesonly", Takes::One),
-    ("identityagent", Takes::One),
-    ("certificatefile", Takes::Each),
-    ("proxyjump", Takes::Rest),
-    ("proxycommand", Takes::Rest),
-    ("connecttimeout", Takes::One),
-    ("serveraliveinterval", Takes::One),
-    ("serveralivecountmax", Takes::One),
-    ("userknownhostsfile", Takes::Line),
-    ("globalknownhostsfile", Takes::Line),
-    ("hostkeyalias", Takes::One),
-    ("hashknownhosts", Takes::One),
-    ("hostkeyalgorithms", Takes::One),
-    ("kexalgorithms", Takes::One),
-    ("ciphers", Takes::One),
-    ("macs", Takes::One),
-    ("pubkeyacceptedalgorithms", Takes::One),
-    ("addressfamily", Takes::One),
-    ("bindaddress", Takes::One),
-];
-
-/// The keyword under its present name, if it is one that is read.
-pub(super) fn known(keyword: &str) -> Option<(&'static str, Takes)> {
-    let keyword = if keyword == "pubkeyacceptedkeytypes" {
-        "pubkeyacceptedalgorithms"
-    } else {
-        keyword
-    };
-    KEYWORDS.iter().copied().find(|(k, _)| *k == keyword)
 }
 
 /// Effective values, before tokens are expanded.
@@ -89,7 +55,7 @@ impl Values {
             .push((value, Origin::Inventory(key)));
     }
 
-    /// Takes a value unless an earlier one rules it out.
+    /// Stores a value unless an earlier one excludes it.
     pub(super) fn take(
         &mut self,
         keyword: &'static str,
@@ -97,7 +63,7 @@ impl Values {
         values: Vec<String>,
         origin: &Origin,
     ) {
-        // a way through a jump host and a way through a command exclude each other: the first one named stays
+        // `ProxyJump` and `ProxyCommand` exclude each other: the first one stays.
         let other = match keyword {
             "proxyjump" => "proxycommand",
             "proxycommand" => "proxyjump",
@@ -106,30 +72,30 @@ impl Values {
         if takes != Takes::Each && (self.0.contains_key(keyword) || self.0.contains_key(other)) {
             return;
         }
-        let all = self.0.entry(keyword).or_default();
+        let stored = self.0.entry(keyword).or_default();
         for value in values {
-            if takes != Takes::Each || !all.iter().any(|(v, _)| *v == value) {
-                all.push((value, origin.clone()));
+            if takes != Takes::Each || !stored.iter().any(|(v, _)| *v == value) {
+                stored.push((value, origin.clone()));
             }
         }
     }
 
     /// The first value.
-    pub(in crate::transport) fn one(&self, keyword: &str) -> Option<&str> {
+    pub(in crate::transport) fn first(&self, keyword: &str) -> Option<&str> {
         self.0
             .get(keyword)
             .and_then(|v| v.first())
             .map(|(v, _)| v.as_str())
     }
 
-    /// All values; `None` when nothing was said.
-    pub(in crate::transport) fn all(&self, keyword: &str) -> Option<Vec<&str>> {
+    /// All values; `None` when the keyword is not set.
+    pub(in crate::transport) fn every(&self, keyword: &str) -> Option<Vec<&str>> {
         self.0
             .get(keyword)
             .map(|v| v.iter().map(|(v, _)| v.as_str()).collect())
     }
 
-    /// Where a keyword's value came from.
+    /// The origin of a keyword's value.
     pub(in crate::transport) fn origin(&self, keyword: &str) -> Origin {
         self.0
             .get(keyword)
@@ -142,14 +108,15 @@ impl Values {
         self.0.get(keyword).map_or(&[], Vec::as_slice)
     }
 
-    /// Sets what the first pass has found out, whatever was said.
+    /// Sets a value that the first pass found, whatever was configured.
     pub(super) fn settle(&mut self, keyword: &'static str, value: String) {
         let origin = self.origin(keyword);
         self.0.insert(keyword, vec![(value, origin)]);
     }
 }
 
-/// A span of time as OpenSSH writes it: seconds, or numbers with `s`, `m`, `h`, `d`, `w`; `none` is no time at all.
+/// Parses a time span as OpenSSH writes it: seconds, or numbers with `s`, `m`, `h`, `d`, `w`.
+/// `none` is zero.
 pub(in crate::transport) fn time(text: &str) -> Option<Duration> {
     if text.eq_ignore_ascii_case("none") {
         return Some(Duration::ZERO);
@@ -179,7 +146,7 @@ pub(in crate::transport) fn time(text: &str) -> Option<Duration> {
     } else {
         number.parse().ok()?
     };
-    // a year is longer than any wait; larger numbers would overflow the clock
+    // A year is longer than any wait; larger numbers would overflow the clock.
     total
         .checked_add(rest)
         .filter(|s| *s <= 366 * 86_400)

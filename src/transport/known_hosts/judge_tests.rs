@@ -1,6 +1,7 @@
 use std::fs;
 
-use russh::keys::{PrivateKey, ssh_key::certificate::Builder};
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::certificate::Builder;
 
 use super::*;
 
@@ -31,6 +32,9 @@ impl Case {
         let file = dir.path().join("kh");
         fs::write(&file, text).unwrap();
         let question = Question {
+            revoked_file: None,
+            required_rsa_size: 1024,
+            authority_algorithms: AlgorithmList::default(),
             label: "m1".to_owned(),
             host: "h1".to_owned(),
             port: 22,
@@ -90,7 +94,7 @@ fn a_changed_key_names_place_and_both_fingerprints_even_for_another_type_and_wit
                 error
                     .hints()
                     .iter()
-                    .any(|h| h.contains("ssh-keygen -R h1 -f"))
+                    .any(|h| h.to_string().contains("ssh-keygen -R h1 -f"))
             );
             assert_eq!(case.file(), before);
         }
@@ -107,7 +111,7 @@ fn unknown_hosts_are_refused_or_recorded() {
             .judge(&key)
             .unwrap_err()
             .to_string()
-            .contains("no key of h1 is recorded")
+            .contains("no key for h1 in ")
     );
     assert_eq!(strict.file(), old.as_bytes());
     let lenient = Case::new(&old).on(|q| q.accept_new = true);
@@ -136,18 +140,18 @@ fn a_host_whose_record_cannot_be_read_is_not_new() {
         case.judge(&ed())
             .unwrap_err()
             .to_string()
-            .contains("cannot be read")
+            .contains("unreadable key")
     );
 }
 
 #[test]
-fn ports_and_aliases_are_part_of_the_name() {
+fn ports_and_aliases_belong_to_the_name() {
     let key = ed();
     Case::new(&line("[h1]:2222", &key))
         .on(|q| q.port = 2222)
         .judge(&key)
         .unwrap();
-    // without its port the name can confirm a key, as in OpenSSH, and another key there is no change
+    // Without its port the name can confirm a key, as in OpenSSH; another key there is no change.
     Case::new(&line("h1", &key))
         .on(|q| q.port = 2222)
         .judge(&key)
@@ -158,7 +162,7 @@ fn ports_and_aliases_are_part_of_the_name() {
             .judge(&key)
             .unwrap_err()
             .to_string()
-            .contains("no key of [h1]:2222")
+            .contains("no key for [h1]:2222")
     );
     Case::new(&line("[h1]:2222", &key)).judge(&key).unwrap_err();
     Case::new(&line("alias", &key))
@@ -172,7 +176,7 @@ fn ports_and_aliases_are_part_of_the_name() {
 }
 
 #[test]
-fn several_files_count_together_and_one_that_cannot_be_read_is_an_error() {
+fn files_count_together_and_unreadable_files_are_errors() {
     let key = ed();
     let global = Case::new(&line("h1", &key));
     let case = Case::new("").on(|q| q.global_files = global.question.user_files.clone());
@@ -189,7 +193,7 @@ fn several_files_count_together_and_one_that_cannot_be_read_is_an_error() {
 
 #[test]
 fn recorded_algorithms_are_offered_first() {
-    let all = [
+    let algorithms = [
         Algorithm::Ed25519,
         Algorithm::Ecdsa {
             curve: russh::keys::EcdsaCurve::NistP256,
@@ -197,8 +201,10 @@ fn recorded_algorithms_are_offered_first() {
     ];
     let case = Case::new(&line("h1", &ecdsa()));
     assert_eq!(
-        HostTrust::load(case.question.clone()).unwrap().order(&all),
-        [all[1].clone(), all[0].clone()]
+        HostTrust::load(case.question.clone())
+            .unwrap()
+            .order(&algorithms),
+        [algorithms[1].clone(), algorithms[0].clone()]
     );
 }
 
@@ -286,17 +292,17 @@ fn certificates_are_checked_in_every_respect() {
         judge(&other)
             .unwrap_err()
             .to_string()
-            .contains("no line names the authority")
+            .contains("no @cert-authority line")
     );
     let shown = named("h1");
     let valid = shown.certificate().unwrap();
     assert_eq!(
         check(valid, "h1", valid.valid_before()),
-        Err("has expired".to_owned())
+        Err(CertificateError::Expired)
     );
     assert_eq!(
         check(valid, "h1", valid.valid_after() - 1),
-        Err("is not valid yet".to_owned())
+        Err(CertificateError::NotYet)
     );
 }
 
@@ -333,4 +339,17 @@ fn a_certificate_that_does_not_help_leaves_the_plain_key() {
         .unwrap()
         .judge(&shown)
         .unwrap();
+}
+
+#[test]
+fn messages() {
+    crate::testing::snapshot_messages!("certificate_error", CertificateError, hints: |_| Vec::new(), {
+        CertificateError::ForUsers => CertificateError::ForUsers,
+        CertificateError::Sha1 => CertificateError::Sha1,
+        CertificateError::Signature => CertificateError::Signature,
+        CertificateError::NotYet => CertificateError::NotYet,
+        CertificateError::Expired => CertificateError::Expired,
+        CertificateError::CriticalOptions => CertificateError::CriticalOptions,
+        CertificateError::OtherHost { .. } => CertificateError::OtherHost { names: "m2".into(), principal: "m1".into() },
+    });
 }

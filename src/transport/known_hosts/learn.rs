@@ -1,11 +1,9 @@
-//! Appending a key, and nothing but appending.
+//! Appends a key to known_hosts, and only appends.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use rand::Rng;
@@ -14,18 +12,18 @@ use russh::keys::PublicKey;
 use super::{matching, parse};
 use crate::transport::TransportError;
 
-/// What became of a key that should be recorded.
+/// The result of recording a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::transport) enum Learned {
-    /// It was appended.
+    /// Appended.
     Added,
-    /// Someone else recorded the same key meanwhile.
+    /// Another process recorded the same key meanwhile.
     Known,
-    /// Someone else recorded another key meanwhile, at this place.
+    /// Another process recorded a different key meanwhile, at this place.
     Other(String),
 }
 
-/// The line of a key.
+/// Formats the line of a key.
 pub(in crate::transport) fn entry_line(
     name: &str,
     key: &PublicKey,
@@ -45,8 +43,9 @@ pub(in crate::transport) fn entry_line(
     Ok(format!("{name} {}\n", key.trim()))
 }
 
-/// Appends a key under a lock that other processes and tasks respect. The bytes before it are never written, so a concurrent reader or a
-/// crash finds the old file or the old file with one more line.
+/// Appends a key under a lock that other processes and tasks respect. Existing bytes are never
+/// rewritten, so a concurrent reader or a crash finds the old file, or the old file with one more
+/// line.
 pub(in crate::transport) fn append(
     path: &Path,
     name: &str,
@@ -56,6 +55,10 @@ pub(in crate::transport) fn append(
     let fail = |e: io::Error| {
         TransportError::Settings(format!("record the host key in {}: {e}", path.display()))
     };
+    // The usual way to write "do not record", as `vagrant ssh-config` does.
+    if path == Path::new("/dev/null") {
+        return Ok(Learned::Added);
+    }
     if let Some(dir) = path
         .parent()
         .filter(|d| !d.as_os_str().is_empty() && !d.exists())
@@ -77,7 +80,7 @@ pub(in crate::transport) fn append(
     let mut before = Vec::new();
     file.seek(SeekFrom::Start(0)).map_err(fail)?;
     file.read_to_end(&mut before).map_err(fail)?;
-    let recorded = parse::parse(path, &before)
+    let recorded = parse::parse_lines(path, &before)
         .lines
         .into_iter()
         .filter(|l| l.marker.is_none() && l.hosts.matches(name));

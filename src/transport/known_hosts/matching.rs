@@ -1,13 +1,15 @@
-//! Does a line speak of a host?
+//! Decides whether a known_hosts line matches a host.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-/// `*` and `?` as OpenSSH has them: no other character is special. Runs in time linear in both lengths for each star.
+/// Matches `*` and `?` as OpenSSH does; no other character is special. Linear in both lengths for
+/// each star.
 pub(in crate::transport) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // where to go on after the last star, and how much of the text it has taken
+    // Where to resume after the last star, and how much of the text it has consumed.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -36,12 +38,13 @@ pub(in crate::transport) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
         .all(|c| *c == b'*')
 }
 
-/// A comma-separated list of names of hosts, in any case, with `!` for "not": a negated match rules the whole list out.
+/// Matches a comma-separated list of host names, case-insensitive. A match of a name with `!`
+/// rejects the whole list.
 pub(in crate::transport) fn list(patterns: &str, name: &str) -> bool {
     list_cased(&patterns.to_ascii_lowercase(), &name.to_ascii_lowercase())
 }
 
-/// The same for what is not a host's name.
+/// The same, case-sensitive, for names that are not host names.
 pub(in crate::transport) fn list_cased(patterns: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
@@ -69,7 +72,7 @@ fn digest(salt: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(mac.finalize().into_bytes().to_vec())
 }
 
-/// A name as `HashKnownHosts yes` has it written.
+/// A name as `HashKnownHosts yes` writes it.
 pub(super) fn hash_name(salt: &[u8; 20], name: &str) -> Option<String> {
     Some(format!(
         "|1|{}|{}",

@@ -1,18 +1,17 @@
-//! A known_hosts file, line by line.
+//! Parses a known_hosts file, line by line.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::{PublicKey, ssh_key};
 
 use super::matching;
 use crate::transport::TransportError;
 
-/// A file larger than this is no list of host keys.
-const MAX_FILE: u64 = 64 << 20;
+/// A larger file is not a list of host keys.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marker {
@@ -21,12 +20,12 @@ pub(super) enum Marker {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Hosts {
+pub(super) enum HostPatterns {
     Patterns(String),
     Hashed { salt: Vec<u8>, hash: Vec<u8> },
 }
 
-impl Hosts {
+impl HostPatterns {
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
             Self::Patterns(patterns) => matching::list(patterns, name),
@@ -35,55 +34,55 @@ impl Hosts {
     }
 }
 
-/// One line that names hosts.
+/// One line with host names.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct KnownHostsLine {
     pub(super) file: PathBuf,
     pub(super) number: usize,
     pub(super) marker: Option<Marker>,
-    pub(super) hosts: Hosts,
-    /// `None` when the key cannot be read: such a host is recorded all the same, so it is never taken for a new one.
+    pub(super) hosts: HostPatterns,
+    /// `None` when the key is unreadable: the host counts as recorded all the same, never as new.
     pub(super) key: Option<PublicKey>,
 }
 
-impl Line {
+impl KnownHostsLine {
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.number)
     }
 }
 
-/// The lines of a file and what is wrong with others.
+/// The lines of a file, and warnings about unreadable ones.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<KnownHostsLine>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads a file. One that does not exist has no lines; one that cannot be read is an error, never empty.
+/// Reads a file. A missing file has no lines; an unreadable file is an error, never empty.
 pub(super) fn read(path: &Path) -> Result<Parsed, TransportError> {
     let fail = |e: io::Error| {
         TransportError::Settings(format!("read known host keys from {}: {e}", path.display()))
     };
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
-        // a dangling link is as good as no file, which is how ssh sees it too
+        // A dangling link counts as no file, as in ssh.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Parsed::default()),
         Err(e) => return Err(fail(e)),
     };
-    // /dev/null is the usual way of saying "no file"
+    // `/dev/null` is the usual way to write "no file".
     if path == Path::new("/dev/null") {
         return Ok(Parsed::default());
     }
     if !meta.is_file() {
-        return Err(fail(io::Error::other("not a regular file")));
+        return Err(fail(io::Error::other("must be a regular file")));
     }
-    if meta.len() > MAX_FILE {
-        return Err(fail(io::Error::other("larger than 64 MiB")));
+    if meta.len() > MAX_FILE_BYTES {
+        return Err(fail(io::Error::other("must be at most 64 MiB")));
     }
-    Ok(parse(path, &fs::read(path).map_err(fail)?))
+    Ok(parse_lines(path, &fs::read(path).map_err(fail)?))
 }
 
-pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
+pub(super) fn parse_lines(file: &Path, bytes: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     for (index, raw) in bytes.split(|b| *b == b'\n').enumerate() {
         let text = String::from_utf8_lossy(raw);
@@ -95,12 +94,12 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
             Ok((marker, hosts, key)) => {
                 if let Err(why) = &key {
                     parsed.warnings.push(format!(
-                        "{}:{}: {why}; the line is skipped",
+                        "{}:{}: {why}; line skipped",
                         file.display(),
                         index + 1
                     ));
                 }
-                parsed.lines.push(Line {
+                parsed.lines.push(KnownHostsLine {
                     file: file.to_owned(),
                     number: index + 1,
                     marker,
@@ -109,7 +108,7 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
                 });
             }
             Err(why) => parsed.warnings.push(format!(
-                "{}:{}: {why}; the line is skipped",
+                "{}:{}: {why}; line skipped",
                 file.display(),
                 index + 1
             )),
@@ -124,67 +123,85 @@ fn word(text: &str) -> (&str, &str) {
     (word, rest.trim_start_matches([' ', '\t']))
 }
 
-type Fields = (Option<Marker>, Hosts, Result<PublicKey, String>);
+/// Why a line is skipped, or its key not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum LineError {
+    #[error("unknown marker")]
+    UnknownMarker,
+    #[error("key is missing")]
+    NoKey,
+    #[error("malformed hashed name")]
+    HashedName,
+    #[error("key is not base64")]
+    NotBase64,
+    #[error("key is a certificate")]
+    Certificate,
+    #[error("unreadable key ({0})")]
+    Unreadable(String),
+    #[error("key type differs from the type on the line")]
+    OtherType,
+}
 
-fn line(text: &str) -> Result<Fields, String> {
+type Fields = (Option<Marker>, HostPatterns, Result<PublicKey, LineError>);
+
+fn line(text: &str) -> Result<Fields, LineError> {
     let (marker, text) = match word(text) {
         ("@cert-authority", rest) => (Some(Marker::CertAuthority), rest),
         ("@revoked", rest) => (Some(Marker::Revoked), rest),
-        (other, _) if other.starts_with('@') => return Err("unknown marker".to_owned()),
+        (other, _) if other.starts_with('@') => return Err(LineError::UnknownMarker),
         _ => (None, text),
     };
     let (names, rest) = word(text);
     if rest.is_empty() {
-        return Err("a key is missing".to_owned());
+        return Err(LineError::NoKey);
     }
     let (kind, rest) = word(rest);
     let (blob, _comment) = word(rest);
     Ok((marker, hosts(names)?, key(kind, blob)))
 }
 
-fn hosts(names: &str) -> Result<Hosts, String> {
+fn hosts(names: &str) -> Result<HostPatterns, LineError> {
     let Some(hashed) = names.strip_prefix('|') else {
-        return Ok(Hosts::Patterns(names.to_owned()));
+        return Ok(HostPatterns::Patterns(names.to_owned()));
     };
     let mut parts = hashed.split('|');
     let (Some("1"), Some(salt), Some(hash), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err("the hashed name is malformed".to_owned());
+        return Err(LineError::HashedName);
     };
     match (STANDARD.decode(salt), STANDARD.decode(hash)) {
         (Ok(salt), Ok(hash)) if hash.len() == 20 && !salt.is_empty() => {
-            Ok(Hosts::Hashed { salt, hash })
+            Ok(HostPatterns::Hashed { salt, hash })
         }
-        _ => Err("the hashed name is malformed".to_owned()),
+        _ => Err(LineError::HashedName),
     }
 }
 
-fn key(kind: &str, blob: &str) -> Result<PublicKey, String> {
-    let bytes = STANDARD
-        .decode(blob)
-        .map_err(|_| "the key is not base64".to_owned())?;
-    // the crate decodes nested certificates without a limit of depth; a recorded key is never a certificate
+fn key(kind: &str, blob: &str) -> Result<PublicKey, LineError> {
+    let bytes = STANDARD.decode(blob).map_err(|_| LineError::NotBase64)?;
+    // The crate decodes nested certificates without a depth limit; a recorded key is never a
+    // certificate.
     if bytes.windows(10).any(|w| w == b"-cert-v01@") {
-        return Err("the key is a certificate".to_owned());
+        return Err(LineError::Certificate);
     }
     let key = PublicKey::from_bytes(&bytes)
-        .map_err(|e: ssh_key::Error| format!("the key cannot be read ({e})"))?;
+        .map_err(|e: ssh_key::Error| LineError::Unreadable(e.to_string()))?;
     let named = match kind {
-        // RSA keys have one name on disk and two for their signatures
+        // RSA keys have one name on disk and two for their signatures.
         "rsa-sha2-256" | "rsa-sha2-512" => "ssh-rsa",
         other => other,
     };
     if key.algorithm().as_str() != named {
-        return Err("the key is of another type than the line says".to_owned());
+        return Err(LineError::OtherType);
     }
     Ok(key)
 }
 
-/// Parses any bytes and asks every line about a name; for fuzzing.
+/// Parses any bytes and matches every line; for fuzzing.
 #[doc(hidden)]
 pub fn parse_for_fuzzing(bytes: &[u8], name: &str) -> usize {
-    let parsed = parse(Path::new("known_hosts"), bytes);
+    let parsed = parse_lines(Path::new("known_hosts"), bytes);
     parsed
         .lines
         .iter()
@@ -202,7 +219,7 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     fn parsed(text: &str) -> Parsed {
-        parse(Path::new("kh"), text.as_bytes())
+        parse_lines(Path::new("kh"), text.as_bytes())
     }
 
     #[test]
@@ -238,6 +255,19 @@ mod tests {
             "a host with an unreadable key is still recorded"
         );
         assert!(got.lines.last().unwrap().key.is_some());
+    }
+
+    #[test]
+    fn messages() {
+        crate::testing::snapshot_messages!("known_hosts_line", LineError, hints: |_| Vec::new(), {
+            LineError::UnknownMarker => LineError::UnknownMarker,
+            LineError::NoKey => LineError::NoKey,
+            LineError::HashedName => LineError::HashedName,
+            LineError::NotBase64 => LineError::NotBase64,
+            LineError::Certificate => LineError::Certificate,
+            LineError::Unreadable(_) => LineError::Unreadable("length invalid".into()),
+            LineError::OtherType => LineError::OtherType,
+        });
     }
 
     #[test]

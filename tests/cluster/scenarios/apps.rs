@@ -1,4 +1,4 @@
-//! Applications and jobs, deployed with toots and asked through an edge.
+//! Applications and jobs, deployed with toots and verified through an edge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,21 +20,21 @@ fn example(name: &str) -> String {
     )
 }
 
-/// toots with the variable that the examples need.
+/// Runs toots with the variable that the examples need.
 fn toots(lab: &Lab, words: &[&str]) -> Run {
     let mut command: Command = lab.command(&lab.inventory, words);
     command.env("WEBAPP_IMAGE", image(lab, "webapp"));
-    Run::of(command)
+    Run::start(command)
 }
 
-/// A definition beside the inventory.
+/// Writes a definition beside the inventory.
 fn written(lab: &Lab, name: &str, text: &str) -> String {
     let path: PathBuf = lab.inventory.with_file_name(format!(".lab/{name}"));
     std::fs::write(&path, text).expect("a definition");
     path.display().to_string()
 }
 
-/// How many of so many requests each version answered, and the tasks that did.
+/// The number of requests that each version answered, and the tasks that answered.
 fn shares(n: usize) -> (BTreeMap<String, usize>, BTreeSet<String>) {
     let mut edge = Edge::new(EDGE, "python.service.consul");
     let (mut versions, mut tasks) = (BTreeMap::new(), BTreeSet::new());
@@ -79,9 +79,9 @@ pub fn canaries(lab: &Lab) {
     let file = example("SimpleWebappPython");
     let undefined = lab.toots(&["app", "deploy", &file]).expect(2);
     assert!(
-        undefined.stderr.contains(
-            "webapp.yaml:14:13: the variable WEBAPP_IMAGE of %%WEBAPP_IMAGE%% is not set"
-        ),
+        undefined
+            .stderr
+            .contains("webapp.yaml:14:13: variable WEBAPP_IMAGE of %%WEBAPP_IMAGE%% is not set"),
         "{}",
         undefined.stderr
     );
@@ -110,7 +110,7 @@ pub fn canaries(lab: &Lab) {
     let again = toots(lab, &["app", "deploy", &file]).expect(0);
     assert_eq!(
         again.stdout,
-        "/python-stable: as it is wanted\n/python-canary: as it is wanted\n"
+        "/python-stable: up to date\n/python-canary: up to date\n"
     );
 
     let before = shares(50).1;
@@ -201,7 +201,7 @@ pub fn canaries(lab: &Lab) {
     );
 }
 
-/// An instance is taken out of the balancer before it ends.
+/// An instance is removed from the load balancer before it ends.
 pub fn smooth(lab: &Lab) {
     toots(
         lab,
@@ -242,7 +242,7 @@ pub fn smooth(lab: &Lab) {
         lab,
         &["app", "scale", "smooth", "1", "--wait", "--timeout", "2m"],
     );
-    // The last of its instances ends after the deployment has.
+    // The last instance ends after the deployment.
     std::thread::sleep(Duration::from_secs(10));
     over.store(true, Ordering::SeqCst);
     let answers: Vec<_> = clients
@@ -262,7 +262,7 @@ pub fn smooth(lab: &Lab) {
     toots(lab, &["app", "delete", "smooth", "--yes", "--wait"]).expect(0);
 }
 
-/// Why it does not run is said, with what it wrote last.
+/// A failure is reported with its reason and the last output.
 pub fn failing(lab: &Lab) {
     let file = written(
         lab,
@@ -273,9 +273,9 @@ pub fn failing(lab: &Lab) {
         .toots(&["app", "deploy", &file, "--wait", "--timeout", "2m"])
         .expect(6);
     for part in [
-        "3 tasks failed since then",
+        "3 tasks failed since the change",
         "| these are my last words",
-        "toots app rollback /failing",
+        &format!("toots app rollback /failing -i {}", lab.inventory.display()),
     ] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
@@ -313,7 +313,7 @@ pub fn jobs(lab: &Lab) {
     let job = |name: &str, code: &str, words: &[&str]| {
         let mut command = lab.command(&lab.inventory, words);
         command.env("NAME", name).env("CODE", code);
-        Run::of(command)
+        Run::start(command)
     };
     assert!(
         job("nightly", "0", &["job", "deploy", &file, "--dry-run"])
@@ -333,7 +333,7 @@ pub fn jobs(lab: &Lab) {
         job("nightly", "0", &["job", "deploy", &file])
             .expect(0)
             .stdout,
-        "nightly: as it is wanted\n"
+        "nightly: up to date\n"
     );
     lab.toots(&["job", "run", "nightly", "--wait", "--timeout", "1m"])
         .expect(0);
@@ -345,7 +345,7 @@ pub fn jobs(lab: &Lab) {
         lab.toots(&["job", "list"])
             .expect(0)
             .stdout
-            .contains("1 well, 0 not")
+            .contains("1 succeeded, 0 failed")
     );
     lab.toots(&["job", "delete", "nightly", "broken", "--yes"])
         .expect(0);

@@ -6,6 +6,83 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::lab::{Lab, MASTERS, containers, image, on, until};
+use crate::pty::{Terminal, WIDTHS};
+
+/// A run was killed between the stop of a Consul server and the start of its successor: the others
+/// serve, and the next run finishes the replacement.
+pub fn half_replaced(lab: &Lab) {
+    let inventory = lab.changed("half", |text| {
+        format!("{text}\n[consul]\nraft_multiplier = 3\n")
+    });
+    let up = ["cluster", "up", "--yes", "--output", "json"];
+    on("m2", "docker stop toots-consul-server");
+    let run = lab.toots_with(&inventory, &up).expect(0);
+    let first = run
+        .events()
+        .into_iter()
+        .find(|event| event["step"] == "replace toots-consul-server")
+        .expect("a server is replaced");
+    assert_eq!(
+        first["host"], "m2",
+        "the one that does not run costs nothing"
+    );
+    on(
+        "m2",
+        "docker stop toots-consul-server && docker rename toots-consul-server toots-consul-server.old",
+    );
+    lab.toots(&up).expect(0);
+    let servers = on(
+        "m2",
+        "docker ps -a --format '{{.Names}}' --filter name=consul-server",
+    );
+    assert_eq!(servers.trim(), "toots-consul-server");
+    lab.toots(&["cluster", "status"]).expect(0);
+}
+
+/// Only a clear yes interrupts running containers, on a narrow and on a wide terminal.
+pub fn consent(lab: &Lab) {
+    let inventory = lab.changed("consent", |text| {
+        format!("{text}\n[params.chronos]\nheap = \"150m\"\n")
+    });
+    let question = "replace or remove these running containers? [y/N]";
+    let state = tempfile::tempdir().expect("a folder");
+    let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
+    let ask = |width: u16| {
+        let words = format!("cluster up --output live -i '{}'", inventory.display());
+        let mut terminal = Terminal::start(state.path(), width, &words);
+        terminal.assert_question_stays(question);
+        let text = terminal.text();
+        for master in MASTERS {
+            assert!(
+                text.contains(&format!("{master}: replace toots-chronos")),
+                "{text}"
+            );
+        }
+        terminal
+    };
+    for width in WIDTHS {
+        // Enter, no, the end of the input, and what is not UTF-8.
+        for answer in [&b"\n"[..], b"n\n", b"maybe\n", b"\x04", b"y\xff\n"] {
+            let mut terminal = ask(width);
+            terminal.enter(answer);
+            terminal.wait_for("code 4");
+            let text = terminal.finish("sentinel");
+            assert!(text.contains("nothing was changed"), "{answer:?}: {text}");
+        }
+        let mut terminal = ask(width);
+        terminal.enter("\x03");
+        terminal.wait_for("code 130");
+        terminal.finish("sentinel");
+    }
+    let after: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
+    assert_eq!(before, after);
+    let mut terminal = ask(60);
+    terminal.enter("yes\n");
+    terminal.wait_for("code 0");
+    terminal.finish("sentinel");
+    let run = lab.toots(&["cluster", "up", "--yes", "--output", "json"]);
+    assert_eq!(run.expect(0).result()["hosts"]["m1"]["outcome"], "changed");
+}
 
 /// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
 pub fn parameter(lab: &Lab) {
@@ -13,31 +90,73 @@ pub fn parameter(lab: &Lab) {
         format!("{text}\n[consul]\nraft_multiplier = 2\n")
     });
     let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
-    let leader = crate::lab::http(&["http://10.42.7.11:8500/v1/status/leader"]).1;
-    let run = lab
-        .toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"])
-        .expect(0);
-    let steps: Vec<String> = run
+    let refused = lab
+        .toots_with(&inventory, &["cluster", "up", "--output", "plain"])
+        .expect(4);
+    assert!(
+        refused
+            .stderr
+            .contains("run again with --yes: m1: replace toots-consul-server"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        MASTERS
+            .iter()
+            .zip(&before)
+            .all(|(m, ids)| containers(m) == *ids),
+        "nothing is interrupted without consent"
+    );
+    let leaders = std::sync::Mutex::new(Vec::new());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let leader = crate::lab::http(&["http://10.42.7.11:8500/v1/status/leader"]).1;
+                let now = jiff::Timestamp::now();
+                leaders.lock().expect("the leaders").push((now, leader));
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        run
+    })
+    .expect(0);
+    let leaders = leaders.into_inner().expect("the leaders");
+    let replaced: Vec<(jiff::Timestamp, String)> = run
         .events()
         .iter()
         .filter(|event| {
-            event["type"] == "step-finished"
+            event["type"] == "step-started"
                 && event["step"]
                     .as_str()
                     .is_some_and(|step| step.starts_with("replace "))
         })
-        .map(|event| event["host"].as_str().unwrap_or("").to_owned())
+        .map(|event| {
+            let at = event["ts"].as_str().and_then(|ts| ts.parse().ok());
+            let host = event["host"].as_str().unwrap_or("").to_owned();
+            (at.expect("a time"), host)
+        })
         .collect();
-    assert_eq!(steps.len(), 3, "three servers are replaced: {steps:?}");
-    let last = ["10.42.7.11", "10.42.7.12", "10.42.7.13"]
-        .iter()
-        .position(|ip| leader.contains(ip))
-        .map(|n| MASTERS[n]);
     assert_eq!(
-        steps.last().map(String::as_str),
-        last,
-        "the leader is the last: {steps:?}, {leader}"
+        replaced.len(),
+        3,
+        "three servers are replaced: {replaced:?}"
     );
+    // On a busy machine the leadership may move between the guard's question and the replacement.
+    for (at, host) in &replaced[..2] {
+        let number = MASTERS.iter().position(|master| master == host);
+        let address = format!("10.42.7.1{}:", number.map_or(0, |number| number + 1));
+        let mut before = leaders
+            .iter()
+            .filter(|(seen, _)| seen <= at && *seen >= *at - jiff::SignedDuration::from_secs(3))
+            .map(|(_, leader)| leader.contains(&address));
+        assert!(
+            !before.all(|leads| leads),
+            "{host} leads and is not the last: {replaced:?}, {leaders:?}"
+        );
+    }
     for (machine, before) in MASTERS.iter().zip(before) {
         let after = containers(machine);
         for (name, id) in &before {
@@ -54,7 +173,7 @@ pub fn kept_plan(lab: &Lab) {
     let plan = plan.to_str().expect("a path");
     lab.toots(&["cluster", "plan", "--out", plan, "--output", "plain"])
         .expect(0);
-    // The inventory changed since: refused. Then as it was: done.
+    // The inventory changed since the plan: refused. With the old inventory: done.
     let other = lab.changed("other", |text| {
         format!("{text}\n[consul]\nraft_multiplier = 3\n")
     });
@@ -75,9 +194,7 @@ pub fn kept_plan(lab: &Lab) {
 }
 
 pub fn locked(lab: &Lab) {
-    let slow = lab.changed("slow", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 2\n")
-    });
+    let slow = slow(lab);
     let mut first = lab
         .command(&slow, &["cluster", "up", "--yes", "--output", "plain"])
         .stdout(std::process::Stdio::null())
@@ -93,16 +210,23 @@ pub fn locked(lab: &Lab) {
     assert_eq!(code, Some(0));
     let second = second.expect(7);
     assert!(second.stderr.contains("held by"), "{}", second.stderr);
-    lab.toots(&["cluster", "up", "--yes", "--output", "plain"])
-        .expect(0);
 }
 
-/// A connection that ends in the middle of a replacement, without the host's knowledge: the host is looked at again and the run goes on.
+/// Other elections of Consul: every server and client is replaced.
+fn slow(lab: &Lab) -> std::path::PathBuf {
+    lab.changed("slow", |text| {
+        format!("{text}\n[consul]\nraft_multiplier = 2\n")
+    })
+}
+
+/// Back from those elections, a connection is cut in the middle of a replacement, without the host's knowledge: the host is
+/// observed again and the run continues.
 pub fn cut_off(lab: &Lab) {
     use std::io::BufRead as _;
-    let proxies = crate::lab::proxies(lab, Duration::from_millis(100), |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 2\n")
-    });
+    // The former scenario has left it so.
+    let up = ["cluster", "up", "--yes", "--output", "plain"];
+    lab.toots_with(&slow(lab), &up).expect(0);
+    let proxies = crate::lab::proxies(lab, Duration::from_millis(100), str::to_owned);
     let mut run = lab
         .command(
             &proxies.inventory,
@@ -119,7 +243,7 @@ pub fn cut_off(lab: &Lab) {
         let replacing =
             event["type"] == "step-started" && event["step"] == "replace toots-consul-server";
         if replacing && !events.iter().any(|(cut, _)| *cut) {
-            // By then the former container is stopped, and no more.
+            // By then the old container is stopped, and nothing more.
             std::thread::sleep(Duration::from_millis(250));
             proxies.cut(event["host"].as_str().expect("a host"));
             events.push((true, event));
@@ -143,7 +267,7 @@ pub fn cut_off(lab: &Lab) {
         "{said:#?}"
     );
     assert!(
-        said.iter().any(|text| text.starts_with("connected again")),
+        said.iter().any(|text| text.starts_with("reconnected")),
         "{said:#?}"
     );
     lab.toots_with(&proxies.inventory, &["cluster", "up", "--output", "json"])
@@ -160,7 +284,7 @@ pub fn cut_off(lab: &Lab) {
         .expect(0);
 }
 
-/// What the private registry refuses is said before the first change.
+/// A refusal of the private registry is reported before the first change.
 pub fn registry(lab: &Lab) {
     let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));
     let nothing = other.replace("haproxy-other", "nothing");
@@ -198,8 +322,8 @@ pub fn registry(lab: &Lab) {
     assert_eq!(containers("e1"), before);
 }
 
-/// The host's own docker-compose knows the containers, in both its implementations, and its file describes them: what it would make of the
-/// file is what runs.
+/// The host's own docker-compose, in both implementations, knows the containers, and its file
+/// describes exactly what runs.
 pub fn compose(lab: &Lab) {
     on(
         "s1",
@@ -233,7 +357,6 @@ pub fn compose(lab: &Lab) {
                 list
             };
             let own = [
-                "Image",
                 "Cmd",
                 "Entrypoint",
                 "User",
@@ -263,7 +386,9 @@ pub fn compose(lab: &Lab) {
                 .into_iter()
                 .flatten()
                 .filter(|(key, _)| !key.starts_with("com.docker.compose."));
-            serde_json::json!([own, hosts, lists, labels.collect::<BTreeMap<_, _>>()])
+            // toots names the image by its id.
+            let image = &container["Image"];
+            serde_json::json!([image, own, hosts, lists, labels.collect::<BTreeMap<_, _>>()])
         };
         assert_eq!(
             shape(name),
@@ -294,7 +419,7 @@ pub fn compose(lab: &Lab) {
     );
 }
 
-/// What an operator does on a host.
+/// The containers that docker-compose lists on a host.
 fn known_to(lab: &Lab, compose: &str) -> BTreeMap<String, (String, String)> {
     let done = |words: &str| on("s1", &format!("cd /etc/toots && {compose} {words} 2>&1"));
     println!("  {}", done("version --short").trim());
@@ -319,9 +444,9 @@ fn known_to(lab: &Lab, compose: &str) -> BTreeMap<String, (String, String)> {
     assert_eq!(
         (id, started == &before["toots-registrator"].1),
         (&before["toots-registrator"].0, false),
-        "restarted, not made anew"
+        "restarted, not recreated"
     );
-    // One that it makes is the one that toots wants.
+    // A container that docker-compose creates is up to date for toots.
     on("s1", "docker rm -f toots-registrator");
     done("up -d");
     let after = containers("s1");

@@ -1,4 +1,5 @@
-//! What reaches the balancer by tags: the real Consul, consul-template and HAProxy of the lab, with services that answer from this machine.
+//! What reaches the load balancer by tags: the real Consul, consul-template and HAProxy of the lab,
+//! with services that answer from this machine.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,7 +14,7 @@ use crate::lab::{Edge, Lab, http, image, local, on, until};
 
 const EDGE: &str = "10.42.7.31";
 const CONSUL: &str = "http://10.42.7.11:8500";
-/// This machine as the lab sees it.
+/// The address of this machine in the lab's network.
 const HERE: &str = "10.42.7.1";
 
 /// A web server that answers every request with its name and the path.
@@ -48,7 +49,7 @@ fn answers(stream: TcpStream, name: &str) -> std::io::Result<()> {
     }
 }
 
-/// Services of a node that no agent looks after; removed again when this is dropped.
+/// Services of a node without an agent; removed when this is dropped.
 struct Catalogue(&'static str);
 
 impl Catalogue {
@@ -71,7 +72,7 @@ impl Catalogue {
         Self(node)
     }
 
-    /// Many in a few requests, each (id, name, tags, port).
+    /// Registers many services in a few requests, each (id, name, tags, port).
     fn set(&self, services: &[(String, String, Vec<String>, u16)]) {
         for part in services.chunks(60) {
             let operations: Vec<Value> = part
@@ -85,7 +86,7 @@ impl Catalogue {
         }
     }
 
-    fn one(&self, name: &str, tags: &[&str], port: u16) {
+    fn register(&self, name: &str, tags: &[&str], port: u16) {
         self.set(&[(
             name.to_owned(),
             name.to_owned(),
@@ -107,7 +108,7 @@ impl Drop for Catalogue {
     }
 }
 
-/// What answers a request to the edge; the status when it is not 200.
+/// The answer to a request to the edge; the status when it is not 200.
 fn asked(host: &str, path: &str) -> String {
     match Edge::new(EDGE, host).get(path) {
         Ok((200, body)) => body,
@@ -119,7 +120,7 @@ fn asked(host: &str, path: &str) -> String {
 pub fn tags(_lab: &Lab) {
     let (shop, gru, deep, db) = (server("shop"), server("gru"), server("deep"), server("db"));
     let catalogue = Catalogue::new("tests-tags");
-    // What is broken comes first, so that the good ones after it show that nothing was broken for them.
+    // Invalid services come first, so that the valid ones after them show that those broke nothing.
     for (n, name) in [
         "Bad Name_1",
         "a/../b",
@@ -165,15 +166,15 @@ pub fn tags(_lab: &Lab) {
         "haproxy_tcp=10200 \n",
     ];
     for (n, tag) in hostile.iter().enumerate() {
-        catalogue.one(&format!("odd-{n}"), &["haproxy", tag], shop);
+        catalogue.register(&format!("odd-{n}"), &["haproxy", tag], shop);
     }
-    catalogue.one("Shop", &[" haproxy ", "weight=1000"], shop);
-    catalogue.one("gru", &["haproxy_route=/minions"], gru);
-    catalogue.one("gru-deep", &["haproxy_route=/minions/deep/"], deep);
-    catalogue.one("greedy", &["haproxy_route=/"], db);
-    catalogue.one("drained", &["haproxy", "weight=0"], shop);
-    catalogue.one("unlisted", &["other"], shop);
-    catalogue.one("db", &["haproxy_tcp=10100"], db);
+    catalogue.register("Shop", &[" haproxy ", "weight=1000"], shop);
+    catalogue.register("gru", &["haproxy_route=/minions"], gru);
+    catalogue.register("gru-deep", &["haproxy_route=/minions/deep/"], deep);
+    catalogue.register("greedy", &["haproxy_route=/"], db);
+    catalogue.register("drained", &["haproxy", "weight=0"], shop);
+    catalogue.register("unlisted", &["other"], shop);
+    catalogue.register("db", &["haproxy_tcp=10100"], db);
     until("the services are there", Duration::from_secs(30), || {
         asked("shop.service.consul", "/").starts_with("shop")
     });
@@ -216,7 +217,7 @@ pub fn tags(_lab: &Lab) {
         "db /minionsx",
         "a longer segment is another path, and the root's service gets the rest"
     );
-    catalogue.one("greedy", &["other"], db);
+    catalogue.register("greedy", &["other"], db);
     until("no root any more", Duration::from_secs(30), || {
         asked("any.example.org", "/minionsx") == "503"
     });
@@ -242,9 +243,9 @@ pub fn tags(_lab: &Lab) {
         "TCP"
     );
 
-    // Whoever had a port first keeps it.
-    catalogue.one("aaa-late", &["haproxy_tcp=10100"], shop);
-    catalogue.one("zzz", &["haproxy_tcp=10101"], gru);
+    // The first service with a port keeps it.
+    catalogue.register("aaa-late", &["haproxy_tcp=10100"], shop);
+    catalogue.register("zzz", &["haproxy_tcp=10101"], gru);
     until("a port beside it", Duration::from_secs(30), || {
         http(&[&format!("http://{EDGE}:10101/")])
             .1
@@ -265,7 +266,7 @@ pub fn tags(_lab: &Lab) {
         assert!(log.contains(said), "{said}: {log}");
     }
 
-    // Statistics and Prometheus, with a login.
+    // Statistics and Prometheus, with credentials.
     let login = format!(
         "admin:{}",
         on("m1", "cat /etc/toots/secrets/haproxy_stats").trim()
@@ -292,7 +293,7 @@ pub fn tags(_lab: &Lab) {
 pub fn additional_domain() {
     let port = server("outside");
     let catalogue = Catalogue::new("tests-domain");
-    catalogue.one("outside", &["haproxy"], port);
+    catalogue.register("outside", &["haproxy"], port);
     for host in [
         "outside.apps.lab",
         "OUTSIDE.Apps.Lab:80",
@@ -336,9 +337,9 @@ pub fn thousand(_lab: &Lab) {
             "{n}"
         );
     }
-    // One more is taken up while they are there.
+    // One more is registered while they exist.
     let began = Instant::now();
-    catalogue.one("one-more", &["haproxy"], port);
+    catalogue.register("one-more", &["haproxy"], port);
     until("one more", Duration::from_secs(30), || {
         asked("one-more.service.consul", "/").starts_with("many")
     });
@@ -349,11 +350,12 @@ pub fn thousand(_lab: &Lab) {
     });
 }
 
-/// Requests on kept connections and on new ones, and a TCP connection, while the balancer reloads again and again.
+/// Requests on kept and on new connections, and a TCP connection, while the load balancer reloads
+/// repeatedly.
 pub fn reloads(_lab: &Lab) {
     let port = server("steady");
     let catalogue = Catalogue::new("tests-reloads");
-    catalogue.one("steady", &["haproxy", "haproxy_tcp=10300"], port);
+    catalogue.register("steady", &["haproxy", "haproxy_tcp=10300"], port);
     until("it answers", Duration::from_secs(30), || {
         asked("steady.service.consul", "/").starts_with("steady")
             && http(&[&format!("http://{EDGE}:10300/")]).0 == 200
@@ -396,7 +398,7 @@ pub fn reloads(_lab: &Lab) {
     let mut n = 0;
     while generations() < before + 8 && began.elapsed() < Duration::from_secs(90) {
         n += 1;
-        catalogue.one("changing", &["haproxy", &format!("weight={n}")], port);
+        catalogue.register("changing", &["haproxy", &format!("weight={n}")], port);
         std::thread::sleep(Duration::from_millis(1500));
     }
     over.store(true, Ordering::SeqCst);
@@ -424,12 +426,12 @@ pub fn reloads(_lab: &Lab) {
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
 }
 
-/// An edge that cannot take its newest configuration serves the one before, and is not called healthy; a port that cannot be had keeps
-/// nobody else waiting.
+/// An edge that cannot load its newest configuration serves the previous one and is reported as
+/// unhealthy; a port that is in use delays nobody else.
 pub fn frozen(lab: &Lab) {
     let port = server("kept");
     let catalogue = Catalogue::new("tests-frozen");
-    catalogue.one("kept", &["haproxy"], port);
+    catalogue.register("kept", &["haproxy"], port);
     let answers = |name: &str| asked(&format!("{name}.service.consul"), "/").starts_with("kept");
     until("it answers", Duration::from_secs(30), || answers("kept"));
     let healthy = || lab.toots(&["cluster", "status"]).code == 0;
@@ -444,9 +446,9 @@ pub fn frozen(lab: &Lab) {
     until("it is named", Duration::from_secs(20), || {
         let status = lab.toots(&["cluster", "status"]);
         status.code == 6
-            && status
-                .stdout
-                .contains("e1: its newest configuration is refused and the one before it goes on")
+            && status.stdout.contains(
+                "e1: refused its newest configuration and continues with the previous one",
+            )
     });
     assert!(answers("kept"), "the former configuration serves");
     on("e1", "docker restart -t 2 toots-haproxy");
@@ -460,7 +462,7 @@ pub fn frozen(lab: &Lab) {
         healthy,
     );
 
-    // A connection of something else has the port: HAProxy's own check does not see that.
+    // A connection of another program holds the port: HAProxy's own check does not see that.
     let peer = TcpListener::bind((HERE, 0)).expect("a port");
     peer.set_nonblocking(true).expect("a listener");
     let url = format!("http://{}/", peer.local_addr().expect("its address"));
@@ -480,28 +482,28 @@ pub fn frozen(lab: &Lab) {
         holder = peer.accept().ok();
         holder.is_some()
     });
-    catalogue.one("held", &["haproxy_tcp=10500"], port);
-    catalogue.one("other", &["haproxy"], port);
+    catalogue.register("held", &["haproxy_tcp=10500"], port);
+    catalogue.register("other", &["haproxy"], port);
     until("the others are taken up", Duration::from_secs(60), || {
         answers("other")
     });
     until("healthy without it", Duration::from_secs(30), healthy);
-    let log = on("e1", "docker logs --tail 60 toots-haproxy 2>&1");
+    let log = on("e1", "docker logs --tail 1000 toots-haproxy 2>&1");
     assert!(
         log.contains("no worker started") && log.contains("tcp port 10500 is in use on this host"),
         "{log}"
     );
     assert_ne!(http(&[&format!("http://{EDGE}:10500/")]).0, 200);
-    // With what it sent unread, so that it is reset and nothing of it lingers.
+    // With unread input, so that the connection is reset and nothing of it lingers.
     drop(holder);
     until(
-        "the port is had when it is free",
+        "the port is used once it is free",
         Duration::from_secs(60),
         || http(&[&format!("http://{EDGE}:10500/")]).0 == 200,
     );
 }
 
-/// The same template on the other line of HAProxy that this lab has.
+/// The same template with the other HAProxy release of this lab.
 pub fn other_version(lab: &Lab) {
     let version = || on("e1", "docker exec toots-haproxy haproxy -v | head -n 1");
     let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));

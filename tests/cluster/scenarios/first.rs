@@ -1,8 +1,9 @@
-//! From fresh machines to a cluster, also when the way there is cut off.
+//! From fresh machines to a cluster, also when the run is interrupted.
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, MASTERS, on};
+use super::cases;
+use crate::lab::{Lab, MASTERS, image, on};
 
 pub fn untrusted(lab: &Lab) {
     lab.demo(&["fresh"]);
@@ -24,6 +25,22 @@ pub fn untrusted(lab: &Lab) {
         "",
         "nothing was recorded"
     );
+}
+
+/// Members of a quorum that crash with a wrong first image are replaced when the image is corrected,
+/// although no majority of them ever ran.
+pub fn wrong_image(lab: &Lab) {
+    lab.demo(&["fresh"]);
+    let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
+    let wrong = lab.changed("wrong-image", |text| {
+        text.replace(
+            &format!("consul = \"{right}\""),
+            &format!("consul = \"{other}\""),
+        )
+    });
+    let inventories = [wrong.as_path(), &lab.inventory];
+    cases::run(lab, "24_wrong_first_image.sh", inventories);
+    lab.toots(&["cluster", "up", "--yes"]).expect(0);
 }
 
 pub fn plan_fresh(lab: &Lab) {
@@ -56,7 +73,10 @@ pub fn killed_then_up(lab: &Lab) {
         ("images", Duration::from_secs(3)),
         ("zookeeper", Duration::from_millis(400)),
     ] {
-        let mut command = lab.command(&lab.inventory, &["cluster", "up", "--output", "json"]);
+        let mut command = lab.command(
+            &lab.inventory,
+            &["cluster", "up", "--yes", "--output", "json"],
+        );
         let mut child = command
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::null())
@@ -74,7 +94,9 @@ pub fn killed_then_up(lab: &Lab) {
         child.wait().expect("it ends");
     }
     let began = Instant::now();
-    let run = lab.toots(&["cluster", "up", "--output", "plain"]).expect(0);
+    let run = lab
+        .toots(&["cluster", "up", "--yes", "--output", "plain"])
+        .expect(0);
     println!(
         "  up after two kills: {:.1} s\n{}",
         began.elapsed().as_secs_f32(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::lab::{Lab, containers};
 
-/// Adds a machine; returns the titles of the steps that were done on it.
-fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
+/// Adds a machine; returns the titles of the steps on it.
+pub fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
     lab.demo(&["lab", machine]);
     let inventory = lab.changed("grown", |text| format!("# a comment that stays\n{text}"));
     let before = containers("e1");
@@ -47,56 +47,19 @@ fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
         .collect()
 }
 
-/// On a machine without an Engine.
-pub fn install(lab: &Lab) {
-    // One that was in an earlier run has it by now.
-    drop(
-        std::process::Command::new("docker")
-            .args(["rm", "-fv", "toots-lab-bare"])
-            .output(),
-    );
-    lab.demo(&["lab", "bare"]);
-    let refused = lab.changed("no-install", |text| {
-        format!("{text}\n[docker]\ninstall = false\n")
-    });
-    let run = lab
-        .toots_with(
-            &refused,
-            &[
-                "cluster",
-                "add-slave",
-                "10.42.7.41",
-                "--name",
-                "bare",
-                "--output",
-                "plain",
-            ],
-        )
-        .expect(4);
-    assert!(
-        run.stderr.contains("Docker is not installed")
-            || run.stdout.contains("Docker is not installed"),
-        "{}{}",
-        run.stdout,
-        run.stderr
-    );
-    let done = add(lab, "add-slave", "bare", "10.42.7.41");
-    assert!(
-        done.iter().any(|step| step.starts_with("install docker")),
-        "{done:?}"
-    );
-    assert!(
-        crate::lab::on("bare", "docker ps --format '{{.Names}}'").contains("toots-mesos-slave")
-    );
-    crate::lab::local(&["docker", "rm", "-fv", "toots-lab-bare"]);
-}
-
 pub fn add_slave(lab: &Lab) {
     add(lab, "add-slave", "s2", "10.42.7.22");
     let (_, slaves) = crate::lab::http(&["-L", "http://10.42.7.11:5050/slaves"]);
     assert!(
         slaves.contains("10.42.7.21") && slaves.contains("10.42.7.22"),
         "{slaves}"
+    );
+    // The former inventory does not name it.
+    let status = lab.toots(&["cluster", "status"]).expect(0);
+    assert!(
+        status.stdout.contains("s2 (10.42.7.22) still runs"),
+        "{}",
+        status.stdout
     );
 }
 
@@ -109,7 +72,8 @@ pub fn add_edge(lab: &Lab) {
     );
 }
 
-/// The install modes that put several roles on one machine: master + slave, master + slave + edge, slave + edge; and back.
+/// The install modes that put several roles on one machine: master + slave, master + slave + edge,
+/// slave + edge; and back.
 pub fn several_roles(lab: &Lab) {
     let inventory = lab.changed("several-roles", |text| {
         text.replace("slaves = [\"s1\"]", "slaves = [\"m1\", \"m2\", \"s1\"]")

@@ -1,6 +1,8 @@
-//! What only a machine with a kernel of its own shows: storage that is mounted, the distribution's resolver behind its link, a reboot. Such a
-//! machine is emulated where the hosts are containers and takes minutes, so it is only made when it is asked for (TOOTS_LAB_VM=1).
+//! What only a machine with its own kernel shows: mounted storage, the distribution's resolver
+//! behind its link, a reboot. Where the hosts are containers, such a machine is emulated and takes
+//! minutes, so it is created only on request (TOOTS_LAB_VM=1).
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +13,7 @@ use crate::lab::{Lab, http, on, until};
 const V1: &str = "10.42.7.51";
 const SERVER: &str = "10.42.7.32";
 
-/// The machine as its operator reaches it; what a command printed, also when it failed.
+/// Runs a command on the machine over SSH; returns its output, also when it failed.
 struct Machine {
     key: String,
 }
@@ -52,7 +54,7 @@ impl Machine {
     }
 }
 
-pub fn of_its_own(lab: &Lab) {
+pub fn own_kernel(lab: &Lab) {
     if std::env::var_os("TOOTS_LAB_VM").is_none() {
         println!(
             "skipped: storage, resolver and reboot of a machine with a kernel of its own: TOOTS_LAB_VM=1 makes one"
@@ -114,7 +116,7 @@ pub fn of_its_own(lab: &Lab) {
             ],
         )
         .expect(0);
-    let named = "port 53/tcp of 127.0.0.53 is held by systemd-resolve";
+    let named = "keeps 53/tcp on 127.0.0.53";
     assert!(up.stdout.contains(named), "{}", up.stdout);
     assert_eq!(
         lab.toots_with(&inventory, &["cluster", "up", "--output", "json"])
@@ -124,6 +126,7 @@ pub fn of_its_own(lab: &Lab) {
     );
     mounted(&v1);
     resolves(&v1);
+    runs_on_cgroup_v2(lab, &v1, &inventory);
 
     v1.on("sudo docker stop toots-dnsmasq");
     assert!(
@@ -131,7 +134,7 @@ pub fn of_its_own(lab: &Lab) {
         "without dnsmasq"
     );
     v1.on("sudo docker start toots-dnsmasq && sudo systemctl stop var-store.mount");
-    // A mount that is gone is made again.
+    // A mount that is gone is mounted again.
     lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"])
         .expect(0);
     v1.on("findmnt /var/store");
@@ -177,7 +180,40 @@ pub fn of_its_own(lab: &Lab) {
     lab.demo(&["vm", "down"]);
 }
 
-/// By its unit, from the real server, and said to Mesos.
+/// The image that toots builds needs no right beyond Docker's, under AppArmor; an image of Apache Mesos
+/// is refused by name.
+fn runs_on_cgroup_v2(lab: &Lab, v1: &Machine, inventory: &Path) {
+    let host = v1
+        .on("docker info -f '{{.CgroupVersion}} {{.SecurityOptions}}'; findmnt -no PROPAGATION /");
+    assert!(
+        host.starts_with("2 ") && host.contains("apparmor") && host.contains("shared"),
+        "{host}"
+    );
+    let format = "{{.State.Running}} {{.AppArmorProfile}} {{.HostConfig.CgroupnsMode}} {{.HostConfig.PidMode}} {{.HostConfig.CapAdd}} {{.HostConfig.Privileged}}";
+    let agent = v1.on(&format!("docker inspect -f '{format}' toots-mesos-slave"));
+    assert_eq!(agent.trim(), "true docker-default host host [] false");
+
+    let text = std::fs::read_to_string(inventory).expect("the inventory");
+    // Only its tag counts.
+    let apache = "mesos-slave = \"registry.toots.test:5000/lab/mesos-slave:1.11.0\"";
+    let path = inventory.with_file_name("apache.toml");
+    std::fs::write(
+        &path,
+        text.replace("[images]\n", &format!("[images]\n{apache}\n")),
+    )
+    .expect("an inventory");
+    let refused = lab
+        .toots_with(&path, &["cluster", "check", "--output", "plain"])
+        .expect(4);
+    let why = "mesos-slave:1.11.0 does not run on this host: Apache Mesos needs cgroup v1";
+    assert!(
+        refused.stdout.contains(why) || refused.stderr.contains(why),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// Mounted by its unit, from the real server, and announced to Mesos.
 fn mounted(v1: &Machine) {
     v1.until(
         "the storage is there",
@@ -208,7 +244,8 @@ fn mounted(v1: &Machine) {
     );
 }
 
-/// dnsmasq comes before systemd-resolved and asks whom that one knows from the network, not it.
+/// dnsmasq precedes systemd-resolved and queries the servers that the network gave it, not
+/// systemd-resolved itself.
 fn resolves(v1: &Machine) {
     v1.until(
         "dnsmasq comes first",
@@ -229,6 +266,6 @@ fn resolves(v1: &Machine) {
     assert!(
         v1.on("dig +short @127.0.0.53 b.upstream.test")
             .contains("192.0.2.7"),
-        "the stub goes on for whoever asks it"
+        "the stub continues to answer"
     );
 }

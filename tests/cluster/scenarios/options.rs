@@ -1,5 +1,5 @@
-//! The optional components of a cluster, all at once: DNS on slaves, a balancer there, Registrator on masters, supervisord, an address that
-//! one of two edges holds.
+//! The optional components of a cluster, all at once: DNS on slaves, a load balancer there,
+//! Registrator on masters, supervisord, an address held by one of two edges.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn inventory(lab: &Lab) -> std::path::PathBuf {
 pub fn on_and_off(lab: &Lab) {
     lab.demo(&["lab", "e2"]);
     let options = inventory(lab);
-    // Another DNS server of the host is named and left alone.
+    // Another DNS server of the host is named and left unchanged.
     let dnsmasq = image(lab, "dnsmasq");
     pull(lab, "s1", &dnsmasq);
     on(
@@ -35,7 +35,7 @@ pub fn on_and_off(lab: &Lab) {
         .expect(4);
     let said = format!("{}{}", taken.stdout, taken.stderr);
     assert!(
-        said.contains("port 53/udp (dnsmasq DNS) is taken by container other-dns"),
+        said.contains("port 53/udp (dnsmasq DNS) is in use by container other-dns"),
         "{said}"
     );
     on("s1", "docker rm -f other-dns");
@@ -101,7 +101,7 @@ pub fn on_and_off(lab: &Lab) {
     );
 }
 
-/// Answers on the slave itself, in its containers, and without dnsmasq.
+/// Names resolve on the slave itself, in its containers, and without dnsmasq.
 fn dns(lab: &Lab) {
     let masters = |text: &str| {
         ["10.42.7.11", "10.42.7.12", "10.42.7.13"]
@@ -184,7 +184,8 @@ fn masters_are_published() {
     }
 }
 
-/// What the page of supervisord does is done to the containers, and the Engine's restart policy does not undo it.
+/// A stop on supervisord's page stops the container, and the Engine's restart policy does not undo
+/// it.
 fn page() {
     let password = on("m1", "cat /etc/toots/secrets/supervisord");
     let login = format!("admin:{}", password.trim());
@@ -256,7 +257,7 @@ fn page() {
         "the log's end"
     );
 
-    // A member of a quorum goes on whatever the page says.
+    // A member of a quorum continues, whatever the page says.
     let before = containers("m1")["toots-zookeeper"].clone();
     ask("10.42.7.11", "index.html?action=stopall");
     std::thread::sleep(Duration::from_secs(8));
@@ -285,7 +286,7 @@ fn balancer_on_a_slave() {
     assert_eq!(status, "503", "the slave's own balancer answers");
 }
 
-/// The address goes to the other edge when its holder's HAProxy or its holder goes.
+/// The address moves to the other edge when its holder's HAProxy or its holder stops.
 fn address_moves() {
     let holder = || -> Vec<&str> {
         ["e1", "e2"]
@@ -293,13 +294,13 @@ fn address_moves() {
             .filter(|edge| on(edge, "ip -o addr").contains(VIP))
             .collect()
     };
-    // The kernel of a frozen holder still takes connections, so a client must not wait long.
+    // The kernel of a frozen holder still accepts connections, so a client must not wait long.
     let answers = || http(&["-m", "1", &format!("http://{VIP}/")]).0 == 503;
     assert_eq!(holder().len(), 1);
     let moved = |what: &str, first: &str, away: &dyn Fn(), back: &dyn Fn()| {
         let began = Instant::now();
         away();
-        // The connection is made anew each time: one that is up does not outlive its edge.
+        // A new connection each time: an open one does not outlive its edge.
         until(what, Duration::from_secs(10), || {
             began.elapsed() > Duration::from_secs(1) && answers()
         });
@@ -320,7 +321,7 @@ fn address_moves() {
         &|| drop(on(&first, "docker stop -t 1 toots-haproxy")),
         &|| drop(on(&first, "docker start toots-haproxy")),
     );
-    // It does not go back by itself.
+    // It does not move back by itself.
     std::thread::sleep(Duration::from_secs(4));
     let second = holder()[0].to_owned();
     assert_ne!(first, second);
@@ -346,7 +347,8 @@ fn address_moves() {
     }
 }
 
-/// The machines of the lab share a kernel; where it has no NFS client the mount itself cannot be shown, and that is what a run says.
+/// The machines of the lab share a kernel. Where it has no NFS client, the mount itself cannot be
+/// shown, and a run reports that.
 pub fn storage(lab: &Lab) {
     let exported = |server: &str| {
         lab.changed("storage", |text| {
@@ -360,7 +362,7 @@ pub fn storage(lab: &Lab) {
     );
     nfs_server();
     if kernel.trim() == "no" {
-        // The server is there and only the kernel is in the way.
+        // The server is there; only the kernel lacks support.
         let run = lab
             .toots_with(
                 &exported("10.42.7.32"),
@@ -369,8 +371,8 @@ pub fn storage(lab: &Lab) {
             .expect(4);
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(
-            said.contains("has no NFS client, so 10.42.7.32:/store cannot be mounted")
-                && !said.contains("does not reach"),
+            said.contains("has no NFS client, 10.42.7.32:/store cannot be mounted")
+                && !said.contains("cannot connect"),
             "{said}"
         );
     }
@@ -382,7 +384,7 @@ pub fn storage(lab: &Lab) {
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(
         said.contains(
-            "it does not reach the NFS server of 10.42.7.250:/store (10.42.7.250 port 2049)"
+            "cannot connect to the NFS server of 10.42.7.250:/store (10.42.7.250 port 2049)"
         ),
         "{said}"
     );
@@ -413,7 +415,8 @@ pub fn storage(lab: &Lab) {
     );
 }
 
-/// A real NFS server, which needs nothing of the kernel, on the second edge; what it exports is asked from the slave.
+/// A real NFS server on the second edge, which needs nothing from the kernel; the slave queries its
+/// exports.
 pub fn nfs_server() {
     let install = |machine: &str, packages: &str| {
         let quiet = "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends";
@@ -436,7 +439,7 @@ pub fn nfs_server() {
     });
 }
 
-/// A certificate authority, a server's certificate and a client's, made here for a moment.
+/// Creates a certificate authority, a server certificate and a client certificate.
 fn certificates(folder: &std::path::Path) {
     let script = "set -e; cd \"$1\"; umask 077
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=vpn-ca -keyout vpn-ca.key -out vpn-ca.crt
@@ -448,7 +451,8 @@ fn certificates(folder: &std::path::Path) {
     local(&["sh", "-c", script, "sh", &folder.display().to_string()]);
 }
 
-/// A client in a namespace of its own reaches the hosts of the cluster through an edge, and nothing without a certificate does.
+/// A client in a namespace of its own reaches the cluster's hosts through an edge, and nothing
+/// without a certificate does.
 pub fn vpn(lab: &Lab) {
     let folder = lab.inventory.with_file_name(".lab");
     certificates(&folder);
@@ -463,8 +467,8 @@ pub fn vpn(lab: &Lab) {
         .toots_with(&missing, &["cluster", "up", "--yes"])
         .expect(2);
     assert!(
-        refused.stderr.contains("[openvpn] certificate")
-            && refused.stderr.contains("nowhere.crt cannot be read"),
+        refused.stderr.contains("certificate of [openvpn]")
+            && refused.stderr.contains("nowhere.crt: No such file"),
         "{}",
         refused.stderr
     );
@@ -552,4 +556,50 @@ pub fn vpn(lab: &Lab) {
         !on("e1", "iptables-save").contains("10.99.0.0"),
         "its rules are gone"
     );
+}
+
+/// An application's image goes through the cluster's registry: pushed from one host, pulled on another.
+pub fn registry(lab: &Lab) {
+    let inventory = lab.changed("own-registry", |text| {
+        text.to_owned() + "\n[components]\nregistry = true\n"
+    });
+    lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
+    let again = lab
+        .toots_with(&inventory, &["cluster", "up", "--output", "json"])
+        .expect(0);
+    assert_eq!(again.result()["changed"], 0, "{}", again.stdout);
+    let webapp = image(lab, "webapp");
+    pull(lab, "m1", &webapp);
+    let app = "registry.service.consul:5000/app:1";
+    on(
+        "m1",
+        &format!(
+            "export DOCKER_CONFIG=$(mktemp -d) && docker login -u toots --password-stdin registry.service.consul:5000 \
+             < /etc/toots/secrets/registry_password && docker tag {webapp} {app} && docker push {app}; \
+             code=$?; rm -r \"$DOCKER_CONFIG\"; exit $code"
+        ),
+    );
+    // With the login that the agent gives to its tasks.
+    on(
+        "s1",
+        &format!(
+            "export DOCKER_CONFIG=$(mktemp -d) && cp /etc/toots/mesos-slave/docker.json \"$DOCKER_CONFIG/config.json\" \
+             && docker pull {app}; code=$?; rm -r \"$DOCKER_CONFIG\"; exit $code"
+        ),
+    );
+    on("s1", &format!("docker rmi {app}"));
+    let refused = on(
+        "s1",
+        &format!("DOCKER_CONFIG=$(mktemp -d) docker pull {app} 2>&1 || true"),
+    );
+    assert!(refused.contains("no basic auth credentials"), "{refused}");
+    lab.toots(&["cluster", "up", "--yes", "--output", "json"])
+        .expect(0);
+    let gone = on(
+        "m1",
+        "docker ps -a --format '{{.Names}}'; ls /var/lib/toots/registry",
+    );
+    assert!(!gone.contains("toots-registry"), "{gone}");
+    assert!(gone.contains("docker"), "the images stay: {gone}");
 }

@@ -1,7 +1,7 @@
-//! Where passwords, passphrases and keys must not be found.
+//! Places where passwords, passphrases and keys must not appear.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::lab::{Lab, local, on};
 const PASSPHRASE: &str = "sentinel-5f0c-passphrase";
 const MACHINES: [&str; 5] = ["m1", "m2", "m3", "s1", "e1"];
 
-/// Every command line and environment on the operator's machine for as long as it lives.
+/// Collects every command line and environment on the operator's machine while it exists.
 struct Watch {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Vec<u8>>,
@@ -42,7 +42,8 @@ impl Watch {
     }
 }
 
-/// A run that needs a passphrase, logs in to the registry for a pull and writes through every service; then everything it left or said.
+/// A run that needs a passphrase, logs in to the registry for a pull and writes through every
+/// service; then everything that it left or printed.
 pub fn nowhere(lab: &Lab) {
     let folder = lab.inventory.with_file_name(".lab");
     let key = folder.join("key.locked");
@@ -117,16 +118,24 @@ pub fn nowhere(lab: &Lab) {
             .spawn()
             .expect("script runs");
         let mut keyboard = run.stdin.take().expect("a keyboard");
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        let mut screen = run.stdout.take().expect("a screen");
+        let mut text = Vec::new();
+        // Typed at the prompt, as a person does: earlier, the terminal itself would show it.
+        while !text.ends_with(b".locked: ") {
+            let mut byte = [0];
+            assert_eq!(screen.read(&mut byte).expect("a screen"), 1, "{words}");
+            text.extend(byte);
+        }
         writeln!(keyboard, "{PASSPHRASE}").expect("typed");
-        let output = run.wait_with_output().expect("it ends");
+        screen.read_to_end(&mut text).expect("the rest");
+        let status = run.wait().expect("it ends");
         drop(keyboard);
-        let text = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && text.contains("passphrase"),
-            "{words}: {text}"
+            status.success(),
+            "{words}: {status}: {}",
+            String::from_utf8_lossy(&text)
         );
-        said.extend(output.stdout);
+        said.extend(text);
     }
     let render = lab.toots_with(&inventory, &["render"]).expect(0);
 

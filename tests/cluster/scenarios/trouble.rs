@@ -1,10 +1,10 @@
-//! Machines that are gone.
+//! Machines that fail.
 
 use std::time::Duration;
 
 use crate::lab::{Lab, MASTERS, containers, local, on, until};
 
-/// A machine's processes are frozen: it answers nothing, and comes back as it was.
+/// Freezes a machine's processes: it answers nothing, and continues where it was.
 struct Frozen(&'static str);
 
 impl Frozen {
@@ -37,7 +37,7 @@ pub fn dead_slave(lab: &Lab) {
                 "[hosts.s2]\naddress = \"10.42.7.22\"\n\n[network]",
             )
     });
-    lab.toots_with(&grown, &["cluster", "up", "--output", "json"])
+    lab.toots_with(&grown, &["cluster", "up", "--yes", "--output", "json"])
         .expect(0);
     {
         let _gone = Frozen::new("s1");
@@ -53,7 +53,7 @@ pub fn dead_slave(lab: &Lab) {
                     "5s",
                 ],
             )
-            .expect(5);
+            .expect(3);
         assert_eq!(run.result()["hosts"]["s1"]["outcome"], "unreachable");
         assert_eq!(run.result()["hosts"]["s2"]["outcome"], "ok");
     }
@@ -64,7 +64,7 @@ pub fn dead_slave(lab: &Lab) {
     });
 }
 
-/// Daemons that allow two sessions a connection and few logins at once: the run does what it must, slower.
+/// sshd with two sessions per connection and few logins at once: the run succeeds, more slowly.
 pub fn small_limits(lab: &Lab) {
     let machines = ["m1", "m2", "m3", "s1", "e1"];
     let reload = |text: &str| {
@@ -110,19 +110,21 @@ pub fn dead_member(lab: &Lab) {
                 "5s",
             ],
         );
-        assert!(
-            [4, 5, 6].contains(&run.code),
-            "code {}\n{}\n{}",
-            run.code,
-            run.stdout,
-            run.stderr
-        );
+        // A leader that froze may hold up a gate of the hosts that take part.
+        let held_up = run.events().iter().any(|e| e["type"] == "gate-failed");
+        let code = match run.result()["changed"].as_u64() {
+            _ if held_up => 6,
+            Some(0) => 3,
+            _ => 5,
+        };
+        assert_eq!(run.code, code, "{}\n{}", run.stdout, run.stderr);
         let after: Vec<_> = ["m1", "m2"].iter().map(|m| containers(m)).collect();
         for (before, after) in before.iter().zip(&after) {
             for name in ["toots-consul-server", "toots-zookeeper"] {
                 assert_eq!(before.get(name), after.get(name), "{name} was not touched");
             }
-            // A master of Mesos that loses its leadership with ZooKeeper's leader ends by itself and is started again.
+            // A Mesos master that loses its leadership with ZooKeeper's leader exits and is
+            // restarted.
             let id = |c: &std::collections::BTreeMap<String, (String, String)>| {
                 c.get("toots-mesos-master").map(|ids| ids.0.clone())
             };
@@ -179,7 +181,7 @@ pub fn two_dead_masters(lab: &Lab) {
     assert_eq!(MASTERS.len(), 3);
 }
 
-/// A program that was started again once is no illness; one that ends again and again is, though it runs at the moment.
+/// A program that restarted once is healthy; one in a crash loop is not, even while it runs.
 pub fn restarts(lab: &Lab) {
     let started = || {
         containers("s1")
@@ -196,20 +198,20 @@ pub fn restarts(lab: &Lab) {
             started().is_some_and(|now| Some(now) != before)
         });
     };
-    // Its count begins with its container.
+    // Its count starts with its container.
     on("s1", "docker rm -f toots-registrator");
     lab.toots(&["cluster", "up", "--yes", "--output", "json"])
         .expect(0);
     kill();
-    until("one restart is no illness", Duration::from_secs(30), || {
+    until("healthy after one restart", Duration::from_secs(30), || {
         lab.toots(&["cluster", "status"]).code == 0
     });
     (0..5).for_each(|_| kill());
-    let ill = lab.toots(&["cluster", "status"]).expect(6);
+    let unhealthy = lab.toots(&["cluster", "status"]).expect(6);
     assert!(
-        ill.stdout.contains("ends again and again (6 times"),
+        unhealthy.stdout.contains("crash loop (6 restarts"),
         "{}",
-        ill.stdout
+        unhealthy.stdout
     );
     on("s1", "docker rm -f toots-registrator");
     lab.toots(&["cluster", "up", "--yes", "--output", "json"])

@@ -1,5 +1,6 @@
 #!/bin/sh
-# As the public image does: an agent gets its folders, a subcommand needs no "consul" before it, and root becomes the user consul.
+# As in the public image: an agent gets its folders, a subcommand needs no "consul" in front, and root
+# becomes the user consul.
 set -e
 case "${1:-}" in -*) set -- consul "$@" ;; esac
 if [ "${1:-}" = agent ]; then

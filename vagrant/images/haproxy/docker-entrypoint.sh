@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the public image does: `haproxy …` and bare flags run in master-worker mode in the foreground.
+# As in the public image: `haproxy …` and bare flags run in master-worker mode in the foreground.
 set -e
 case "${1:-}" in -*) set -- haproxy "$@" ;; esac
 if [ "${1:-}" = haproxy ]; then

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A real machine (libvirt, virtualbox) as the images of the docker provider have it.
+# Sets up a real machine (libvirt, virtualbox) like the images of the docker provider.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q

@@ -1,6 +1,6 @@
 """Answers every path with the host, the task and its own version; /health too.
 
-LISTEN is where it listens (8080), VERSION what it says it is (1), GRACE how many seconds it goes on answering after SIGTERM (5). With MAINTENANCE
+LISTEN is its port (8080), VERSION the version that it reports (1), GRACE the seconds for which it continues to answer after SIGTERM (5). With MAINTENANCE
 its service is put in maintenance in the Consul of its host at SIGTERM, so that balancers leave it out before it ends.
 """
 
@@ -22,7 +22,7 @@ me = {
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # An answer in one piece: in two, the second waits for the first one's acknowledgement.
+    # One write per answer: a second one would wait for the acknowledgement of the first.
     wbufsize = -1
 
     def do_GET(self):
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    # The default of five would reset connections of a burst.
+    # The default backlog of five would reset connections of a burst.
     request_queue_size = 256
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the public image does: what is mounted belongs to the user that runs the server.
+# As in the public image: mounted folders belong to the user that runs the server.
 set -e
 if [ "$(id -u)" = 0 ]; then
   chown 1000:1000 /data /datalog /logs

@@ -1,4 +1,4 @@
-// The stand-in for mesos-master 1.11.0: it plays the master's part in the lab where the real image cannot be had.
+// The stand-in for mesos-master 1.11.0: used in the lab where the real image is not available.
 package main
 
 import (
@@ -85,7 +85,7 @@ func discovered(values *flags.Values) string {
 	return strings.TrimSpace(string(output))
 }
 
-// openLog checks the flags of the registry in the real one's order and opens the log.
+// openLog checks the flags of the registry in the real program's order and opens the log.
 func openLog(values *flags.Values) (*master.Replica, int) {
 	mesos.Log("I", "Using 'hierarchical' allocator")
 	switch registry := values.Get("registry"); registry {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestMain plays the program itself when asked to, so that tests see its exit codes.
+// TestMain runs the program itself on request, so that tests see its exit codes.
 func TestMain(m *testing.M) {
 	if os.Getenv("STANDIN_PLAY") != "" {
 		main()
@@ -29,7 +29,7 @@ func play(t *testing.T, args ...string) (code int, output string) {
 	return command.ProcessState.ExitCode(), string(text)
 }
 
-// Arguments, exit codes and words as recorded from mesos-master 1.11.0.
+// Arguments, exit codes and messages as recorded from mesos-master 1.11.0.
 func TestWrongFlagsEndAsRecorded(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

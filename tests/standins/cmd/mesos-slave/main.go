@@ -1,4 +1,4 @@
-// The stand-in for mesos-slave (mesos-agent) 1.11.0: it plays the agent's part in the lab where the real image cannot be had.
+// The stand-in for mesos-slave (mesos-agent) 1.11.0: used in the lab where the real image is not available.
 package main
 
 import (
@@ -54,6 +54,8 @@ func main() {
 		Info:   mesos.AgentInfo{Hostname: hostname, Port: port, Resources: resources, Attributes: attributes, Checkpoint: true},
 		Docker: enabled(values, "docker"), Mesos: enabled(values, "mesos"), Containers: values.Get("containerizers"),
 		DockerSocket: values.Get("docker_socket"), Logins: logins, SandboxDir: values.Get("sandbox_directory"),
+		// The lab's package has the vendor's name for the program.
+		ClusterD: filepath.Base(os.Args[0]) == "mesos-agent",
 	})
 	reserve(standin.Handler())
 	leaveOnUser1(standin)
@@ -71,7 +73,7 @@ func leaveOnUser1(standin *agent.Agent) {
 	}()
 }
 
-// systemd refuses as the real one where systemd is the machine's init but its folder is not there.
+// systemd refuses as the real program where systemd is the machine's init but its folder is not there.
 func systemd(values *flags.Values) {
 	folder := values.Get("systemd_runtime_directory")
 	init, _ := filepath.EvalSymlinks("/sbin/init")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestMain plays the program itself when asked to, so that tests see its exit codes.
+// TestMain runs the program itself on request, so that tests see its exit codes.
 func TestMain(m *testing.M) {
 	if os.Getenv("STANDIN_PLAY") != "" {
 		main()
@@ -28,7 +28,7 @@ func play(t *testing.T, args ...string) (code int, output string) {
 	return command.ProcessState.ExitCode(), string(text)
 }
 
-// Arguments, exit codes and words as recorded from mesos-agent 1.11.0.
+// Arguments, exit codes and messages as recorded from mesos-agent 1.11.0.
 func TestWrongFlagsEndAsRecorded(t *testing.T) {
 	base := []string{"--work_dir=" + t.TempDir(), "--ip=127.0.0.1", "--port=0", "--no-systemd_enable_support"}
 	master := "--master=127.0.0.1:1"

@@ -25,7 +25,7 @@ func (r *run) id() string {
 	return fmt.Sprintf("ct:%d:%d:%s:%s", r.due.UnixMilli(), r.attempt, r.job, r.arguments)
 }
 
-// Core is the leader's mind. Methods with a capital letter lock; calls to the
+// Core is the leader's state. Methods with a capital letter lock; calls to the
 // master wait in the outbox until the lock is released.
 type Core struct {
 	Session      func() *framework.Session
@@ -137,7 +137,7 @@ func (c *Core) Delete(name string) bool {
 }
 
 // orphan takes a parent's name off its children; one that has no other parent
-// goes on by the parent's schedule.
+// continues with the parent's schedule.
 func (c *Core) orphan(parent string) {
 	for _, child := range c.jobs {
 		at := slices.Index(child.Parents, parent)

@@ -1,4 +1,4 @@
-// Package chronos plays Chronos 3.0.2 in the lab: its flags, its election, its
+// Package chronos is the lab's stand-in for Chronos 3.0.2: its flags, its election, its
 // HTTP API on leader and standby, and a scheduler that runs repeating jobs as
 // tasks of the Mesos that leads.
 //

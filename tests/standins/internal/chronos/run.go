@@ -21,7 +21,7 @@ import (
 	"toots.test/standins/internal/scallop"
 )
 
-// Version says which program is played, and that it is played.
+// Version names the program and marks it as a stand-in.
 const Version = "3.0.2-standin"
 
 // session is what ZooKeeper grants of Curator's default of a minute; no flag
@@ -170,7 +170,7 @@ func (p *process) fatal(err error) {
 	}()
 }
 
-// elect takes part for ever; a session that expired is followed by a new entry.
+// elect takes part forever; a session that expired is followed by a new entry.
 func (p *process) elect() {
 	var member *latch.Latch
 	for {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Schedule is R[n]/start/period; Repeats below 0 is for ever.
+// Schedule is R[n]/start/period; Repeats below 0 is forever.
 type Schedule struct {
 	Repeats int
 	Start   time.Time
@@ -72,7 +72,7 @@ func (s Schedule) String() string {
 	return count + "/" + s.Start.UTC().Format(stampForm) + "/" + s.period
 }
 
-// Due tells whether a run is to begin.
+// Due reports whether a run is to begin.
 func (s Schedule) Due(now time.Time) bool { return s.Repeats != 0 && !now.Before(s.Start) }
 
 // Next is the schedule after a run; runs that were missed are left out.

@@ -13,7 +13,7 @@ import (
 // nothing in the answers tells of it but repeated headers.
 type Standby struct {
 	Self string
-	// Leader asks ZooKeeper anew for every request, on the leader too: it hangs
+	// Leader asks ZooKeeper again for every request, on the leader too: it hangs
 	// while ZooKeeper does, and its failure ends the process.
 	Leader func() (string, error)
 	Leads  func() bool

@@ -24,7 +24,7 @@ type Client struct {
 	logins Logins
 }
 
-// New makes a client of the daemon behind a socket; "unix://" before the path is allowed.
+// New creates a client of the daemon behind a socket; "unix://" before the path is allowed.
 func New(socket string) *Client {
 	path := strings.TrimPrefix(socket, "unix://")
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {

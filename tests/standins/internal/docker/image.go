@@ -19,7 +19,7 @@ type Image struct {
 	}
 }
 
-// HasImage tells if the image is local.
+// HasImage reports whether the image is local.
 func (c *Client) HasImage(ctx context.Context, name string) (bool, error) {
 	err := c.call(ctx, "GET", "/images/"+name+"/json", nil, &Image{})
 	if errors.Is(err, ErrNotFound) {

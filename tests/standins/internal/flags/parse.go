@@ -20,7 +20,7 @@ type raw struct {
 	hasValue bool
 }
 
-// Parse loads args (without the program name) over the environment, in the order and with the texts of the real one.
+// Parse loads args (without the program name) over the environment, in the order and with the texts of the real program.
 func (t *Table) Parse(args, environ []string) (*Values, error) {
 	values := &Values{table: t, given: map[string]string{}, loaded: map[string]string{}}
 	pending, err := t.fromArguments(args)
@@ -51,7 +51,7 @@ func (t *Table) fromArguments(args []string) (map[string][]raw, error) {
 			break
 		}
 		if !strings.HasPrefix(arg, "--") {
-			continue // the real ones ignore what does not look like a flag
+			continue // the real programs ignore what does not look like a flag
 		}
 		name, value, has := strings.Cut(arg[2:], "=")
 		pending[name] = append(pending[name], raw{value, has})
@@ -153,7 +153,7 @@ func (v *Values) Get(name string) string {
 	return v.table.Specs[name].Default
 }
 
-// Given tells if the flag was set by argument or environment.
+// Given reports whether the flag was set by argument or environment.
 func (v *Values) Given(name string) bool { _, ok := v.loaded[name]; return ok }
 
 // Bool is a boolean flag's value.

@@ -17,7 +17,7 @@ var ErrDisconnected = errors.New("disconnected from the master")
 type Driver struct {
 	ZK   *zk.Conn
 	Path string // of the masters' group
-	// Info is asked anew for each subscription: it carries the framework's id.
+	// Info is asked again for each subscription: it carries the framework's id.
 	Info func() Info
 	// Handle gets every event, in order.
 	Handle func(*Session, Event)
@@ -25,7 +25,7 @@ type Driver struct {
 	Registered func(Master, *Session, Event)
 	Lost       func()
 	// Reconnect makes the driver follow a new master; without it the driver
-	// ends with ErrDisconnected, which is how Marathon leaves its leadership.
+	// ends with ErrDisconnected, as Marathon does when it loses its leadership.
 	Reconnect bool
 
 	lock    sync.Mutex

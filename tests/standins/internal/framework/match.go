@@ -2,7 +2,7 @@ package framework
 
 import "math/rand/v2"
 
-// Pool is what is left of an offer while tasks are cut out of it.
+// Pool is the rest of an offer while tasks are cut out of it.
 type Pool struct {
 	Offer   Offer
 	scalars map[string]float64

@@ -84,7 +84,7 @@ type Status struct {
 	} `json:"container_status"`
 }
 
-// Terminal tells whether the task has ended.
+// Terminal reports whether the task has ended.
 func (s Status) Terminal() bool {
 	switch s.State {
 	case "TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST",

@@ -19,7 +19,7 @@ type API struct {
 	Info func() map[string]any
 	// Leader is the id of the leader, empty when there is none.
 	Leader func() string
-	// Abdicate gives the leadership up.
+	// Abdicate gives up the leadership.
 	Abdicate func()
 }
 
@@ -125,7 +125,7 @@ func (a *API) version2(q *request) {
 
 func (q *request) notFound() { q.problem(&Problem{Status: 500, Message: "URI not found"}) }
 
-// accepts tells whether the client takes JSON.
+// accepts reports whether the client takes JSON.
 func (q *request) accepts() bool {
 	accept := q.r.Header.Get("Accept")
 	return accept == "" || strings.Contains(accept, "json") || strings.Contains(accept, "*/*") || strings.Contains(accept, "application/*")

@@ -11,7 +11,7 @@ import (
 	"toots.test/standins/internal/scallop"
 )
 
-// Version says which program is played, and that it is played.
+// Version names the program and marks it as a stand-in.
 const Version = "1.11.24-standin"
 
 // heartbeat is a blank line of the event stream.

@@ -1,4 +1,4 @@
-// Package marathon plays Marathon 1.11 in the lab: its flags, its election, its
+// Package marathon is the lab's stand-in for Marathon 1.11: its flags, its election, its
 // HTTP API on leader and standby, and a scheduler that runs apps on the Mesos
 // that leads.
 //

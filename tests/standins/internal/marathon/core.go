@@ -37,7 +37,7 @@ func (i *Instance) TaskID() string {
 
 func (i *Instance) launched() bool { return i.Condition != "Scheduled" }
 
-// Core is the leader's mind: apps, instances, deployments. Every method that
+// Core is the leader's state: apps, instances, deployments. Every method that
 // begins with a capital letter locks; calls to the master wait in the outbox
 // until the lock is released.
 type Core struct {

@@ -13,12 +13,12 @@ type Action struct {
 	App    string `json:"app"`
 }
 
-// Step is a set of actions that go on together.
+// Step is a set of actions that run in parallel.
 type Step struct {
 	Actions []Action `json:"actions"`
 }
 
-// Deployment is a plan on its way. Before holds the affected apps as they were,
+// Deployment is a plan in progress. Before holds the affected apps as they were,
 // for a rollback; nil is an app that did not exist.
 type Deployment struct {
 	ID, Version string

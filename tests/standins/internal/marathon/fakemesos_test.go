@@ -14,7 +14,7 @@ import (
 	"toots.test/standins/internal/framework"
 )
 
-// fakeMesos offers one agent for ever and runs every task at once.
+// fakeMesos offers one agent forever and runs every task at once.
 type fakeMesos struct {
 	lock   sync.Mutex
 	stream chan string
@@ -125,7 +125,7 @@ func newCore(t *testing.T, mesos bool) (*Core, *fakeMesos) {
 	return core, fake
 }
 
-// idle waits until no deployment is under way.
+// idle waits until no deployment is in progress.
 func idle(t *testing.T, c *Core, but ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

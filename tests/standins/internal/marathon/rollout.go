@@ -11,7 +11,7 @@ func (c *Core) outdated(app *App, i *Instance) bool {
 	return app.VersionInfo != nil && i.Version < app.VersionInfo.LastConfigChangeAt
 }
 
-// waiting tells whether a deployment has not reached the app's own step yet.
+// waiting reports whether a deployment has not reached the app's own step yet.
 func (c *Core) waiting(app string) bool {
 	for _, d := range c.deployments {
 		last := -1

@@ -127,7 +127,7 @@ func Run(args []string) {
 	}
 }
 
-// end takes the latch away at once, so that another may lead, and exits. The
+// end takes the latch away at once, so that another instance can lead, and exits. The
 // closed connection must not be taken for a lost one.
 func (p *process) end(code int) {
 	p.ending.Store(true)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Version tells that this is not the real program; types and places are those of the real one.
+// Version tells that this is not the real program; types and places are those of the real program.
 const Version = "1.11.0-standin"
 
 // Facts of the build the recorded answers came from, kept so that readers of these fields find them.
@@ -37,7 +37,7 @@ func ThisBuild() Build {
 	return Build{BuildDate: buildDate, BuildTime: buildTime, BuildUser: buildUser, GitSHA: gitSHA, GitTag: gitTag, Version: Version}
 }
 
-// AgentCapabilities are those of an agent, in the order of the real one.
+// AgentCapabilities are those of an agent, in the order of the real program.
 var AgentCapabilities = []string{"MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "RESOURCE_PROVIDER", "RESIZE_VOLUME",
 	"AGENT_OPERATION_FEEDBACK", "AGENT_DRAINING", "TASK_RESOURCE_LIMITS"}
 

@@ -29,7 +29,7 @@ func wordsOf(message string) words {
 
 const maxBody = 16 << 20
 
-// ReadCall reads a POSTed v1 call, or answers as the real one does and tells false. `message` is the protobuf's name
+// ReadCall reads a POSTed v1 call, or answers as the real program does and tells false. `message` is the protobuf's name
 // ("master::Call"), `known` the call types that exist. A client that accepts only protobuf is told by `protobuf`.
 func ReadCall(w http.ResponseWriter, r *http.Request, message string, known func(string) bool) (call Call, protobuf, ok bool) {
 	if r.Method != http.MethodPost {

@@ -136,7 +136,7 @@ func (q Quantities) Minus(other Quantities) Quantities {
 	return left
 }
 
-// Contains tells if other fits in.
+// Contains reports whether other fits in.
 func (q Quantities) Contains(other Quantities) bool {
 	for name, value := range other.Scalars {
 		if q.Scalars[name]+1e-9 < value {

@@ -13,7 +13,7 @@ import (
 	"toots.test/standins/internal/flags"
 )
 
-// LoadFlags reads a program's flags, answers --help and --version, and ends with the real one's words on wrong ones.
+// LoadFlags reads a program's flags, answers --help and --version, and exits with the real program's messages on wrong flags.
 func LoadFlags(component, program string) *flags.Values {
 	table, err := flags.LoadTable(flagdata.FS, component)
 	if err != nil {

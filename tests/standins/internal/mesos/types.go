@@ -17,7 +17,7 @@ type Capability struct {
 	Type string `json:"type,omitempty"`
 }
 
-// MasterInfo is what a master writes to ZooKeeper; keys in the order of the real one.
+// MasterInfo is what a master writes to ZooKeeper; keys in the order of the real program.
 type MasterInfo struct {
 	Address      Address      `json:"address"`
 	Capabilities []Capability `json:"capabilities"`
@@ -29,7 +29,7 @@ type MasterInfo struct {
 	Version      string       `json:"version"`
 }
 
-// Attribute of an agent; only text attributes are played.
+// Attribute of an agent; only text attributes are implemented.
 type Attribute struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
@@ -72,7 +72,7 @@ func (f *FrameworkInfo) AllRoles() []string {
 	return []string{"*"}
 }
 
-// Can tells if the framework has a capability.
+// Can reports whether the framework has a capability.
 func (f *FrameworkInfo) Can(capability string) bool {
 	for _, one := range f.Capabilities {
 		if one.Type == capability {
@@ -222,7 +222,7 @@ type Task struct {
 	Container         *ContainerInfo `json:"container,omitempty"`
 }
 
-// Terminal tells if a state is an end.
+// Terminal reports whether a state is an end.
 func Terminal(state string) bool {
 	switch state {
 	case "TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR":

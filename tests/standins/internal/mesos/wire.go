@@ -27,7 +27,7 @@ const (
 	PathLogAccept  = "/standin/log/accept"
 )
 
-// Register is an agent's first or renewed word to a leading master.
+// Register is the registration of an agent at a leading master.
 type Register struct {
 	Info       AgentInfo
 	PID        string
@@ -62,7 +62,7 @@ type Kill struct {
 	Reason              string
 }
 
-// Update is a task's status on its way to the framework.
+// Update is a task's status sent to the framework.
 type Update struct {
 	FrameworkID string
 	Status      TaskStatus

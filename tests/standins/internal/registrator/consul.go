@@ -67,7 +67,7 @@ func (c *ConsulClient) Ping() (string, error) {
 	return leader, err
 }
 
-// Register adds a service or writes it anew.
+// Register adds a service or replaces it.
 func (c *ConsulClient) Register(s Service) error {
 	body := map[string]any{
 		"ID": s.ID, "Name": s.Name, "Address": s.IP, "Port": s.Port, "Tags": s.Tags, "Meta": s.Attrs,

@@ -1,4 +1,4 @@
-// Package registrator plays Registrator in the lab: it follows the Docker
+// Package registrator is the lab's stand-in for Registrator: it follows the Docker
 // events of one host and keeps the services of the local Consul agent in step
 // with the containers that publish ports.
 //

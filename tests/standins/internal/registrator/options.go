@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Version says which program is played, and that it is played.
+// Version names the program and marks it as a stand-in.
 const Version = "v7-standin"
 
 // Options is the command line.

@@ -165,7 +165,7 @@ func (p *Parser) fits(flag Flag, value string) bool {
 	return true
 }
 
-// Has tells whether the flag was given.
+// Has reports whether the flag was given.
 func (v *Values) Has(name string) bool { return len(v.given[name]) > 0 }
 
 // Get is the flag's value or its default.

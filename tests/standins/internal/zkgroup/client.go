@@ -100,7 +100,7 @@ func (c *Client) OnLost(f func()) {
 	c.onLost = append(c.onLost, f)
 }
 
-// Lost tells if the session is gone for now.
+// Lost reports whether the session is gone for now.
 func (c *Client) Lost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,7 +20,7 @@ type Member struct {
 }
 
 // Join keeps an ephemeral sequential child `label%010d` (or `%010d` without a label) under the URL's path plus sub.
-// joined is told its name, gone that it vanished (deleted or session over), after which it joins anew.
+// joined is told its name, gone that it vanished (deleted or session over), after which it joins again.
 func (c *Client) Join(sub, label string, data []byte, joined, gone func(name string)) {
 	parent := c.url.Path + sub
 	if label != "" {

@@ -18,7 +18,7 @@ type URL struct {
 // ErrNoPath is Mesos' refusal of a URL without a path.
 var ErrNoPath = errors.New("Expecting a (chroot) path for ZooKeeper ('/' is not supported)")
 
-// ParseURL reads a ZooKeeper URL with the real one's words of refusal.
+// ParseURL reads a ZooKeeper URL with the real program's error messages.
 func ParseURL(text string) (URL, error) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(text), "zk://")
 	if !ok {

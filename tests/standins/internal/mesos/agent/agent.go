@@ -29,7 +29,7 @@ type Agent struct {
 	counters   map[string]float64
 }
 
-// New makes an agent and reads its checkpoint; it ends the process if that does not fit the configuration.
+// New creates an agent and reads its checkpoint; it ends the process if that does not fit the configuration.
 func New(cfg Config) *Agent {
 	if cfg.Policy != "equal" && cfg.Policy != "additive" {
 		mesos.Exit("Unknown option for 'reconfiguration_policy' flag %s. Please run the agent with '--help' to see the valid options.", cfg.Policy)

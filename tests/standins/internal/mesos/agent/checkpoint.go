@@ -10,7 +10,7 @@ import (
 	"toots.test/standins/internal/mesos"
 )
 
-// Checkpoint is what survives a restart: meta/slaves/ID/standin.json, with meta/slaves/latest pointing at the folder.
+// Checkpoint holds the state that survives a restart: meta/slaves/ID/standin.json, with meta/slaves/latest pointing at the folder.
 type Checkpoint struct {
 	Info       mesos.AgentInfo // the first one; a permissive policy does not replace it
 	Frameworks map[string]mesos.FrameworkInfo
@@ -63,11 +63,18 @@ func (c *Checkpoint) save(workDir string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folder, "standin.json")
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+	// A name of its own for each write: the status loop and a shutdown may save at the same time, and
+	// with one shared name the second rename finds no file.
+	staging, err := os.CreateTemp(folder, "standin.json.")
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	_, err = staging.Write(content)
+	if err := errors.Join(err, staging.Close()); err != nil {
+		_ = os.Remove(staging.Name())
+		return err
+	}
+	if err := os.Rename(staging.Name(), filepath.Join(folder, "standin.json")); err != nil {
 		return err
 	}
 	link := filepath.Join(metaPath(workDir), "latest")
@@ -78,7 +85,7 @@ func (c *Checkpoint) save(workDir string) error {
 	return os.Symlink(folder, link)
 }
 
-// Compatible tells if an agent may go on with a checkpointed info under a policy.
+// Compatible reports whether an agent may continue with a checkpointed info under a policy.
 func Compatible(policy string, old, now mesos.AgentInfo) bool {
 	if old.Hostname != now.Hostname || old.Port != now.Port {
 		return false
@@ -117,7 +124,7 @@ To restart this agent with a new agent id instead, do as follows:
 rm -f %s/latest
 This ensures that the agent does not recover old live executors.`
 
-// refuseIncompatible ends the agent as the real one does.
+// refuseIncompatible ends the agent as the real program does.
 func refuseIncompatible(workDir string, old, now mesos.AgentInfo) {
 	first, _ := mesos.Encode(old)
 	second, _ := mesos.Encode(now)

@@ -1,4 +1,4 @@
-// Package agent plays the part of a Mesos 1.11 agent: it registers with the leading master, runs tasks as Docker
+// Package agent is the stand-in for a Mesos 1.11 agent: it registers with the leading master, runs tasks as Docker
 // containers or processes, and keeps their state in its work directory.
 package agent
 
@@ -26,6 +26,7 @@ type Config struct {
 	DockerSocket string
 	Logins       docker.Logins // of --docker_config
 	SandboxDir   string        // where a container sees its sandbox
+	ClusterD     bool          // what differs from Apache Mesos is as in ClusterD
 }
 
 // ParseAttributes reads `rack:r1;zone:z1`.

@@ -136,7 +136,7 @@ func publish(spec *docker.Spec, host *docker.HostConfig, mappings []mesos.PortMa
 	}
 }
 
-// parameters plays those docker command line options frameworks use; others fail the task rather than being ignored.
+// parameters implements the docker command line options frameworks use; others fail the task rather than being ignored.
 func parameters(spec *docker.Spec, host *docker.HostConfig, list []mesos.Parameter) error {
 	for _, one := range list {
 		switch one.Key {

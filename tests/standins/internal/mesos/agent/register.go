@@ -103,7 +103,7 @@ func (a *Agent) entered(reply mesos.Registered, address string) {
 	mesos.Log("I", "%s with master master@%s; given agent ID %s", word, address, reply.AgentID)
 	a.registered, a.drain = true, reply.Drain
 	for run := range a.sent {
-		delete(a.sent, run) // send anew what was not acknowledged
+		delete(a.sent, run) // send again what was not acknowledged
 	}
 }
 

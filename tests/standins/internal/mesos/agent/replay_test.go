@@ -126,7 +126,13 @@ func TestAnAgentWithTasksAnswersAsRecorded(t *testing.T) {
 func TestARestartedAgentKeepsItsIDAndItsTask(t *testing.T) {
 	agent := testAgent(t)
 	registered(agent)
-	go agent.launch(task("t1", "sleep 60"))
+	// The earlier agent lives on in this process and saves the end of the task too: the test waits for
+	// it, or its write meets the removal of the work directory.
+	launched := make(chan struct{})
+	go func() {
+		agent.launch(task("t1", "sleep 60"))
+		close(launched)
+	}()
 	wait(t, "running", func() bool { return stateOf(agent, "t1") == "TASK_RUNNING" })
 	cfg := agent.cfg
 	cfg.Info.ID = nil
@@ -141,6 +147,7 @@ func TestARestartedAgentKeepsItsIDAndItsTask(t *testing.T) {
 	go again.recoverRuns()
 	again.kill(mesos.Kill{FrameworkID: "f1", TaskID: "t1"})
 	wait(t, "killing", func() bool { return stateOf(again, "t1") == "TASK_KILLED" })
+	<-launched
 }
 
 func TestWhatMayChangeAtARestart(t *testing.T) {

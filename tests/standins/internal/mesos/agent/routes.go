@@ -9,7 +9,7 @@ import (
 
 const agentMessage = "agent::Call"
 
-// Calls a real agent knows and the stand-in does not play.
+// Calls a real agent knows and the stand-in does not implement.
 var unplayed = map[string]bool{"SET_LOGGING_LEVEL": true, "LIST_FILES": true, "READ_FILE": true, "LAUNCH_NESTED_CONTAINER": true,
 	"WAIT_NESTED_CONTAINER": true, "KILL_NESTED_CONTAINER": true, "REMOVE_NESTED_CONTAINER": true, "LAUNCH_NESTED_CONTAINER_SESSION": true,
 	"ATTACH_CONTAINER_INPUT": true, "ATTACH_CONTAINER_OUTPUT": true, "LAUNCH_CONTAINER": true, "WAIT_CONTAINER": true, "KILL_CONTAINER": true,

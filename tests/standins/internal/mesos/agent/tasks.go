@@ -34,12 +34,17 @@ func (a *Agent) launch(order mesos.Launch) {
 		a.report(run, "TASK_FAILED", "Failed to create the sandbox: "+err.Error(), "REASON_CONTAINER_LAUNCH_FAILED")
 		return
 	}
-	// As the real one: `latest` beside the runs leads to the newest.
+	// As the real program: `latest` beside the runs leads to the newest.
 	latest := filepath.Join(filepath.Dir(run.Directory), "latest")
 	_ = os.Remove(latest)
 	_ = os.Symlink(run.Directory, latest)
 	if (run.Docker && !a.cfg.Docker) || (!run.Docker && !a.cfg.Mesos) {
 		a.report(run, "TASK_FAILED", fmt.Sprintf("None of the enabled containerizers (%s) could create a container for the provided TaskInfo/ExecutorInfo message", a.cfg.Containers), "REASON_CONTAINER_LAUNCH_FAILED")
+		return
+	}
+	if run.Docker && a.cfg.ClusterD && (a.cfg.Flags["network_cni_config_dir"] == "" || a.cfg.Flags["network_cni_plugins_dir"] == "") {
+		// Recorded: its executor reads both flags unasked and aborts.
+		a.report(run, "TASK_FAILED", "Failed to launch container: Container exited with status 134", "REASON_CONTAINER_LAUNCH_FAILED")
 		return
 	}
 	if run.Docker {

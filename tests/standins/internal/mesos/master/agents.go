@@ -40,7 +40,7 @@ func (a *agent) address() string {
 
 func hostPort(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }
 
-// register admits an agent or takes it back; a leader whose log has no quorum aborts, as the real one does.
+// register admits an agent or takes it back; a leader whose log has no quorum aborts, as the real program does.
 func (m *Master) register(w http.ResponseWriter, r *http.Request) {
 	var message mesos.Register
 	if !mesos.Receive(w, r, &message) {
@@ -58,9 +58,19 @@ func (m *Master) register(w http.ResponseWriter, r *http.Request) {
 		m.nextAgent++
 	}
 	id := message.Info.ID.Value
+	var former *agent
+	for _, one := range m.agents {
+		if isNew && one.pid == message.PID && !one.connected {
+			former = one
+		}
+	}
 	known, isKnown := m.agents[id]
 	unchanged := isKnown && sameInfo(known.info, message.Info)
 	m.mu.Unlock()
+	if former != nil {
+		mesos.Log("I", "Removing old disconnected agent %s because a registration attempt occurred", former.id)
+		m.remove(former.id, "registered", "A new agent registered at the same address")
+	}
 	registry := m.registrar.Registry()
 	for _, gone := range registry.Gone {
 		if gone.ID.Value == id {
@@ -108,7 +118,7 @@ func (m *Master) admit(id string, isNew bool, message mesos.Register, entry Regi
 	return reply
 }
 
-// attach holds an agent's connection: its end is how the master sees at once that the agent's process is gone.
+// attach holds an agent's connection: its end tells the master at once that the agent's process is gone.
 func (m *Master) attach(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	one, known := m.agents[r.URL.Query().Get("agent")]
@@ -211,12 +221,18 @@ func (m *Master) giveUpAwaited() {
 	}
 }
 
-// unregister is an agent's good-bye (SIGUSR1).
+// unregister is deregisters an agent (SIGUSR1).
 func (m *Master) unregister(w http.ResponseWriter, r *http.Request) {
 	var id string
 	if !mesos.Receive(w, r, &id) {
 		return
 	}
+	m.remove(id, "unregistered", "Agent unregistered")
+	mesos.Empty(w, http.StatusOK)
+}
+
+// remove takes an agent out of the registry; the caller does not hold mu.
+func (m *Master) remove(id, reason, message string) {
 	if text, ok := m.store(func(r *Registry) { delete(r.Agents, id) }); !ok {
 		mesos.Abort("Failed to remove agent %s: %s", id, text)
 	}
@@ -224,10 +240,9 @@ func (m *Master) unregister(w http.ResponseWriter, r *http.Request) {
 	defer m.mu.Unlock()
 	if one, known := m.agents[id]; known {
 		m.counters["master/slave_removals"]++
-		m.counters["master/slave_removals/reason_unregistered"]++
-		m.forget(one, "TASK_LOST", "TASK_LOST", "Agent unregistered", "REASON_SLAVE_REMOVED")
+		m.counters["master/slave_removals/reason_"+reason]++
+		m.forget(one, "TASK_LOST", "TASK_LOST", message, "REASON_SLAVE_REMOVED")
 	}
-	mesos.Empty(w, http.StatusOK)
 }
 
 // forget removes an agent and tells its tasks' frameworks; the caller holds mu.

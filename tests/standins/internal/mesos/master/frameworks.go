@@ -70,7 +70,7 @@ func event(kind string, body map[string]any) map[string]any {
 	return map[string]any{"type": kind, lower(kind): body}
 }
 
-// sortedFrameworks lists frameworks, the newest first as the real one does; the caller holds mu.
+// sortedFrameworks lists frameworks, the newest first as the real program does; the caller holds mu.
 func (m *Master) sortedFrameworks() []*framework {
 	list := make([]*framework, 0, len(m.frameworks))
 	for _, fw := range m.frameworks {

@@ -130,7 +130,7 @@ func withoutMachines(schedule []Window, ids []MachineID) (left []Window) {
 	return left
 }
 
-// isDown tells if an agent's machine is down for maintenance.
+// isDown reports whether an agent's machine is down for maintenance.
 func (m *Master) isDown(one *agent) bool {
 	address := one.shownAddress()
 	for _, machine := range m.registrar.Registry().Down {

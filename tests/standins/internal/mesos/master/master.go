@@ -1,4 +1,4 @@
-// Package master plays the part of a Mesos 1.11 master: election and log through ZooKeeper, the operator endpoints,
+// Package master is the stand-in for a Mesos 1.11 master: election and log through ZooKeeper, the operator endpoints,
 // the scheduler HTTP API, and agents (which speak the stand-ins' own protocol with it).
 package master
 
@@ -53,7 +53,7 @@ type Master struct {
 	wake       chan struct{}
 }
 
-// New makes a master that knows of no leader yet.
+// New creates a master that knows of no leader yet.
 func New(cfg Config) *Master {
 	address := mesos.Address{Hostname: cfg.Hostname, IP: cfg.IP, Port: cfg.Port}
 	return &Master{
@@ -72,7 +72,7 @@ func New(cfg Config) *Master {
 // Info is what this master writes to ZooKeeper.
 func (m *Master) Info() mesos.MasterInfo { return m.info }
 
-// Detected takes who leads now; nil: nobody known. A leader that is no longer it ends, as the real one does.
+// Detected takes who leads now; nil: nobody known. A leader that is no longer it ends, as the real program does.
 func (m *Master) Detected(leader *mesos.MasterInfo) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -124,10 +124,10 @@ func (m *Master) recover() {
 	go m.allocate()
 }
 
-// leads tells if this master is elected; the caller holds mu.
+// leads reports whether this master is elected; the caller holds mu.
 func (m *Master) leads() bool { return !m.elected.IsZero() }
 
-// store changes the registry without mu held; false with the real one's words if the log has no quorum.
+// store changes the registry without mu held; false with the real program's message if the log has no quorum.
 func (m *Master) store(change func(*Registry)) (string, bool) {
 	if err := m.registrar.Update(change); err != nil {
 		return err.Error() + m.cfg.StoreText, false

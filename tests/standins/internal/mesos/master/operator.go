@@ -34,7 +34,7 @@ func (m *Master) v1Weights() any {
 
 var agentOperations = map[string]bool{"DRAIN_AGENT": true, "DEACTIVATE_AGENT": true, "REACTIVATE_AGENT": true, "MARK_AGENT_GONE": true}
 
-// Calls the real master knows and the stand-in does not play.
+// Calls the real master knows and the stand-in does not implement.
 var unplayed = map[string]bool{"SET_LOGGING_LEVEL": true, "LIST_FILES": true, "READ_FILE": true, "UPDATE_WEIGHTS": true, "RESERVE_RESOURCES": true,
 	"UNRESERVE_RESOURCES": true, "CREATE_VOLUMES": true, "DESTROY_VOLUMES": true, "GROW_VOLUME": true, "SHRINK_VOLUME": true,
 	"UPDATE_MAINTENANCE_SCHEDULE": true, "START_MAINTENANCE": true, "STOP_MAINTENANCE": true, "UPDATE_QUOTA": true, "SET_QUOTA": true,

@@ -12,7 +12,7 @@ const recoverInterval = 300 * time.Millisecond
 type Peers interface {
 	// States asks every other replica for its state; those that do not answer are left out.
 	States() []LogState
-	// Promise asks every other replica for a promise and gives those that were made.
+	// Promise asks every other replica for a promise and gives those that were given.
 	Promise(proposal uint64) []LogState
 	// Accept asks every other replica to take a write and counts those that did.
 	Accept(proposal, position uint64, value *Registry) int

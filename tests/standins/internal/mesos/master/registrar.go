@@ -27,7 +27,7 @@ type Registrar struct {
 	queued    int
 }
 
-// The real one's words.
+// the real program's message.
 var (
 	ErrFetch = errors.New("Failed to recover registrar: Failed to perform fetch within ")
 	ErrStore = errors.New("Failed to update registry: Failed to perform store within ")
@@ -140,7 +140,7 @@ func (r *Registrar) Registry() *Registry {
 	return r.registry.clone()
 }
 
-// Recovered tells if the registry was read and the new leader written.
+// Recovered reports whether the registry was read and the new leader written.
 func (r *Registrar) Recovered() bool {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()

@@ -1,0 +1,336 @@
+//! Engines that tests of this room play: their image stores, and what they do wrongly. Compiled for
+//! tests only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+
+use crate::spec::{HostName, digest};
+use crate::transport::fake::{FakeSession, output};
+use crate::transport::{Exec, ExecOutput, Target, TransportError};
+
+pub(super) fn sha(bytes: &[u8]) -> String {
+    format!("sha256:{}", digest(bytes))
+}
+
+pub(super) fn digest_of(name: &str) -> String {
+    sha(name.as_bytes())
+}
+
+/// Changes what a load makes of an image.
+pub(super) type Spoil = fn(&mut Stored);
+
+/// When a connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BreakAt {
+    Request,
+    Answer,
+}
+
+/// An image in a store.
+#[derive(Clone, Default)]
+pub(super) struct Stored {
+    pub id: String,
+    pub config: Vec<u8>,
+    /// Unpacked content, the lowest first.
+    pub layers: Vec<Vec<u8>>,
+    pub tags: BTreeSet<String>,
+    pub digests: Vec<String>,
+}
+
+impl Stored {
+    pub fn new(layers: &[&[u8]], user: &str) -> Self {
+        let layers: Vec<Vec<u8>> = layers.iter().map(|layer| layer.to_vec()).collect();
+        let diff_ids: Vec<String> = layers.iter().map(|layer| sha(layer)).collect();
+        let config = json!({
+            "os": "linux", "architecture": "amd64", "config": {"User": user},
+            "rootfs": {"diff_ids": diff_ids},
+        });
+        let config = config.to_string().into_bytes();
+        Self {
+            id: sha(&config),
+            config,
+            layers,
+            ..Self::default()
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.id == name || self.tags.contains(name)
+    }
+}
+
+/// An Engine with its store.
+#[derive(Default)]
+pub(super) struct Play {
+    pub has_containerd_store: bool,
+    pub images: Vec<Stored>,
+    /// Lengths of the archives that came.
+    pub loads: Vec<usize>,
+    pub saves: usize,
+    pub pulls: usize,
+    /// What a pull brings; without, the registry cannot be reached.
+    pub registry: Option<Stored>,
+    /// Changes what a load makes of an image.
+    pub spoil: Option<Spoil>,
+    /// The next requests for these paths break the connection: before the Engine did anything, or
+    /// after.
+    pub breaks: Vec<(&'static str, BreakAt)>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct FakeEngine(Arc<Mutex<Play>>);
+
+impl FakeEngine {
+    pub fn play(&self) -> MutexGuard<'_, Play> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn with(has_containerd_store: bool, images: Vec<Stored>) -> Self {
+        let engine = Self::default();
+        engine.play().has_containerd_store = has_containerd_store;
+        engine.play().images = images;
+        engine
+    }
+
+    pub fn session(&self, host: HostName) -> FakeSession {
+        let socket = Target::Unix {
+            path: "/var/run/docker.sock".into(),
+        };
+        let session = FakeSession::new(host).on_exec(observation);
+        let (engine, lost) = (self.clone(), session.lost());
+        session.serve(socket, move |stream: DuplexStream| {
+            let (engine, lost) = (engine.clone(), Arc::clone(&lost));
+            async move {
+                let answer = service_fn(move |request: Request<Incoming>| {
+                    let (engine, lost) = (engine.clone(), Arc::clone(&lost));
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.unwrap().to_bytes();
+                        let uri = head.uri.to_string();
+                        let mut play = engine.play();
+                        let mut breaks = play.breaks.iter();
+                        let at = breaks.position(|(path, _)| uri.starts_with(path));
+                        let at = at.map(|at| play.breaks.remove(at).1);
+                        if at == Some(BreakAt::Request) {
+                            lost.store(true, std::sync::atomic::Ordering::SeqCst);
+                            return Err("connection lost");
+                        }
+                        let (status, answer) = play.answer(head.method.as_str(), &uri, &body);
+                        if at == Some(BreakAt::Answer) {
+                            lost.store(true, std::sync::atomic::Ordering::SeqCst);
+                            return Err("connection lost");
+                        }
+                        let response = Response::builder()
+                            .status(status)
+                            .header("content-type", "application/json");
+                        Ok(response.body(Full::new(Bytes::from(answer))).unwrap())
+                    }
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                // A connection that a test ends is no error of the test.
+                drop(http.serve_connection(TokioIo::new(stream), answer).await);
+            }
+        })
+    }
+}
+
+/// What the observation of a host finds besides its Engine.
+fn observation(exec: &Exec) -> Option<Result<ExecOutput, TransportError>> {
+    let script = String::from_utf8_lossy(&exec.stdin);
+    let nonce = script.lines().next()?.strip_prefix("nonce=")?;
+    let block = format!(
+        "\n{nonce} uname\nh 6.12 x86_64\n\n{nonce} files\n\n{nonce} contents\n\n{nonce} end\n"
+    );
+    let block = STANDARD.encode(block);
+    let answer = format!("{nonce} begin\n{block}\n{nonce} end\n");
+    Some(Ok(output(0, answer, "")))
+}
+
+fn parameter(uri: &str, name: &str) -> Option<String> {
+    let (_, query) = uri.split_once('?')?;
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
+    pairs
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
+}
+
+impl Play {
+    fn answer(&mut self, method: &str, uri: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let path = uri.split('?').next().unwrap();
+        let json = |value: Value| (200, value.to_string().into_bytes());
+        if path == "/version" {
+            return json(json!({"Version": "26.1.5", "ApiVersion": "1.45"}));
+        }
+        if path == "/info" {
+            let kind = if self.has_containerd_store {
+                "io.containerd.snapshotter.v1"
+            } else {
+                "x"
+            };
+            return json(json!({"DriverStatus": [["driver-type", kind]]}));
+        }
+        if path == "/images/json" {
+            return json(self.images.iter().map(listed).collect());
+        }
+        if path.starts_with("/distribution/") {
+            let message = json!({"message": "dial tcp: no route to host"});
+            return (500, message.to_string().into());
+        }
+        if path == "/containers/json" {
+            return json(json!([]));
+        }
+        if path == "/images/load" {
+            return json(self.load(body));
+        }
+        if path == "/images/get" {
+            self.saves += 1;
+            let name = parameter(uri, "names").unwrap();
+            let image = self.images.iter().find(|image| image.is_named(&name));
+            return (200, save(image.unwrap(), self.has_containerd_store));
+        }
+        if path == "/images/create" {
+            self.pulls += 1;
+            return match self.registry.clone() {
+                Some(image) => {
+                    self.images.push(image);
+                    json(json!({"status": "done"}))
+                }
+                None => (
+                    500,
+                    json!({"message": "dial tcp: no route to host"})
+                        .to_string()
+                        .into(),
+                ),
+            };
+        }
+        let name = path.trim_start_matches("/images/");
+        let (name, request) = name.rsplit_once('/').unwrap();
+        let name = name.replace("%3A", ":").replace("%2F", "/");
+        let found = self
+            .images
+            .iter_mut()
+            .find(|image| image.is_named(&name) || image.digests.contains(&name));
+        let Some(image) = found else {
+            let message = format!("no such image: {name}");
+            return (404, json!({"message": message}).to_string().into());
+        };
+        match (method, request) {
+            ("GET", "json") => json(inspected(image)),
+            ("POST", "tag") => {
+                let [repository, tag] = ["repo", "tag"].map(|key| parameter(uri, key).unwrap());
+                image.tags.insert(format!("{repository}:{tag}"));
+                (201, Vec::new())
+            }
+            other => panic!("{other:?} {name}"),
+        }
+    }
+
+    /// As both stores load: the classic one by `manifest.json`, containerd's by `index.json`, else with
+    /// a manifest of its own.
+    fn load(&mut self, archive: &[u8]) -> Value {
+        self.loads.push(archive.len());
+        let mut entries: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for entry in tar::Archive::new(archive).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            entry.read_to_end(entries.entry(name).or_default()).unwrap();
+        }
+        let manifest: Value = serde_json::from_slice(&entries["manifest.json"]).unwrap();
+        assert_eq!(
+            manifest[0]["RepoTags"],
+            Value::Null,
+            "named before it was verified"
+        );
+        let config = entries[manifest[0]["Config"].as_str().unwrap()].clone();
+        let content: Value = serde_json::from_slice(&config).unwrap();
+        let known: BTreeMap<String, Vec<u8>> = self
+            .images
+            .iter()
+            .flat_map(|image| &image.layers)
+            .map(|layer| (sha(layer), layer.clone()))
+            .collect();
+        let files = manifest[0]["Layers"].as_array().unwrap().iter();
+        let layers = files
+            .zip(content["rootfs"]["diff_ids"].as_array().unwrap())
+            .map(
+                |(file, diff_id)| match entries.get(file.as_str().unwrap()) {
+                    Some(layer) => layer.clone(),
+                    None if self.has_containerd_store => panic!("containerd's store needs {file}"),
+                    None => known[diff_id.as_str().unwrap()].clone(),
+                },
+            )
+            .collect();
+        let index = entries.get("index.json");
+        let index = index.map(|index| serde_json::from_slice::<Value>(index).unwrap());
+        let id = match (self.has_containerd_store, index) {
+            (false, _) => sha(&config),
+            (true, Some(index)) => index["manifests"][0]["digest"].as_str().unwrap().to_owned(),
+            (true, None) => digest_of("a manifest of this host"),
+        };
+        let mut image = Stored {
+            id,
+            config,
+            layers,
+            ..Stored::default()
+        };
+        if let Some(spoil) = self.spoil {
+            spoil(&mut image);
+        }
+        let text = format!("Loaded image ID: {}\n", image.id);
+        self.images.retain(|other| other.id != image.id);
+        self.images.push(image);
+        json!({"stream": text})
+    }
+}
+
+fn listed(image: &Stored) -> Value {
+    json!({
+        "Id": image.id, "ParentId": "", "RepoTags": image.tags, "RepoDigests": image.digests,
+        "Created": 0, "Size": 0, "SharedSize": -1, "Labels": {}, "Containers": -1,
+    })
+}
+
+fn inspected(image: &Stored) -> Value {
+    let config: Value = serde_json::from_slice(&image.config).unwrap();
+    let layers: Vec<String> = image.layers.iter().map(|layer| sha(layer)).collect();
+    json!({
+        "Id": image.id, "Os": config["os"], "Architecture": config["architecture"],
+        "Config": config["config"], "RootFS": {"Type": "layers", "Layers": layers},
+    })
+}
+
+fn save(image: &Stored, has_containerd_store: bool) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, content).unwrap();
+    };
+    let mut names = Vec::new();
+    for (at, layer) in image.layers.iter().enumerate() {
+        names.push(format!("{at}/layer.tar"));
+        add(&names[at], layer);
+    }
+    add("config.json", &image.config);
+    let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": names}]);
+    add("manifest.json", manifest.to_string().as_bytes());
+    if has_containerd_store {
+        let index = json!({"manifests": [{"digest": image.id}]});
+        add("index.json", index.to_string().as_bytes());
+    }
+    tar.into_inner().unwrap()
+}

@@ -1,0 +1,620 @@
+//! Loads between Engines that a test plays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::bundle::sample::write_bundle;
+use crate::desired::{ComponentCommon, ComponentDesired, HostDesired, Recorded};
+use crate::docker::{EngineInfo, EngineStatus};
+use crate::engine::checks::report_findings;
+use crate::engine::connect::{self, Hosts};
+use crate::engine::fake_engine::{BreakAt, FakeEngine, Spoil, Stored, digest_of};
+use crate::engine::ledger::Ledger;
+use crate::engine::planned::Planned;
+use crate::engine::planning::build_plan;
+use crate::engine::prepare::prove_pulls;
+use crate::engine::run_context::{HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts};
+use crate::event::EventSink;
+use crate::observe::{DockerStatus, HostStatus};
+use crate::plan::{HostPlan, Step};
+use crate::spec::{ClusterName, ComponentName, ContainerSpec, NodeRecord, Versions};
+use crate::transport::{Dial, Session, TransportError};
+
+const IMAGE: &str = "registry.example/consul:1.22";
+
+#[derive(Default)]
+struct RecordedEvents(Mutex<Vec<Event>>);
+
+impl EventSink for RecordedEvents {
+    fn send(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// Opens a new session to the same Engine each time.
+struct Dialed(Vec<FakeEngine>);
+
+#[async_trait]
+impl Dial for Dialed {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+        let n: usize = host.as_str()[1..].parse().unwrap();
+        Ok(Arc::new(self.0[n - 1].session(host.clone())))
+    }
+}
+
+fn host(n: usize) -> HostName {
+    HostName::new(format!("h{n}")).unwrap()
+}
+
+/// A run on these Engines: the hosts h1, h2, …
+struct Run {
+    cx: RunContext,
+    ledger: Ledger,
+    hosts: Hosts,
+    planned: Planned,
+    events: Arc<RecordedEvents>,
+}
+
+impl Run {
+    async fn on(engines: &[FakeEngine], bundle: Option<Bundle>) -> Self {
+        let names: Vec<HostName> = (1..=engines.len()).map(host).collect();
+        let events = Arc::new(RecordedEvents::default());
+        let cx = RunContext {
+            command: "cluster up".into(),
+            cluster: ClusterName::new("dc1").unwrap(),
+            hosts: names
+                .iter()
+                .map(|name| HostInfo {
+                    name: name.clone(),
+                    address: [127, 0, 0, 1].into(),
+                    roles: BTreeSet::new(),
+                })
+                .collect(),
+            scope: names.iter().cloned().collect(),
+            masters: 0,
+            offline: desired(&Recorded::default()),
+            build: Box::new(|recorded| Ok(desired(recorded))),
+            dial: Arc::new(Dialed(engines.to_vec())),
+            events: Arc::clone(&events) as Arc<dyn EventSink>,
+            limits: crate::plan::Limits::default(),
+            timeouts: RunTimeouts::default(),
+            mode: RunOptions {
+                bundle: bundle.map(Arc::new),
+                ..RunOptions::default()
+            },
+            registry: None,
+            owner: "me@here".into(),
+            run_id: "1".into(),
+            cancel: crate::engine::Cancel::default(),
+            domain: "consul".into(),
+            vip: None,
+            settings: BTreeMap::new(),
+        };
+        let ledger = Ledger::new(names.iter().cloned(), Arc::clone(&cx.events));
+        let hosts = connect::connect_hosts(&cx, &ledger).await;
+        let observed = names.iter().map(|name| {
+            let mut status = HostStatus {
+                docker: DockerStatus::Up {
+                    engine: EngineStatus {
+                        info: Some(EngineInfo::default()),
+                        ..EngineStatus::default()
+                    },
+                    containers: Vec::new(),
+                    images: Vec::new(),
+                },
+                ..HostStatus::default()
+            };
+            status.facts.arch = "x86_64".into();
+            (name.clone(), status)
+        });
+        let observed = observed.collect();
+        let planned = build_plan(&cx, &ledger, observed, Recorded::default())
+            .ok()
+            .unwrap();
+        Self {
+            cx,
+            ledger,
+            hosts,
+            planned,
+            events,
+        }
+    }
+
+    /// Runs steps of the phase `images`, each with its host; returns what failed.
+    async fn bring(&mut self, steps: Vec<(usize, Step)>) -> Vec<(HostName, String)> {
+        self.planned.plan.hosts = Vec::new();
+        for n in 1..=self.cx.hosts.len() {
+            let own = steps.iter().filter(|(host, _)| *host == n);
+            self.planned.plan.hosts.push(HostPlan {
+                host: host(n),
+                roles: Vec::new(),
+                prepare: Vec::new(),
+                images: own.map(|(_, step)| step.clone()).collect(),
+                components: BTreeMap::new(),
+                cleanup: Vec::new(),
+                records: Vec::new(),
+            });
+        }
+        images::bring_all(&Work {
+            cx: &self.cx,
+            ledger: &self.ledger,
+            hosts: &self.hosts,
+            planned: &self.planned,
+        })
+        .await;
+        let events = self.events.0.lock().unwrap();
+        let failures = events.iter().filter_map(|event| match event {
+            Event::HostFailed { host, failure, .. } => {
+                Some((host.clone(), failure.cause.join(": ")))
+            }
+            _ => None,
+        });
+        failures.collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let events = self.events.0.lock().unwrap();
+        let warnings = events.iter().filter_map(|event| match event {
+            Event::Warning { text, .. } => Some(text.clone()),
+            _ => None,
+        });
+        warnings.collect()
+    }
+}
+
+/// The desired state: a container of the image on h1.
+fn desired(recorded: &Recorded) -> Desired {
+    let image = ImageRef(IMAGE.into());
+    let name = ComponentName::new("consul").unwrap();
+    let digest = recorded.digests.get(&image).cloned();
+    let container = ContainerSpec::bare(name.clone(), image, digest);
+    let common = ComponentCommon {
+        name,
+        after: BTreeSet::new(),
+        quorum: false,
+        gate: None,
+        extra_images: Vec::new(),
+        dirs: Vec::new(),
+        units: Vec::new(),
+        reload: BTreeMap::new(),
+        ports: Vec::new(),
+        probes: Vec::new(),
+        requires: Vec::new(),
+        versions: Versions::default(),
+        web: None,
+        data_dir: None,
+        rejoin_dirs: Vec::new(),
+        empty_vote_command: None,
+    };
+    let host = HostDesired {
+        name: host(1),
+        address: [127, 0, 0, 1].into(),
+        roles: BTreeSet::new(),
+        node: NodeRecord {
+            format: NodeRecord::FORMAT,
+            cluster: ClusterName::new("dc1").unwrap(),
+            cluster_id: "0123".into(),
+            node: host(1),
+            member: None,
+        },
+        dirs: Vec::new(),
+        files: Vec::new(),
+        hosts_entries: Vec::new(),
+        units: Vec::new(),
+        nfs: None,
+        listen_all: false,
+        components: vec![ComponentDesired {
+            common: Arc::new(common),
+            container,
+            files: Vec::new(),
+        }],
+    };
+    Desired {
+        cluster: ClusterName::new("dc1").unwrap(),
+        cluster_id: "0123".into(),
+        hosts: vec![host],
+        secrets: BTreeMap::new(),
+        recipes: BTreeMap::new(),
+        newer_defaults: Vec::new(),
+        spread_images: false,
+        bundle: None,
+    }
+}
+
+fn load(from: LoadSource, digest: &str) -> Step {
+    Step::Load {
+        image: ImageRef(IMAGE.into()),
+        digest: Some(digest.to_owned()),
+        from,
+    }
+}
+
+fn from_host(n: usize) -> Step {
+    load(LoadSource::Host(host(n)), &digest_of("pin"))
+}
+
+const BASE: &[u8] = &[1; 5000];
+
+/// The image as a host has it that pulled it.
+fn pulled(has_containerd_store: bool) -> Stored {
+    let mut image = Stored::new(&[BASE, b"own"], "consul");
+    image.digests = vec![format!("registry.example/consul@{}", digest_of("pin"))];
+    image.tags = [IMAGE.to_owned()].into();
+    if has_containerd_store {
+        image.id = digest_of("pin");
+    }
+    image
+}
+
+fn names(digest: &str) -> BTreeSet<String> {
+    [IMAGE.to_owned(), ImageRef::verified(digest).0].into()
+}
+
+#[tokio::test]
+async fn every_store_loads_from_every_store() {
+    for source_has_containerd in [false, true] {
+        let source = FakeEngine::with(source_has_containerd, vec![pulled(source_has_containerd)]);
+        // Its base is there, under another name.
+        let classic = FakeEngine::with(false, vec![Stored::new(&[BASE, b"other"], "")]);
+        let containerd = FakeEngine::with(true, Vec::new());
+        let engines = [source.clone(), classic.clone(), containerd.clone()];
+        let mut run = Run::on(&engines, None).await;
+        let failed = run.bring(vec![(2, from_host(1)), (3, from_host(1))]).await;
+        assert_eq!(failed, []);
+        assert_eq!(source.play().saves, 1, "saved once for both");
+        let id = |engine: &FakeEngine| {
+            let play = engine.play();
+            let image = play.images.last().unwrap();
+            assert_eq!(image.tags, names(&digest_of("pin")));
+            assert_eq!(image.layers, pulled(false).layers);
+            image.id.clone()
+        };
+        assert_eq!(id(&classic), pulled(false).id);
+        let manifest = if source_has_containerd {
+            "pin"
+        } else {
+            "a manifest of this host"
+        };
+        assert_eq!(id(&containerd), digest_of(manifest));
+        let [small, whole] = [classic, containerd].map(|engine| engine.play().loads[0]);
+        assert!(
+            small + BASE.len() < whole,
+            "{small} {whole}: the base is not sent"
+        );
+        // Later runs find it without a record.
+        let images = run.hosts[&host(2)].engine.images().await.unwrap();
+        assert!(
+            images
+                .iter()
+                .any(|image| image.has_digest(&digest_of("pin")))
+        );
+    }
+}
+
+/// A load that the Engine calls a success is none when it made another image.
+#[tokio::test]
+async fn what_was_loaded_wrongly_is_named_and_gets_no_name() {
+    let spoils: [(bool, Spoil, &str); 4] = [
+        (
+            false,
+            |image| drop(image.layers.pop()),
+            "number of layers must be 2, got 1",
+        ),
+        (
+            false,
+            |image| image.layers[1] = b"x".to_vec(),
+            "layer 2 must be sha256:",
+        ),
+        (
+            false,
+            |image| image.id = digest_of("x"),
+            "id must be sha256:",
+        ),
+        (
+            true,
+            |image| {
+                let config = String::from_utf8(image.config.clone()).unwrap();
+                image.config = config.replace("consul", "nobody").into_bytes();
+            },
+            "its user is another one",
+        ),
+    ];
+    for (has_containerd_store, spoil, what) in spoils {
+        let source = FakeEngine::with(false, vec![pulled(false)]);
+        let target = FakeEngine::with(has_containerd_store, Vec::new());
+        target.play().spoil = Some(spoil);
+        let mut run = Run::on(&[source, target.clone()], None).await;
+        let failed = run.bring(vec![(2, from_host(1))]).await;
+        let [(failed, cause)] = failed.as_slice() else {
+            panic!("{failed:?}");
+        };
+        let text = format!("loaded another image than {IMAGE} from h1: {what}");
+        assert!(*failed == host(2) && cause.starts_with(&text), "{cause}");
+        assert_eq!(target.play().images[0].tags, BTreeSet::new());
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_is_loaded_from_a_host() {
+    tokio::time::pause();
+    let holder = FakeEngine::with(false, vec![pulled(false)]);
+    let [other, target] = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
+    let mut run = Run::on(&[other, target.clone(), holder.clone()], None).await;
+    let image = ImageRef(IMAGE.into());
+    let pull = Step::Pull {
+        image: image.clone(),
+        digest: Some(digest_of("pin")),
+    };
+    assert_eq!(run.bring(vec![(2, pull.clone())]).await, []);
+    assert_eq!(target.play().pulls, 2, "tried again before");
+    assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
+    let warnings = run.warnings();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    assert!(
+        warning.starts_with(&format!("cannot pull {IMAGE}: ")),
+        "{warning}"
+    );
+    assert!(
+        warning.contains("no route to host; loading it from h3"),
+        "{warning}"
+    );
+
+    // Nobody has it: the failure is that of the pull.
+    holder.play().images.clear();
+    target.play().images.clear();
+    let failed = run.bring(vec![(1, pull)]).await;
+    let [(failed, cause)] = failed.as_slice() else {
+        panic!("{failed:?}");
+    };
+    assert!(
+        *failed == host(1) && cause.contains("no route to host"),
+        "{cause}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_lost_the_image_is_replaced_by_another_or_by_a_pull() {
+    let lost = FakeEngine::with(false, Vec::new());
+    let target = FakeEngine::with(false, Vec::new());
+    let holder = FakeEngine::with(false, vec![pulled(false)]);
+    let mut run = Run::on(&[lost, target.clone(), holder.clone()], None).await;
+    assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
+    assert_eq!((target.play().pulls, holder.play().saves), (0, 1));
+
+    holder.play().images.clear();
+    target.play().images.clear();
+    target.play().registry = Some(pulled(false));
+    assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
+    assert_eq!(target.play().pulls, 1);
+    assert_eq!(
+        run.warnings(),
+        [format!("h1 does not have {IMAGE}; pulling it")]
+    );
+}
+
+#[tokio::test]
+async fn the_connection_to_the_source_is_opened_again() {
+    let source = FakeEngine::with(false, vec![pulled(false)]);
+    source.play().breaks = vec![("/images/get", BreakAt::Request)];
+    let target = FakeEngine::with(false, Vec::new());
+    let mut run = Run::on(&[source.clone(), target.clone()], None).await;
+    assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
+    assert_eq!(source.play().saves, 1);
+    assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
+}
+
+#[tokio::test]
+async fn a_bundle_is_loaded_without_what_the_host_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let pin = write_bundle(&path, IMAGE, &[BASE.to_vec(), b"own".to_vec()]);
+    let open = || {
+        let bundle = Bundle::open(&path).unwrap();
+        bundle.verify(|_| {}).unwrap();
+        bundle
+    };
+    let classic = FakeEngine::with(false, vec![Stored::new(&[BASE, b"other"], "")]);
+    let containerd = FakeEngine::with(true, Vec::new());
+    let mut run = Run::on(&[classic.clone(), containerd.clone()], Some(open())).await;
+    let step = || load(LoadSource::Bundle(path.clone()), &pin);
+    assert_eq!(run.bring(vec![(1, step()), (2, step())]).await, []);
+    let length = usize::try_from(open().length()).unwrap();
+    for engine in [&classic, &containerd] {
+        let play = engine.play();
+        assert_eq!(play.images.last().unwrap().tags, names(&pin));
+        assert_eq!(play.pulls, 0);
+        assert!(play.loads[0] <= length, "{} {length}", play.loads[0]);
+    }
+    assert_eq!(containerd.play().images[0].id, pin);
+    let [small, whole] = [&classic, &containerd].map(|engine| engine.play().loads[0]);
+    assert!(small + BASE.len() < whole, "{small} {whole}");
+    // The bytes are shown.
+    let progress = |n| {
+        let events = run.events.0.lock().unwrap();
+        let mut events = events.iter().rev();
+        events.find_map(|event| match event {
+            Event::StepProgress {
+                host: name,
+                bytes,
+                total,
+                ..
+            } if *name == host(n) => Some((*bytes, *total)),
+            _ => None,
+        })
+    };
+    let bytes = |length| Some((length as u64, Some(length as u64)));
+    assert_eq!([1, 2].map(progress), [small, whole].map(bytes));
+    // A run that ended between the load and its names sends nothing again.
+    for engine in [&classic, &containerd] {
+        engine.play().images.last_mut().unwrap().tags.clear();
+    }
+    assert_eq!(run.bring(vec![(1, step()), (2, step())]).await, []);
+    for engine in [&classic, &containerd] {
+        let play = engine.play();
+        assert_eq!(play.images.last().unwrap().tags, names(&pin));
+        assert_eq!(play.loads.len(), 1);
+    }
+}
+
+/// What the plan found in the bundle is looked up by its digest, not by its name alone.
+#[tokio::test]
+async fn a_bundled_image_with_another_digest_is_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    write_bundle(&path, IMAGE, &[BASE.to_vec()]);
+    let engine = FakeEngine::with(false, Vec::new());
+    let mut run = Run::on(
+        std::slice::from_ref(&engine),
+        Some(Bundle::open(&path).unwrap()),
+    )
+    .await;
+    let failed = run
+        .bring(vec![(
+            1,
+            load(LoadSource::Bundle(path.clone()), &digest_of("x")),
+        )])
+        .await;
+    assert_eq!(
+        failed,
+        [(host(1), "the bundle does not have the image".to_owned())]
+    );
+    assert_eq!(engine.play().loads, [0; 0]);
+}
+
+/// A fresh cluster with a bundle: its pins are those of the bundle, and nothing is left to be asked of
+/// a registry.
+#[tokio::test]
+async fn pins_come_from_the_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
+    let engine = FakeEngine::with(false, Vec::new());
+    let engines = std::slice::from_ref(&engine);
+    let run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let image = ImageRef(IMAGE.into());
+    assert_eq!(run.planned.recorded.digests.get(&image), Some(&pin));
+    let spec = &run.planned.desired.hosts[0].components[0].container;
+    assert_eq!(spec.digest.as_ref(), Some(&pin));
+    let [Step::Load { digest, from, .. }] = run.planned.plan.hosts[0].images.as_slice() else {
+        panic!("{:?}", run.planned.plan.hosts[0].images);
+    };
+    assert_eq!((digest, from), (&Some(pin), &LoadSource::Bundle(path)));
+    // What was pinned before stays, whatever the bundle has.
+    let recorded = Recorded {
+        digests: [(image.clone(), digest_of("pin"))].into(),
+        ..Recorded::default()
+    };
+    let observed = run.planned.observed.clone();
+    let planned = build_plan(&run.cx, &run.ledger, observed, recorded)
+        .ok()
+        .unwrap();
+    assert_eq!(planned.recorded.digests[&image], digest_of("pin"));
+    let steps = &planned.plan.hosts[0].images;
+    assert!(matches!(steps.as_slice(), [Step::Pull { .. }]), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_broken_load_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let pin = write_bundle(&path, IMAGE, &[BASE.to_vec(), b"own".to_vec()]);
+    for (has_containerd_store, at) in [
+        (false, BreakAt::Request),
+        (false, BreakAt::Answer),
+        (true, BreakAt::Answer),
+    ] {
+        let engine = FakeEngine::with(has_containerd_store, Vec::new());
+        engine.play().breaks = vec![("/images/load", at)];
+        let engines = std::slice::from_ref(&engine);
+        let mut run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+        let step = load(LoadSource::Bundle(path.clone()), &pin);
+        assert_eq!(run.bring(vec![(1, step)]).await, []);
+        let play = engine.play();
+        assert_eq!(play.images[0].tags, names(&pin), "{at:?}");
+        assert_eq!(play.loads.len(), 1, "what came is not sent again");
+    }
+}
+
+#[tokio::test]
+async fn a_later_run_finds_what_was_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
+    let engine = FakeEngine::with(false, Vec::new());
+    let engines = std::slice::from_ref(&engine);
+    let mut run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let step = || load(LoadSource::Bundle(path.clone()), &pin);
+    assert_eq!(run.bring(vec![(1, step())]).await, []);
+    let observed = connect::observe(&run.cx, &run.ledger, &run.hosts).await;
+    // Without the bundle, by the pin that was recorded.
+    run.cx.mode.bundle = None;
+    let recorded = Recorded {
+        digests: [(ImageRef(IMAGE.into()), pin)].into(),
+        ..Recorded::default()
+    };
+    let planned = build_plan(&run.cx, &run.ledger, observed, recorded)
+        .ok()
+        .unwrap();
+    let titles: Vec<String> = planned.plan.hosts[0].steps().map(Step::title).collect();
+    assert!(
+        !titles.iter().any(|title| title.contains(IMAGE)),
+        "{titles:?}"
+    );
+}
+
+/// Who loads a bundle may have no way to a registry, so what will be pulled is named first.
+#[tokio::test]
+async fn what_the_bundle_lacks_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    write_bundle(&path, "registry.example/zookeeper:3.9", &[BASE.to_vec()]);
+    let engine = FakeEngine::with(false, Vec::new());
+    let engines = std::slice::from_ref(&engine);
+    let run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    // The machine that is played lacks much else.
+    let refused = report_findings(&run.cx, &run.ledger, &run.planned);
+    assert!(refused.is_err());
+    let text = format!("{} does not have {IMAGE}; it is pulled", path.display());
+    assert_eq!(run.warnings().first(), Some(&text));
+}
+
+/// A registry that is down ends no run whose images other hosts have.
+#[tokio::test]
+async fn no_pull_is_proven_where_another_host_has_the_image() {
+    let other = FakeEngine::with(false, vec![pulled(false)]);
+    let mut run = Run::on(&[FakeEngine::default(), other.clone()], None).await;
+    run.cx.registry = Some(RegistryLogin {
+        server: "registry.example".into(),
+        username: "u".into(),
+        password: crate::spec::Secret::new("p"),
+    });
+    let recorded = Recorded {
+        digests: [(ImageRef(IMAGE.into()), digest_of("pin"))].into(),
+        ..Recorded::default()
+    };
+    let mut is_proven = Vec::new();
+    for lose_images in [false, true] {
+        if lose_images {
+            other.play().images.clear();
+        }
+        let observed = connect::observe(&run.cx, &run.ledger, &run.hosts).await;
+        let planned = build_plan(&run.cx, &run.ledger, observed, recorded.clone());
+        run.planned = planned.ok().unwrap();
+        let steps = &run.planned.plan.hosts[0].images;
+        assert!(matches!(steps.as_slice(), [Step::Pull { .. }]), "{steps:?}");
+        // The registry's name and its login are on the host.
+        run.planned.plan.hosts[0].prepare.clear();
+        let work = Work {
+            cx: &run.cx,
+            ledger: &run.ledger,
+            hosts: &run.hosts,
+            planned: &run.planned,
+        };
+        is_proven.push(prove_pulls(&work).await);
+    }
+    assert_eq!(is_proven, [true, false]);
+}

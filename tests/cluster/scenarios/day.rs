@@ -1,0 +1,109 @@
+//! The first day of a new user: machines as they are sold, the README's commands, and the shipped
+//! defaults.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::lab::{Lab, Run, on};
+
+const NAMES: [&str; 3] = ["d1", "d2", "d3"];
+const ADDRESSES: &str = "10.42.7.61,10.42.7.62,10.42.7.63";
+
+/// Three machines without an Engine, each with every role. The inventory has addresses, the user, and
+/// the recipe's arguments that the lab's packages ask for.
+pub fn first(lab: &Lab) {
+    remove();
+    lab.demo(&["lab", "d1", "d2", "d3"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let toots = |words: &[&str]| {
+        let mut command = Command::new(lab.program());
+        command.args(words).current_dir(folder.path());
+        Run::start(command)
+    };
+    let check = [
+        "cluster", "check", "--hosts", ADDRESSES, "--user", "vagrant",
+    ];
+    let unknown = toots(&check).expect(3);
+    let words = unknown.stdout.clone() + &unknown.stderr;
+    assert!(words.contains("SHA256:"), "{words}");
+
+    let roles = ["--masters", "--slaves", "--edges"].map(|role| [role, ADDRESSES]);
+    let init = ["init", "--user", "vagrant", "--out", "inventory.toml"];
+    toots(&[&init[..], roles.as_flattened()].concat()).expect(0);
+    complete(&lab.inventory, &folder.path().join("inventory.toml"));
+    toots(&["inventory", "check"]).expect(0);
+    toots(&["ssh", "trust", "--yes"]).expect(0);
+    // The keys are those that the machines themselves show.
+    let machines = lab.inventory.with_file_name(".lab/known_hosts");
+    let known = std::fs::read_to_string(machines).expect("the lab's keys");
+    let recorded = std::fs::read_to_string(folder.path().join("known_hosts")).expect("keys");
+    assert!(recorded.lines().count() >= NAMES.len(), "{recorded}");
+    for key in recorded.lines().filter_map(|line| line.split(' ').nth(2)) {
+        assert!(known.contains(key), "{key}");
+    }
+    toots(&["cluster", "check"]).expect(0);
+    let plan = toots(&["cluster", "plan", "--output", "plain"]).expect(0);
+    assert!(plan.stdout.contains("docker: absent"), "{}", plan.stdout);
+    let up = toots(&["cluster", "up", "--yes", "--output", "json"]).expect(0);
+    println!(
+        "  up on three machines without an Engine in {:.1} s",
+        up.took.as_secs_f32()
+    );
+    let again = toots(&["cluster", "up", "--output", "json"]).expect(0);
+    assert_eq!(again.result()["changed"], 0);
+    let status = toots(&["cluster", "status", "--output", "plain"]).expect(0);
+    assert!(
+        status.stdout.contains("-standin"),
+        "stand-ins are named: {}",
+        status.stdout
+    );
+    for name in NAMES {
+        stops_by_its_signal(name);
+    }
+    toots(&["cluster", "up", "--output", "json"]).expect(0);
+    remove();
+}
+
+fn remove() {
+    for name in NAMES {
+        let machine = format!("toots-lab-{name}");
+        drop(
+            Command::new("docker")
+                .args(["rm", "-fv", &machine])
+                .output(),
+        );
+    }
+}
+
+/// Adds the lab's key and its `[images.mesos]`. The user's own known_hosts stays as it is.
+fn complete(lab: &Path, inventory: &Path) {
+    let text = std::fs::read_to_string(lab).expect("the lab's inventory");
+    let mut mine = std::fs::read_to_string(inventory).expect("the inventory");
+    let ssh = format!(
+        "user = \"vagrant\"\nidentity_files = [{:?}]\nknown_hosts_files = [\"known_hosts\"]\n",
+        lab.with_file_name(".lab/key")
+    );
+    mine = mine.replacen("user = \"vagrant\"\n", &ssh, 1);
+    if let Some((_, table)) = text.split_once("[images.mesos]\n") {
+        let table = table.split("\n\n").next().unwrap_or_default();
+        let table = table.replace("registry.toots.test:5000/lab/debian:12", "debian:13-slim");
+        let _ = write!(mine, "\n[images.mesos]\n{table}\n");
+    }
+    std::fs::write(inventory, mine).expect("the inventory");
+}
+
+/// Each program ends by its stop signal: 137 would be the end by SIGKILL, after the whole grace time.
+pub fn stops_by_its_signal(machine: &str) {
+    let names = on(
+        machine,
+        "docker ps --format '{{.Names}}' --filter label=toots.cluster",
+    );
+    assert!(names.lines().count() > 2, "{names}");
+    for name in names.lines() {
+        let stop = format!(
+            "docker stop {name} >/dev/null; docker inspect -f '{{{{.State.ExitCode}}}}' {name}; docker start {name} >/dev/null"
+        );
+        assert_ne!(on(machine, &stop).trim(), "137", "{machine} {name}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Machines without a Docker Engine, and with what toots cannot use in its place.
+
+use super::grow::add;
+use crate::lab::{Lab, local, on};
+
+/// Of the machine `bare`.
+const ADDRESS: &str = "10.42.7.41";
+
+/// A machine without an Engine. One of an earlier run has it by now.
+fn bare(lab: &Lab) {
+    remove("bare");
+    lab.demo(&["lab", "bare"]);
+}
+
+/// It is installed, unless the inventory forbids it.
+pub fn install(lab: &Lab) {
+    bare(lab);
+    let forbidden = lab.changed("no-install", |text| {
+        format!("{text}\n[docker]\ninstall = false\n")
+    });
+    let words = [
+        "cluster",
+        "add-slave",
+        ADDRESS,
+        "--name",
+        "bare",
+        "--output",
+        "plain",
+    ];
+    let run = lab.toots_with(&forbidden, &words).expect(4);
+    assert!(
+        run.stderr.contains("Docker is not installed")
+            || run.stdout.contains("Docker is not installed"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    let done = add(lab, "add-slave", "bare", ADDRESS);
+    assert!(
+        done.iter().any(|step| step.starts_with("install docker")),
+        "{done:?}"
+    );
+    assert!(on("bare", "docker ps --format '{{.Names}}'").contains("toots-mesos-slave"));
+    local(&["docker", "rm", "-fv", "toots-lab-bare"]);
+}
+
+/// Podman behind the Engine's socket, users that are mapped to others, and an Engine without root,
+/// each from Debian's packages: refused before any change, and named.
+pub fn refused(lab: &Lab) {
+    bare(lab);
+    let refuse = |why: &str| {
+        let words = [
+            "cluster",
+            "add-slave",
+            ADDRESS,
+            "--name",
+            "bare",
+            "--output",
+            "plain",
+        ];
+        let run = lab.toots(&words).expect(4);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        // The lines are as wide as the terminal.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(why), "{why}: {said}");
+        assert_eq!(
+            on("bare", "ls /etc/toots /var/lib/toots 2>/dev/null || true"),
+            ""
+        );
+    };
+    on(
+        "bare",
+        "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get update -q
+         apt-get install -qy --no-install-recommends podman podman-docker
+         # overlay2 does not nest on overlay.
+         printf '[storage]\\ndriver=\"vfs\"\\nrunroot=\"/run/containers\"\\ngraphroot=\"/var/lib/containers\"\\n' \
+           > /etc/containers/storage.conf
+         rm -rf /var/lib/containers; systemctl reset-failed 'podman*'; systemctl restart podman.socket
+         systemd-tmpfiles --create podman-docker.conf",
+    );
+    refuse("Podman 4.3.1 answers at /var/run/docker.sock");
+    on(
+        "bare",
+        "set -e; export DEBIAN_FRONTEND=noninteractive; systemctl stop podman.socket podman
+         apt-get purge -qy podman podman-docker; rm -f /run/docker.sock
+         apt-get install -qy --no-install-recommends docker.io uidmap rootlesskit slirp4netns
+         echo '{\"userns-remap\": \"default\"}' > /etc/docker/daemon.json
+         systemctl restart docker",
+    );
+    refuse("Docker remaps users");
+    on(
+        "bare",
+        "set -e; systemctl disable --now docker docker.socket; rm /etc/docker/daemon.json
+         chmod 666 /dev/net/tun; install -d -o vagrant -m 700 /run/user/1000; cd /home/vagrant
+         su vagrant -c 'XDG_RUNTIME_DIR=/run/user/1000 PATH=/usr/sbin:/sbin:$PATH nohup sh \
+           /usr/share/docker.io/contrib/dockerd-rootless.sh --storage-driver vfs' > /tmp/rootless 2>&1 &
+         ln -sf /run/user/1000/docker.sock /run/docker.sock
+         timeout 30 sh -c 'until curl -s --unix-socket /run/docker.sock http://docker/_ping; do sleep 0.5; done'",
+    );
+    refuse("Docker runs rootless");
+    local(&["docker", "rm", "-fv", "toots-lab-bare"]);
+}
+
+/// Another release of the distribution and another image store, beside the usual one, with images
+/// from a file: no registry is asked, and nothing is left to do.
+pub fn other_store(lab: &Lab) {
+    const MACHINES: [&str; 2] = ["s2", "t1"];
+    MACHINES.iter().for_each(|machine| remove(machine));
+    lab.demo(&["lab", "s2", "t1"]);
+    let file = lab.inventory.with_file_name(".lab/images.tar");
+    drop(std::fs::remove_file(&file));
+    let path = file.display().to_string();
+    let created = lab.toots(&["bundle", "create", &path]).expect(0);
+    println!("  bundle created in {:.1} s", created.took.as_secs_f32());
+    let inventory = lab.changed("bundle", |text| {
+        text.replace("slaves = [\"s1\"]", "slaves = [\"s1\", \"s2\", \"t1\"]")
+            + "\n[hosts.s2]\naddress = \"10.42.7.22\"\n\n[hosts.t1]\naddress = \"10.42.7.23\"\n"
+    });
+    let up = {
+        let _registry = Paused::new("registry");
+        let words = [
+            "cluster", "up", "--yes", "--images", &path, "--output", "json",
+        ];
+        let up = lab.toots_with(&inventory, &words).expect(0);
+        // What was loaded is known without the file.
+        let again = ["cluster", "up", "--output", "json"];
+        assert_eq!(
+            lab.toots_with(&inventory, &again).expect(0).result()["changed"],
+            0
+        );
+        up
+    };
+    println!("  up from the bundle in {:.1} s", up.took.as_secs_f32());
+    for machine in MACHINES {
+        let done = |begin: &str| {
+            let of_machine = |event: &&serde_json::Value| {
+                event["type"] == "step-finished" && event["host"] == machine
+            };
+            let steps = up.events().into_iter().filter(|event| of_machine(&event));
+            steps
+                .filter(|event| {
+                    event["step"]
+                        .as_str()
+                        .is_some_and(|step| step.starts_with(begin))
+                })
+                .count()
+        };
+        assert!(done("load ") >= 4 && done("pull ") == 0, "{machine}");
+        let names = on(machine, "docker ps --format '{{.Names}} {{.Status}}'");
+        for name in [
+            "toots-mesos-slave",
+            "toots-consul-client",
+            "toots-registrator",
+        ] {
+            let runs = |line: &str| line.starts_with(&format!("{name} Up"));
+            assert!(names.lines().any(runs), "{names}");
+        }
+        let image =
+            "docker inspect -f '{{index .Config.Labels \"toots.image\"}}' toots-mesos-slave";
+        assert_eq!(on(machine, image), on("s1", image));
+    }
+    let info = on(
+        "t1",
+        "docker info -f '{{.OperatingSystem}} {{.DriverStatus}}'",
+    );
+    assert!(
+        info.starts_with("Debian GNU/Linux 13") && info.contains("io.containerd.snapshotter.v1"),
+        "{info}"
+    );
+    // s2 is the second slave of later scenarios.
+    remove("t1");
+}
+
+/// An image that was removed by hand comes from a host that has it, without a registry.
+pub fn lost_image(lab: &Lab) {
+    let spread = lab.changed("spread", |text| {
+        text.replace("[images]\n", "[images]\nspread = true\n")
+    });
+    let image = crate::lab::image(lab, "chronos");
+    on(
+        "m2",
+        &format!("docker rm -f toots-chronos && docker rmi -f $(docker images -q {image})"),
+    );
+    let up = {
+        let _registry = Paused::new("registry");
+        let up = ["cluster", "up", "--yes", "--output", "json"];
+        let first = lab.toots_with(&spread, &up).expect(0);
+        assert_eq!(
+            lab.toots_with(&spread, &up).expect(0).result()["changed"],
+            0
+        );
+        first
+    };
+    let events = up.events();
+    let steps = events
+        .iter()
+        .filter(|event| event["type"] == "step-finished");
+    let loaded = steps.filter(|event| {
+        event["step"]
+            .as_str()
+            .is_some_and(|s| s.starts_with("load "))
+    });
+    let hosts: Vec<&str> = loaded.filter_map(|event| event["host"].as_str()).collect();
+    assert_eq!(hosts, ["m2"]);
+    assert!(on("m2", "docker ps --format '{{.Names}}'").contains("toots-chronos"));
+}
+
+/// A machine that does not answer until this is dropped.
+struct Paused(String);
+
+impl Paused {
+    fn new(machine: &str) -> Self {
+        let name = format!("toots-lab-{machine}");
+        local(&["docker", "pause", &name]);
+        Self(name)
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        drop(
+            std::process::Command::new("docker")
+                .args(["unpause", &self.0])
+                .output(),
+        );
+    }
+}
+
+fn remove(machine: &str) {
+    let machine = format!("toots-lab-{machine}");
+    let removed = std::process::Command::new("docker")
+        .args(["rm", "-fv", &machine])
+        .output();
+    drop(removed);
+}
