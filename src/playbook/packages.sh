@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs packages in a recipe's image: packages.sh NAME[=VERSION] …. Every recipe has this file.
-# The lists are fetched up to three times, because a mirror may just be changing. A list that cannot
-# be fetched is an error: without it an old version would be installed, or "not found" reported.
+# Lists and packages are fetched up to three times, because a mirror may just be changing. A list that
+# cannot be fetched is an error: without it an old version would be installed, or "not found" reported.
 #
 # NAME|NAME stands for the first package that the distribution has, /FILE for a package in a file.
 # Exit codes: 1 when the lists cannot be fetched, else apt-get's.
@@ -26,7 +26,15 @@ for wanted; do
   done
   set -- "$@" "${wanted%%|*}"
 done
-apt-get -o Acquire::Retries=2 install -qy --no-install-recommends "$@"
+
+install() { apt-get -o Acquire::Retries=2 install -qy "$@"; }
+
+# What a simulation refuses, such as a version that is gone, another round would not change.
+if install --simulate --no-install-recommends "$@" > /dev/null 2>&1; then
+  install --download-only --no-install-recommends "$@" ||
+    { sleep 5; install --download-only --no-install-recommends "$@"; } || sleep 5
+fi
+install --no-install-recommends "$@"
 
 lists=
 eval "$(apt-config shell lists Dir::State::lists/d)"

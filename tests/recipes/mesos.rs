@@ -34,8 +34,15 @@ fn the_package_is_installed() {
 /// The packages of each installation.
 fn installs(run: &Run) -> Vec<&str> {
     let calls = run.calls.iter();
-    let installs = calls.filter_map(|call| call.split_once("--no-install-recommends "));
+    let installs =
+        calls.filter_map(|call| call.split_once(" install -qy --no-install-recommends "));
     installs.map(|(_, packages)| packages).collect()
+}
+
+/// The tries to fetch packages, without those that only simulate.
+fn fetches(run: &Run) -> usize {
+    let is_fetch = |call: &&String| call.contains(" install ") && !call.contains("--simulate");
+    run.calls.iter().filter(is_fetch).count()
 }
 
 #[test]
@@ -162,11 +169,13 @@ fn tampered_content_is_refused() {
     let at = package.len() - 600;
     package[at] ^= 1;
     fs::write(lab.package_file(), package).unwrap();
-    lab.install(&key, &[]).refused(&[
+    let run = lab.install(&key, &[]);
+    run.refused(&[
         "Hash Sum mismatch",
         "mesos: cannot install aventer-mesos=1.11.0-0.7.1*",
         "[images.mesos] version, package, ",
     ]);
+    assert_eq!(fetches(&run), 2 + 3, "{:?}", run.calls);
     let list = lab.path("www/vendor/dists/noble/main/binary-amd64/Packages");
     let text = fs::read_to_string(&list).unwrap();
     fs::write(list, text.replace("0.7.1", "0.7.2")).unwrap();
@@ -182,13 +191,14 @@ fn a_version_that_is_gone_is_named_with_those_that_are_there() {
     let key = lab.key("vendor");
     lab.publish(Some(&key));
     lab.serve_keys(&[&key]);
-    lab.install(&key, &[("version", "1.11.0-0.4.0*")])
-        .refused(&[
-            "Version '1.11.0-0.4.0*' for 'aventer-mesos' was not found",
-            "aventer-mesos | 1.11.0-0.7.1.ubuntu2404 |",
-            "mesos: cannot install aventer-mesos=1.11.0-0.4.0*",
-            "[images.mesos] version, ",
-        ]);
+    let run = lab.install(&key, &[("version", "1.11.0-0.4.0*")]);
+    run.refused(&[
+        "Version '1.11.0-0.4.0*' for 'aventer-mesos' was not found",
+        "aventer-mesos | 1.11.0-0.7.1.ubuntu2404 |",
+        "mesos: cannot install aventer-mesos=1.11.0-0.4.0*",
+        "[images.mesos] version, ",
+    ]);
+    assert_eq!(fetches(&run), 2 + 1, "{:?}", run.calls);
 }
 
 #[test]
