@@ -40,6 +40,14 @@ impl Run {
         let began = Instant::now();
         let output = command.stdin(Stdio::null()).output();
         let output = output.expect("toots runs");
+        if began.elapsed() > Duration::from_secs(15) {
+            let words: Vec<_> = command
+                .get_args()
+                .map(|word| word.to_string_lossy())
+                .collect();
+            let words = words.join(" ");
+            println!("  {:.0} s: toots {words}", began.elapsed().as_secs_f32());
+        }
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -52,11 +60,31 @@ impl Run {
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
-            self.code, code,
-            "\n--- stdout\n{}\n--- stderr\n{}",
-            self.stdout, self.stderr
+            self.code,
+            code,
+            "\n{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.troubles().join("\n"),
+            self.stdout,
+            self.stderr
         );
         self
+    }
+
+    /// The events that name a fault, in short: a record of a test run keeps its first lines only.
+    fn troubles(&self) -> Vec<String> {
+        let keys = ["failure", "outcome", "missing", "faults", "error", "hints"];
+        let named = |line: &str| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            let failed = event["failure"].is_object()
+                || event["faults"].is_array()
+                || event["error"].is_string();
+            let fields = keys.iter().filter(|key| !event[**key].is_null());
+            let text: Vec<String> = fields.map(|key| format!("{key} {}", event[*key])).collect();
+            let text: String = text.join(", ").chars().take(900).collect();
+            let host = event["host"].as_str().unwrap_or("-");
+            failed.then(|| format!("  {} {host}: {text}", event["type"].as_str().unwrap_or("")))
+        };
+        self.stdout.lines().filter_map(named).collect()
     }
 
     /// The events of `--output json`, each held against the schema in docs/.
