@@ -112,8 +112,11 @@ registry() {
     say "the registry has no certificate; see: docker exec toots-lab-registry journalctl -u registry"
     exit 1
   }
-  docker exec toots-lab-registry cat /etc/docker/registry/ca.crt > "$lab/registry-ca.crt"
-  (umask 077; docker exec toots-lab-registry cat /etc/docker/registry/password > "$lab/registry-password")
+  # A run of toots may read them meanwhile.
+  docker exec toots-lab-registry cat /etc/docker/registry/ca.crt > "$lab/registry-ca.crt.new"
+  (umask 077; docker exec toots-lab-registry cat /etc/docker/registry/password > "$lab/registry-password.new")
+  mv "$lab/registry-ca.crt.new" "$lab/registry-ca.crt"
+  mv "$lab/registry-password.new" "$lab/registry-password"
   step "packages of Mesos" packages
   local key public want have
   want=$(list | while read -r key public _; do echo "$(lab_name "$key") $public $(docker image inspect -f '{{.Id}}' "$(image "$key")")"; done)

@@ -11,6 +11,7 @@ mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::thread::{self, Scope};
 use std::time::Instant;
 
 fn main() -> ExitCode {
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
         .collect();
     // The arguments that cargo's own tools pass to a test binary.
     if std::env::args().any(|arg| arg == "--list") {
-        for (name, _) in scenarios::ALL {
+        for (name, _) in scenarios::ALL.iter().chain([&scenarios::BESIDE]) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -31,24 +32,13 @@ fn main() -> ExitCode {
         );
         println!(
             "test result: ok. 0 passed; 0 failed; {} ignored; 0 measured; 0 filtered out",
-            scenarios::ALL.len()
+            scenarios::ALL.len() + 1
         );
         return ExitCode::SUCCESS;
     };
-    let (mut passed, mut failed) = (0, 0);
-    for (name, scenario) in scenarios::ALL {
-        if !filter.is_empty() && !filter.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        let began = Instant::now();
-        let ok = catch_unwind(AssertUnwindSafe(|| scenario(&lab))).is_ok();
-        println!(
-            "test {name} ... {} ({:.1} s)",
-            if ok { "ok" } else { "FAILED" },
-            began.elapsed().as_secs_f32()
-        );
-        if ok { passed += 1 } else { failed += 1 }
-    }
+    let is_chosen =
+        |name: &str| filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()));
+    let (passed, failed) = thread::scope(|scope| run_scenarios(&lab, scope, &is_chosen));
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out"
@@ -58,4 +48,41 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Returns the numbers of passed and failed scenarios.
+fn run_scenarios<'scope, 'env: 'scope>(
+    lab: &'env lab::Lab,
+    scope: &'scope Scope<'scope, 'env>,
+    is_chosen: &dyn Fn(&str) -> bool,
+) -> (usize, usize) {
+    let (first, last) = scenarios::BESIDE_SPAN;
+    let mut beside = None;
+    let mut results = Vec::new();
+    for scenario in scenarios::ALL {
+        if scenario.0 == first && is_chosen(scenarios::BESIDE.0) {
+            beside = Some(scope.spawn(move || run_scenario(lab, scenarios::BESIDE)));
+        }
+        if is_chosen(scenario.0) {
+            results.push(run_scenario(lab, *scenario));
+        }
+        if scenario.0 == last
+            && let Some(beside) = beside.take()
+        {
+            results.push(beside.join().unwrap_or(false));
+        }
+    }
+    let passed = results.iter().filter(|passed| **passed).count();
+    (passed, results.len() - passed)
+}
+
+fn run_scenario(lab: &lab::Lab, (name, scenario): scenarios::Scenario) -> bool {
+    let began = Instant::now();
+    let passed = catch_unwind(AssertUnwindSafe(|| scenario(lab))).is_ok();
+    println!(
+        "test {name} ... {} ({:.1} s)",
+        if passed { "ok" } else { "FAILED" },
+        began.elapsed().as_secs_f32()
+    );
+    passed
 }

@@ -19,7 +19,16 @@ mod trouble;
 
 use crate::lab::Lab;
 
-type Scenario = (&'static str, fn(&Lab));
+pub type Scenario = (&'static str, fn(&Lab));
+
+/// On machines of its own, so it runs beside the scenarios from `.0` on. Those before need the
+/// processor for themselves, or start all machines anew; a later one stops the registry, which `.1`
+/// precedes.
+pub const BESIDE: Scenario = ("first_day_with_the_shipped_defaults", day::first);
+pub const BESIDE_SPAN: (&str, &str) = (
+    "running_containers_need_a_clear_yes",
+    "concurrent_runs_exclude_each_other",
+);
 
 pub const ALL: &[Scenario] = &[
     ("wrong_first_image_is_corrected", first::wrong_image),
@@ -71,7 +80,6 @@ pub const ALL: &[Scenario] = &[
     ("bundle_brings_images_to_both_stores", engines::other_store),
     ("lost_image_comes_from_another_host", engines::lost_image),
     ("engines_that_cannot_be_used_are_refused", engines::refused),
-    ("first_day_with_the_shipped_defaults", day::first),
     ("add_edge", grow::add_edge),
     ("hosts_with_several_roles", grow::several_roles),
     ("images_are_built_by_recipes", recipes::built_once),

@@ -422,7 +422,10 @@ pub fn nfs_server() {
         let quiet = "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends";
         on(machine, &format!("{quiet} {packages}"));
     };
-    install("e2", "nfs-ganesha nfs-ganesha-vfs rpcbind");
+    std::thread::scope(|scope| {
+        scope.spawn(|| install("s1", "nfs-common"));
+        install("e2", "nfs-ganesha nfs-ganesha-vfs rpcbind");
+    });
     let export = "EXPORT { Export_Id = 1; Path = /var/lib/docker/store; Pseudo = /store; Access_Type = RW; Squash = No_Root_Squash; FSAL { Name = VFS; } }";
     on(
         "e2",
@@ -430,7 +433,6 @@ pub fn nfs_server() {
             "mkdir -p /var/lib/docker/store && echo '{export}' > /etc/ganesha/ganesha.conf && systemctl restart rpcbind nfs-ganesha"
         ),
     );
-    install("s1", "nfs-common");
     until("the server exports", Duration::from_secs(40), || {
         let asked = std::process::Command::new("docker")
             .args(["exec", "toots-lab-s1", "showmount", "-e", "10.42.7.32"])
