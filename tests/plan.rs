@@ -320,6 +320,14 @@ fn an_ensemble_is_created_once() {
         .has_data
         .insert("/var/lib/toots/zookeeper/datalog/version-2".into());
     assert_eq!(marker(&begun), [host(2), host(3)]);
+    // Killed right after a member's container started: it took the marker then, and its log begins
+    // later.
+    let mut started = settled(&desired);
+    for status in started.values_mut() {
+        status.proven.clear();
+        status.has_data.clear();
+    }
+    assert_eq!(marker(&started), []);
     // Proven once: a member that lost its data must not vote with an empty history.
     let mut wiped = settled(&desired);
     let status = wiped.get_mut(&host(2)).unwrap();
@@ -328,6 +336,28 @@ fn an_ensemble_is_created_once() {
         .files
         .retain(|path, _| !path.starts_with("/var/lib/toots/zookeeper"));
     assert_eq!(marker(&wiped), []);
+}
+
+/// A marker that was written after its member had started is removed before it can do harm.
+#[test]
+fn a_marker_that_is_left_is_removed() {
+    let desired = wanted("");
+    let mut observed = settled(&desired);
+    let path = "/var/lib/toots/zookeeper/datalog/initialize";
+    let marker = FileStatus {
+        kind: 'f',
+        mode: 0o644,
+        uid: 1000,
+        gid: 1000,
+        sha256: None,
+        content: None,
+    };
+    let status = observed.get_mut(&host(3)).unwrap();
+    status.files.insert(path.into(), marker);
+    let plan = plan::diff(&desired, &observed);
+    let steps = plan.hosts.iter().flat_map(plan::HostPlan::steps);
+    let titles: Vec<String> = steps.map(Step::title).collect();
+    assert_eq!(titles, [format!("remove {path}")]);
 }
 
 #[test]

@@ -262,6 +262,12 @@ fn changes(step: &Step) -> Vec<PlanChange> {
             reason,
             None,
         )],
+        Step::RemoveMarker { path } => vec![change(
+            '-',
+            path.clone(),
+            "left of the creation; with it, a member without data would vote",
+            None,
+        )],
         Step::RemoveUnit { unit } => vec![change(
             '-',
             format!("unit {unit}"),

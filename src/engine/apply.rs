@@ -135,12 +135,17 @@ async fn execute(
         Step::Unit { unit, .. } => {
             // systemd refuses to start a unit that failed often until the failure is reset.
             let script = "systemctl daemon-reload && systemctl enable --quiet \"$1\" && { systemctl reset-failed \"$1\" 2>/dev/null; systemctl restart \"$1\"; } || { systemctl status --no-pager --lines=20 \"$1\" >&2; exit 1; }";
-            checked(host, phase, &title, systemd(cx, script, unit)).await?;
+            checked(host, phase, &title, run_as_root(cx, script, unit)).await?;
+            Ok(())
+        }
+        Step::RemoveMarker { path } => {
+            let script = "rm -f -- \"$1\"";
+            checked(host, phase, &title, run_as_root(cx, script, path)).await?;
             Ok(())
         }
         Step::RemoveUnit { unit } => {
             let script = "systemctl disable --quiet --now \"$1\" && rm -f \"/etc/systemd/system/$1\" && systemctl daemon-reload";
-            checked(host, phase, &title, systemd(cx, script, unit)).await?;
+            checked(host, phase, &title, run_as_root(cx, script, unit)).await?;
             Ok(())
         }
         Step::Remove {
@@ -186,9 +191,9 @@ fn not_stopped(phase: &str, title: &str, error: StopError) -> StepError {
     }
 }
 
-fn systemd(cx: &RunContext, script: &'static str, unit: &str) -> Exec {
+fn run_as_root(cx: &RunContext, script: &'static str, argument: &str) -> Exec {
     Exec {
-        command: format!("sh -s -- {}", crate::spec::quote(unit)),
+        command: format!("sh -s -- {}", crate::spec::quote(argument)),
         stdin: Bytes::from_static(script.as_bytes()),
         privileged: true,
         deadline: cx.timeouts.exec,

@@ -95,7 +95,7 @@ fn host_plan(
             component,
             containers,
             status,
-            creates_ensemble(component, &host.name, observed),
+            find_data(component, &host.name, observed),
         );
         for (image, digest) in component.images() {
             let step = images::bring(image, digest, status, holders);
@@ -145,9 +145,16 @@ fn outdated_records(host: &HostDesired, status: &HostStatus) -> Vec<Step> {
     }]
 }
 
-/// Whether this host takes part in creating the component's ensemble: no member has ever been
-/// proven and this one holds no data.
-fn creates_ensemble(component: &ComponentDesired, host: &HostName, observed: &Observed) -> bool {
+/// What is known of the data of a component's ensemble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EnsembleData {
+    /// No member has ever been proven, and this one holds no data: it takes part in the creation.
+    Never,
+    /// This member holds data, or once did as a member of a proven ensemble.
+    Once,
+}
+
+fn find_data(component: &ComponentDesired, host: &HostName, observed: &Observed) -> EnsembleData {
     let proven = observed
         .values()
         .any(|status| status.proven.contains(&component.name));
@@ -156,19 +163,26 @@ fn creates_ensemble(component: &ComponentDesired, host: &HostName, observed: &Ob
             .get(host)
             .is_some_and(|status| status.has_data.contains(dir))
     });
-    !proven && !has_data
+    if proven || has_data {
+        EnsembleData::Once
+    } else {
+        EnsembleData::Never
+    }
 }
 
 fn component_steps(
     component: &ComponentDesired,
     containers: &[ContainerStatus],
     status: &HostStatus,
-    creates: bool,
+    data: EnsembleData,
 ) -> Vec<Step> {
     let spec = &component.container;
     let existing = containers
         .iter()
         .find(|container| container.name == spec.name());
+    // A container that runs took the marker when it started: one that is written after that stays,
+    // and lets the member vote if it ever loses its data.
+    let creates = data == EnsembleData::Never && !existing.is_some_and(may_run);
     let record = record(component);
     let files = component
         .files
@@ -184,6 +198,14 @@ fn component_steps(
         _ => Vec::new(),
     };
     let mut steps: Vec<Step> = placed.into_iter().collect();
+    if data == EnsembleData::Once {
+        let markers = component.files.iter();
+        let markers = markers.filter(|file| file.place == Placement::Creation);
+        let left = markers.filter(|file| status.files.contains_key(&file.path));
+        steps.extend(left.map(|file| Step::RemoveMarker {
+            path: file.path.clone(),
+        }));
+    }
     match existing {
         None => steps.push(Step::Create {
             spec: Box::new(spec.clone()),
@@ -195,7 +217,7 @@ fn component_steps(
                 reason,
             });
         }
-        Some(container) if !matches!(container.state.as_str(), "running" | "restarting") => {
+        Some(container) if !may_run(container) => {
             steps.push(Step::Start {
                 container: container.name.clone(),
                 state: container.state.clone(),
@@ -227,6 +249,11 @@ fn units(wanted: &[String], changed: &[String], status: &HostStatus) -> Vec<Step
             })
         })
         .collect()
+}
+
+/// Whether it runs, or the Engine may start it at any moment.
+fn may_run(container: &ContainerStatus) -> bool {
+    matches!(container.state.as_str(), "running" | "restarting")
 }
 
 fn same(container: &ContainerStatus, spec: &ContainerSpec) -> bool {

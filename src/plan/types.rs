@@ -145,6 +145,12 @@ pub enum Step {
         unit: String,
         reason: String,
     },
+    /// Remove the marker of a member that may create its ensemble: a former run left it on a member
+    /// that has data or once had them, and without them it would vote.
+    RemoveMarker {
+        /// Path of the file.
+        path: String,
+    },
     /// Stop, disable and remove a systemd unit of toots that is no longer desired.
     RemoveUnit {
         /// Unit name.
@@ -205,6 +211,7 @@ impl Step {
                 container, signal, ..
             } => format!("send {signal} to {container}"),
             Self::Unit { unit, .. } => format!("start {unit}"),
+            Self::RemoveMarker { path } => format!("remove {path}"),
             Self::RemoveUnit { unit } => format!("remove {unit}"),
             Self::Remove { container, .. } => format!("remove {container}"),
         }
