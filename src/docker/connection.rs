@@ -89,6 +89,10 @@ impl Idle {
 }
 
 impl Connections {
+    pub(super) fn session(&self) -> &dyn Session {
+        &*self.session
+    }
+
     pub(super) fn new(session: Arc<dyn Session>) -> Self {
         Self {
             session,

@@ -74,6 +74,10 @@ impl Engine {
         }
     }
 
+    pub(super) fn session(&self) -> &dyn Session {
+        self.connections.session()
+    }
+
     /// Sets the limit of one answer.
     #[must_use]
     pub fn answering_within(self, answer: Duration) -> Self {

@@ -1,5 +1,6 @@
 //! Brings every image to its hosts before any container is stopped.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -12,7 +13,7 @@ use super::run_context::RunContext;
 use super::work::Work;
 use crate::docker::RegistryAuth;
 use crate::event::{Event, Failure};
-use crate::plan::Step;
+use crate::plan::{LoadSource, Step};
 use crate::spec::{ImageRef, Remedy};
 
 /// Parallel pulls per host: more would only wait for each other's layers.
@@ -29,6 +30,12 @@ pub(super) async fn bring_all(work: &Work<'_>) {
         phase: "images".into(),
     });
     let is_load = |step: &&Step| matches!(step, Step::Load { .. });
+    let is_in_bundle = |step: &Step| {
+        let Step::Load { from, .. } = step else {
+            return false;
+        };
+        matches!(from, LoadSource::Bundle(_))
+    };
     let run = |host, step| async move {
         // A failure is in the ledger.
         drop(
@@ -54,12 +61,21 @@ pub(super) async fn bring_all(work: &Work<'_>) {
     // One image after the other, so that the file of each is needed for a short time only.
     let mut loads: Vec<_> = loads.collect();
     loads.sort_by_key(|(_, step)| step.image());
-    futures::stream::iter(loads)
-        .for_each_concurrent(MAX_LOADS, |(host, step)| async move {
-            let _turn = host.loading.lock().await;
-            run(host, step).await;
-        })
-        .await;
+    // Each image of a bundle goes out to one host for each architecture; the others load it from there.
+    let mut sent = BTreeSet::new();
+    let (first, others): (Vec<_>, Vec<_>) = loads.into_iter().partition(|(host, step)| {
+        let status = work.planned.observed.get(&host.info.name);
+        let arch = status.map(|status| status.facts.arch.clone());
+        is_in_bundle(step) && sent.insert((step.image(), arch))
+    });
+    for loads in [first, others] {
+        futures::stream::iter(loads)
+            .for_each_concurrent(MAX_LOADS, |(host, step)| async move {
+                let _turn = host.loading.lock().await;
+                run(host, step).await;
+            })
+            .await;
+    }
     cx.events.send(Event::PhaseFinished {
         phase: "images".into(),
         elapsed_ms: ms(started),

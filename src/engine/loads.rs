@@ -1,7 +1,8 @@
-//! Loads images that are not pulled: from a host that has them, through a file on this machine. Each
-//! is verified before it gets the names by which later runs know it.
+//! Loads images that are not pulled: from a host that has them, directly or through a file on this
+//! machine, or from a bundle. Each is verified before it gets the names by which later runs know it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::future::join_all;
@@ -31,7 +32,11 @@ const MAX_ASKED: usize = 5;
 pub(super) struct SavedImages {
     /// By the name or id under which the Engine was asked for them.
     saved: Mutex<BTreeMap<String, Weak<OnceCell<SavedImage>>>>,
-    turns: Semaphore,
+    pub(super) turns: Semaphore,
+    /// What the host itself loaded in this run.
+    loaded: Mutex<BTreeSet<ImageRef>>,
+    /// Whether the host could not give an image to another one directly.
+    pub(super) is_indirect: AtomicBool,
 }
 
 impl Default for SavedImages {
@@ -39,6 +44,8 @@ impl Default for SavedImages {
         Self {
             saved: Mutex::default(),
             turns: Semaphore::new(MAX_LOADS),
+            loaded: Mutex::default(),
+            is_indirect: AtomicBool::new(false),
         }
     }
 }
@@ -55,10 +62,22 @@ impl SavedImages {
     }
 }
 
+impl SavedImages {
+    fn has_loaded(&self, image: &ImageRef) -> bool {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.contains(image)
+    }
+
+    fn record_loaded(&self, image: &ImageRef) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.insert(image.clone());
+    }
+}
+
 /// A host that has an image, and the name or id under which its Engine saves it.
-struct ImageHolder<'a> {
-    host: &'a HostRun,
-    name: String,
+pub(super) struct ImageHolder<'a> {
+    pub host: &'a HostRun,
+    pub name: String,
 }
 
 /// One image to be loaded on one host.
@@ -121,9 +140,10 @@ impl<'a> ImageLoad<'a> {
             let status = self.work.planned.observed.get(name);
             status.map(|status| status.facts.arch.as_str())
         };
-        let had_it = |name: &HostName| {
-            let status = self.work.planned.observed.get(name);
-            status.is_some_and(|status| plan::is_present(status, self.image, self.digest))
+        let had_it = |other: &HostRun| {
+            let status = self.work.planned.observed.get(&other.info.name);
+            let before = |status| plan::is_present(status, self.image, self.digest);
+            status.is_some_and(before) || other.saved.has_loaded(self.image)
         };
         let own = &self.host.info.name;
         let mut others: Vec<&HostRun> = hosts
@@ -136,7 +156,7 @@ impl<'a> ImageLoad<'a> {
             .collect();
         others.sort_by_key(|other| {
             let name = &other.info.name;
-            (Some(name) != preferred, !had_it(name))
+            (Some(name) != preferred, !had_it(other))
         });
         for other in others.into_iter().take(MAX_ASKED) {
             let images = other.engine.images().await.unwrap_or_default();
@@ -154,6 +174,9 @@ impl<'a> ImageLoad<'a> {
     }
 
     async fn load_from(&self, holder: ImageHolder<'_>) -> Result<(), Box<Failure>> {
+        if let Some(done) = self.load_directly(&holder, None).await {
+            return done;
+        }
         let ImageHolder { host: source, name } = holder;
         let from = &source.info.name;
         let cell = source.saved.get(&name);
@@ -194,6 +217,12 @@ impl<'a> ImageLoad<'a> {
             platform: variant.platform.without_variant(),
             settings: None,
         };
+        // Another host of this run has it by now, or had it before.
+        if let Some(holder) = self.find_holder(None).await
+            && let Some(done) = self.load_directly(&holder, Some(&content)).await
+        {
+            return done;
+        }
         let file = bundle.path().display().to_string();
         let archive = |shared| archive_of(bundle, image, variant, shared);
         self.send(&content, &file, archive).await
@@ -249,12 +278,6 @@ impl<'a> ImageLoad<'a> {
         shared.max().unwrap_or(0)
     }
 
-    /// `None` when the Engine does not tell.
-    async fn has_containerd_store(&self) -> Option<bool> {
-        let engine = self.host.engine.version().await.ok()?;
-        Some(engine.info?.has_containerd_store)
-    }
-
     /// Sends what the host lacks of an archive, verifies what the Engine made of it, and names it.
     async fn send(
         &self,
@@ -263,20 +286,9 @@ impl<'a> ImageLoad<'a> {
         archive: impl FnOnce(usize) -> std::io::Result<ImageArchive>,
     ) -> Result<(), Box<Failure>> {
         let engine = &self.host.engine;
-        let has_containerd_store = self.has_containerd_store().await;
-        let expected = match (&content.target, has_containerd_store) {
-            (Some(target), Some(true)) => target,
-            _ => &content.config,
-        };
-        let is_built = self.image.recipe_hash().is_some();
-        // A load that ended early may have left it without a name.
-        if !is_built
-            && let Ok(detail) = engine.image_detail(expected).await
-            && self
-                .difference(content, &detail, has_containerd_store)
-                .is_none()
-        {
-            return self.give_names(expected).await;
+        let has_containerd_store = has_containerd_store(self.host).await;
+        if let Some(named) = self.name_loaded(content, has_containerd_store).await {
+            return named;
         }
         let shared = match has_containerd_store {
             // The classic store alone takes an archive without layers that it has.
@@ -299,12 +311,43 @@ impl<'a> ImageLoad<'a> {
         let idle = self.work.cx.timeouts.pull_idle;
         let loaded = engine.load(archive, idle, progress).await;
         let loaded = loaded.map_err(|error| self.fail_with(&error))?;
+        self.accept(content, from, loaded, has_containerd_store)
+            .await
+    }
+
+    /// Names an image that a load which ended early left without a name. `None` when there is none.
+    pub(super) async fn name_loaded(
+        &self,
+        content: &ImageContent,
+        has_containerd_store: Option<bool>,
+    ) -> Option<Result<(), Box<Failure>>> {
+        if self.image.recipe_hash().is_some() {
+            return None;
+        }
+        let expected = expected_id(content, has_containerd_store);
+        let detail = self.host.engine.image_detail(expected).await.ok()?;
+        let difference = self.difference(content, &detail, has_containerd_store);
+        match difference {
+            Some(_) => None,
+            None => Some(self.give_names(expected).await),
+        }
+    }
+
+    /// Verifies what the Engine made of an image that it loaded, and names it.
+    pub(super) async fn accept(
+        &self,
+        content: &ImageContent,
+        from: &str,
+        loaded: Option<String>,
+        has_containerd_store: Option<bool>,
+    ) -> Result<(), Box<Failure>> {
+        let is_built = self.image.recipe_hash().is_some();
         let id = match loaded {
             _ if is_built => self.image.0.clone(),
             Some(id) => id,
-            None => expected.clone(),
+            None => expected_id(content, has_containerd_store).to_owned(),
         };
-        let detail = engine.image_detail(&id).await;
+        let detail = self.host.engine.image_detail(&id).await;
         let detail = detail.map_err(|error| self.fail_with(&error))?;
         if let Some(what) = self.difference(content, &detail, has_containerd_store) {
             let image = self.image;
@@ -317,10 +360,11 @@ impl<'a> ImageLoad<'a> {
             ];
             return Err(failure);
         }
-        if is_built {
-            return Ok(());
+        if !is_built {
+            self.give_names(&id).await?;
         }
-        self.give_names(&id).await
+        self.host.saved.record_loaded(self.image);
+        Ok(())
     }
 
     /// An Engine that does not tell its store is held to the classic one's id.
@@ -343,7 +387,7 @@ impl<'a> ImageLoad<'a> {
         Ok(())
     }
 
-    fn progress(&self, bytes: u64, total: Option<u64>) {
+    pub(super) fn progress(&self, bytes: u64, total: Option<u64>) {
         self.work.cx.events.send(Event::StepProgress {
             host: self.host.info.name.clone(),
             bytes,
@@ -352,7 +396,7 @@ impl<'a> ImageLoad<'a> {
         });
     }
 
-    fn warn(&self, text: String) {
+    pub(super) fn warn(&self, text: String) {
         let host = Some(self.host.info.name.clone());
         self.work.ledger.warn(host, text);
     }
@@ -363,6 +407,20 @@ impl<'a> ImageLoad<'a> {
 
     fn fail(&self, text: String) -> Box<Failure> {
         Box::new(failure::from_text(self.phase, self.title, text, Vec::new()))
+    }
+}
+
+/// `None` when the Engine does not tell.
+pub(super) async fn has_containerd_store(host: &HostRun) -> Option<bool> {
+    let engine = host.engine.version().await.ok()?;
+    Some(engine.info?.has_containerd_store)
+}
+
+/// The id by which a store knows this content.
+fn expected_id(content: &ImageContent, has_containerd_store: Option<bool>) -> &str {
+    match (&content.target, has_containerd_store) {
+        (Some(target), Some(true)) => target,
+        _ => &content.config,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::desired::{ComponentCommon, ComponentDesired, HostDesired, Recorded};
 use crate::docker::{EngineInfo, EngineStatus};
 use crate::engine::checks::report_findings;
 use crate::engine::connect::{self, Hosts};
-use crate::engine::fake_engine::{BreakAt, FakeEngine, Spoil, Stored, digest_of};
+use crate::engine::fake_engine::{BreakAt, FakeEngine, Play, Spoil, Stored, digest_of};
 use crate::engine::ledger::Ledger;
 use crate::engine::planned::Planned;
 use crate::engine::planning::build_plan;
@@ -340,6 +340,7 @@ async fn what_was_loaded_wrongly_is_named_and_gets_no_name() {
 async fn an_image_that_cannot_be_pulled_is_loaded_from_a_host() {
     tokio::time::pause();
     let holder = FakeEngine::with(false, vec![pulled(false)]);
+    holder.play().has_perl = true;
     let [other, target] = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
     let mut run = Run::on(&[other, target.clone(), holder.clone()], None).await;
     let image = ImageRef(IMAGE.into());
@@ -381,9 +382,10 @@ async fn a_host_that_lost_the_image_is_replaced_by_another_or_by_a_pull() {
     let lost = FakeEngine::with(false, Vec::new());
     let target = FakeEngine::with(false, Vec::new());
     let holder = FakeEngine::with(false, vec![pulled(false)]);
+    holder.play().has_perl = true;
     let mut run = Run::on(&[lost, target.clone(), holder.clone()], None).await;
     assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
-    assert_eq!((target.play().pulls, holder.play().saves), (0, 1));
+    assert_eq!((target.play().pulls, holder.play().gives), (0, 1));
 
     holder.play().images.clear();
     target.play().images.clear();
@@ -487,6 +489,69 @@ async fn a_bundled_image_with_another_digest_is_not_sent() {
 
 /// A fresh cluster with a bundle: its pins are those of the bundle, and nothing is left to be asked of
 /// a registry.
+/// Between two classic stores, from containerd's to itself, and from the classic one to containerd's.
+#[tokio::test]
+async fn images_go_from_host_to_host_directly() {
+    for (from, to) in [(false, false), (true, true), (false, true)] {
+        let source = FakeEngine::with(from, vec![pulled(from)]);
+        source.play().has_perl = true;
+        let target = FakeEngine::with(to, Vec::new());
+        let mut run = Run::on(&[source.clone(), target.clone()], None).await;
+        assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
+        let Play { gives, saves, .. } = *source.play();
+        assert_eq!((gives, saves), (1, 0));
+        assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
+        assert_eq!(run.warnings(), [""; 0]);
+    }
+}
+
+/// Without Perl, and where only the archive tells the id in the other store.
+#[tokio::test]
+async fn images_that_cannot_go_directly_pass_through_this_machine() {
+    for (has_perl, from, to) in [(false, false, false), (true, true, false)] {
+        let source = FakeEngine::with(from, vec![pulled(from)]);
+        source.play().has_perl = has_perl;
+        let targets = [(); 2].map(|()| FakeEngine::with(to, Vec::new()));
+        let [second, third] = targets.clone();
+        let mut run = Run::on(&[source.clone(), second, third], None).await;
+        let steps = vec![(2, from_host(1)), (3, from_host(1))];
+        assert_eq!(run.bring(steps).await, []);
+        for target in targets {
+            assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
+        }
+        let warnings = run.warnings();
+        assert_eq!(warnings.len(), usize::from(!has_perl), "{warnings:?}");
+        for warning in warnings {
+            let text = "directly: command failed: perl printed no port; sending them through this";
+            assert!(warning.contains(text), "{warning}");
+        }
+    }
+}
+
+/// The first host gets it from the bundle, the others from that host.
+#[tokio::test]
+async fn a_bundled_image_crosses_the_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let pin = write_bundle(&path, IMAGE, &[BASE.to_vec(), b"own".to_vec()]);
+    let bundle = Bundle::open(&path).unwrap();
+    bundle.verify(|_| {}).unwrap();
+    let engines = [true, false, true, false].map(|store| FakeEngine::with(store, Vec::new()));
+    for engine in &engines {
+        engine.play().has_perl = true;
+    }
+    let mut run = Run::on(&engines, Some(bundle)).await;
+    let step = load(LoadSource::Bundle(path), &pin);
+    let steps = (1..=4).map(|n| (n, step.clone())).collect();
+    assert_eq!(run.bring(steps).await, []);
+    let gives: usize = engines.iter().map(|engine| engine.play().gives).sum();
+    assert_eq!(gives, 3);
+    for engine in engines {
+        assert_eq!(engine.play().images[0].tags, names(&pin));
+    }
+    assert_eq!(run.warnings(), [""; 0]);
+}
+
 #[tokio::test]
 async fn pins_come_from_the_bundle() {
     let dir = tempfile::tempdir().unwrap();

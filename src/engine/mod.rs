@@ -11,6 +11,7 @@ mod components;
 mod compose;
 mod connect;
 mod consent;
+mod direct_loads;
 mod ending;
 mod failure;
 #[cfg(test)]

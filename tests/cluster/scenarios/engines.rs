@@ -116,12 +116,20 @@ pub fn other_store(lab: &Lab) {
         text.replace("slaves = [\"s1\"]", "slaves = [\"s1\", \"s2\", \"t1\"]")
             + "\n[hosts.s2]\naddress = \"10.42.7.22\"\n\n[hosts.t1]\naddress = \"10.42.7.23\"\n"
     });
+    let before = bytes_to_machines();
     let up = {
         let _registry = Paused::new("registry");
         let words = [
             "cluster", "up", "--yes", "--images", &path, "--output", "json",
         ];
         let up = lab.toots_with(&inventory, &words).expect(0);
+        let sent = bytes_to_machines() - before;
+        let length = file.metadata().expect("the bundle").len();
+        println!("  sent {:.2} of the bundle", sent as f64 / length as f64);
+        assert!(
+            sent * 100 <= length * 102,
+            "{sent} bytes for a bundle of {length}"
+        );
         // What was loaded is known without the file.
         let again = ["cluster", "up", "--output", "json"];
         assert_eq!(
@@ -169,6 +177,15 @@ pub fn other_store(lab: &Lab) {
     );
     // s2 is the second slave of later scenarios.
     remove("t1");
+}
+
+/// What this machine sent to the lab's network; what machines send to each other does not count.
+fn bytes_to_machines() -> u64 {
+    let network = "vagrant_network_10.42.7.0/24";
+    let id = local(&["docker", "network", "inspect", "-f", "{{.Id}}", network]);
+    let counter = format!("/sys/class/net/br-{}/statistics/tx_bytes", &id[..12]);
+    let text = std::fs::read_to_string(counter).expect("the bridge's counters");
+    text.trim().parse().expect("a number")
 }
 
 /// An image that was removed by hand comes from a host that has it, without a registry.
