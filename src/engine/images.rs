@@ -1,10 +1,11 @@
 //! Brings every image to its hosts before any container is stopped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::connect::{HostRun, ms};
 use super::failure;
@@ -13,8 +14,9 @@ use super::run_context::RunContext;
 use super::work::Work;
 use crate::docker::RegistryAuth;
 use crate::event::{Event, Failure};
-use crate::plan::{LoadSource, Step};
-use crate::spec::{ImageRef, Remedy};
+use crate::observe::HostStatus;
+use crate::plan::{self, LoadSource, Step};
+use crate::spec::{HostName, ImageRef, Remedy};
 
 /// Parallel pulls per host: more would only wait for each other's layers.
 const MAX_PULLS_PER_HOST: usize = 3;
@@ -30,26 +32,13 @@ pub(super) async fn bring_all(work: &Work<'_>) {
         phase: "images".into(),
     });
     let is_load = |step: &&Step| matches!(step, Step::Load { .. });
-    let is_in_bundle = |step: &Step| {
-        let Step::Load { from, .. } = step else {
-            return false;
-        };
-        matches!(from, LoadSource::Bundle(_))
-    };
-    let run = |host, step| async move {
-        // A failure is in the ledger.
-        drop(
-            work.run_steps(host, "images", std::slice::from_ref(step))
-                .await,
-        );
-    };
     join_all(
         work.in_scope()
             .filter(|(host, _)| ledger.alive(&host.info.name))
             .map(|(host, plan)| {
                 let steps = plan.images.iter().filter(|step| !is_load(step));
                 futures::stream::iter(steps)
-                    .for_each_concurrent(MAX_PULLS_PER_HOST, move |step| run(host, step))
+                    .for_each_concurrent(MAX_PULLS_PER_HOST, move |step| run(work, host, step))
             }),
     )
     .await;
@@ -58,28 +47,92 @@ pub(super) async fn bring_all(work: &Work<'_>) {
         let steps = plan.images.iter().filter(is_load);
         steps.map(move |step| (host, step))
     });
-    // One image after the other, so that the file of each is needed for a short time only.
-    let mut loads: Vec<_> = loads.collect();
-    loads.sort_by_key(|(_, step)| step.image());
-    // Each image of a bundle goes out to one host for each architecture; the others load it from there.
-    let mut sent = BTreeSet::new();
-    let (first, others): (Vec<_>, Vec<_>) = loads.into_iter().partition(|(host, step)| {
-        let status = work.planned.observed.get(&host.info.name);
-        let arch = status.map(|status| status.facts.arch.clone());
-        is_in_bundle(step) && sent.insert((step.image(), arch))
-    });
-    for loads in [first, others] {
-        futures::stream::iter(loads)
-            .for_each_concurrent(MAX_LOADS, |(host, step)| async move {
-                let _turn = host.loading.lock().await;
-                run(host, step).await;
-            })
-            .await;
-    }
+    load_images(work, loads.collect()).await;
     cx.events.send(Event::PhaseFinished {
         phase: "images".into(),
         elapsed_ms: ms(started),
     });
+}
+
+async fn run(work: &Work<'_>, host: &HostRun, step: &Step) {
+    // A failure is in the ledger.
+    drop(
+        work.run_steps(host, "images", std::slice::from_ref(step))
+            .await,
+    );
+}
+
+/// One image after the other, so that the file of each is needed for a short time only. What comes
+/// from a bundle is passed on while the next image is sent.
+async fn load_images(work: &Work<'_>, mut loads: Vec<HostLoad<'_>>) {
+    loads.sort_by_key(|(_, step)| step.image());
+    let (first, others) = split_loads(work, loads);
+    let mut sent: BTreeMap<Option<ImageRef>, Semaphore> = BTreeMap::new();
+    for (_, step) in &first {
+        let closed = || Semaphore::new(0);
+        sent.entry(step.image()).or_insert_with(closed);
+    }
+    let load = async |(host, step): HostLoad<'_>| {
+        let _turn = host.loading.lock().await;
+        run(work, host, step).await;
+    };
+    let (load, sent) = (&load, &sent);
+    let send = futures::stream::iter(first).for_each_concurrent(MAX_LOADS, async |to_load| {
+        load(to_load).await;
+        if let Some(sent) = sent.get(&to_load.1.image()) {
+            sent.close();
+        }
+    });
+    let pass_on = futures::stream::iter(others).for_each_concurrent(MAX_LOADS, async |to_load| {
+        if let Some(sent) = sent.get(&to_load.1.image()) {
+            // Ends when it is closed.
+            drop(sent.acquire().await);
+        }
+        load(to_load).await;
+    });
+    futures::future::join(send, pass_on).await;
+}
+
+type HostLoad<'a> = (&'a HostRun, &'a Step);
+
+/// Separates the loads of the host, one for each architecture, that gets the images which no host has
+/// from the bundle. It gets all of them, because images share layers: preferably a host with the
+/// classic store, which takes an archive without those that it has.
+fn split_loads<'a>(
+    work: &Work<'_>,
+    loads: Vec<HostLoad<'a>>,
+) -> (Vec<HostLoad<'a>>, Vec<HostLoad<'a>>) {
+    let observed = &work.planned.observed;
+    let must_be_sent = |(host, step): &HostLoad<'a>| {
+        let Step::Load {
+            image,
+            digest,
+            from: LoadSource::Bundle(_),
+        } = step
+        else {
+            return None;
+        };
+        let status = observed.get(&host.info.name)?;
+        let has_it = |other: &HostStatus| {
+            other.facts.arch == status.facts.arch
+                && plan::is_present(other, image, digest.as_deref())
+        };
+        (!observed.values().any(has_it)).then_some(status)
+    };
+    let mut receivers: BTreeMap<&str, (bool, &HostName)> = BTreeMap::new();
+    for load in &loads {
+        if let Some(status) = must_be_sent(load) {
+            let candidate = (status.docker.has_containerd_store(), &load.0.info.name);
+            let receiver = receivers.entry(&status.facts.arch).or_insert(candidate);
+            *receiver = candidate.min(*receiver);
+        }
+    }
+    loads.into_iter().partition(|load| {
+        must_be_sent(load).is_some_and(|status| {
+            let receiver = receivers.get(status.facts.arch.as_str());
+            receiver.is_some_and(|(_, name)| **name == load.0.info.name)
+        })
+    })
 }
 
 /// Pulls one image on one host. When its digest cannot be pulled and another host has it, loads it

@@ -182,3 +182,15 @@ pub enum DockerStatus {
         images: Vec<ImageStatus>,
     },
 }
+
+impl DockerStatus {
+    /// Whether it keeps images in containerd's store; `false` when it does not answer.
+    #[must_use]
+    pub fn has_containerd_store(&self) -> bool {
+        let Self::Up { engine, .. } = self else {
+            return false;
+        };
+        let info = engine.info.as_ref();
+        info.is_some_and(|info| info.has_containerd_store)
+    }
+}
