@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_goes_from_one_to_the_other() {
+    fn an_image_is_given_and_taken() {
         let Some(folder) = docker() else { return };
         let local = "127.0.0.1";
         let mut giver = start(folder.path(), GIVE, &[local, local, "image"], "t0ken");
