@@ -71,9 +71,27 @@ impl Stored {
     }
 }
 
+/// A container of an Engine that a test plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlayedContainer {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub is_running: bool,
+}
+
+/// Receives each changing request for a container before it is carried out, and its number.
+type OnRequest = Box<dyn FnMut(usize, &str) + Send>;
+
 /// An Engine with its store.
 #[derive(Default)]
 pub(super) struct Play {
+    pub containers: Vec<PlayedContainer>,
+    /// Changing requests for containers so far.
+    pub requests: usize,
+    pub on_request: Option<OnRequest>,
+    /// Whether each answer ends its connection.
+    pub closes: bool,
+
     pub has_containerd_store: bool,
     pub images: Vec<Stored>,
     /// Lengths of the archives that came.
@@ -101,6 +119,19 @@ impl FakeEngine {
         self.0.lock().unwrap()
     }
 
+    /// Counts a changing request for a container and reports it.
+    fn report(&self, method: &str, uri: &str) {
+        if method == "GET" || !uri.starts_with("/containers/") {
+            return;
+        }
+        let mut play = self.play();
+        play.requests += 1;
+        let number = play.requests;
+        if let Some(on_request) = &mut play.on_request {
+            on_request(number, uri);
+        }
+    }
+
     pub fn with(has_containerd_store: bool, images: Vec<Stored>) -> Self {
         let engine = Self::default();
         engine.play().has_containerd_store = has_containerd_store;
@@ -126,6 +157,11 @@ impl FakeEngine {
                         let (head, body) = request.into_parts();
                         let body = body.collect().await.unwrap().to_bytes();
                         let uri = head.uri.to_string();
+                        engine.report(head.method.as_str(), &uri);
+                        // What a report leads to comes before the answer.
+                        for _ in 0..50 {
+                            tokio::task::yield_now().await;
+                        }
                         let mut play = engine.play();
                         let mut breaks = play.breaks.iter();
                         let at = breaks.position(|(path, _)| uri.starts_with(path));
@@ -139,9 +175,12 @@ impl FakeEngine {
                             lost.store(true, std::sync::atomic::Ordering::SeqCst);
                             return Err("connection lost");
                         }
-                        let response = Response::builder()
+                        let mut response = Response::builder()
                             .status(status)
                             .header("content-type", "application/json");
+                        if play.closes {
+                            response = response.header("connection", "close");
+                        }
                         Ok(response.body(Full::new(Bytes::from(answer))).unwrap())
                     }
                 });
@@ -244,7 +283,10 @@ impl Play {
             return (500, message.to_string().into());
         }
         if path == "/containers/json" {
-            return json(json!([]));
+            return json(self.containers.iter().map(listed_container).collect());
+        }
+        if let Some(path) = path.strip_prefix("/containers/") {
+            return self.answer_container(method, path, uri, body);
         }
         if path == "/images/load" {
             return json(self.load(body));
@@ -290,6 +332,44 @@ impl Play {
             }
             other => panic!("{other:?} {name}"),
         }
+    }
+
+    fn answer_container(
+        &mut self,
+        method: &str,
+        path: &str,
+        uri: &str,
+        body: &[u8],
+    ) -> (u16, Vec<u8>) {
+        let failed = |status, text: &str| (status, json!({"message": text}).to_string().into());
+        if path == "create" {
+            let body: Value = serde_json::from_slice(body).unwrap();
+            let name = parameter(uri, "name").unwrap();
+            if self.containers.iter().any(|other| other.name == name) {
+                return failed(409, "the name is in use");
+            }
+            self.containers.push(PlayedContainer {
+                name: name.clone(),
+                labels: serde_json::from_value(body["Labels"].clone()).unwrap(),
+                is_running: false,
+            });
+            let created = json!({"Id": name, "Warnings": []});
+            return (201, created.to_string().into());
+        }
+        let (name, request) = path.split_once('/').unwrap_or((path, ""));
+        let Some(at) = self.containers.iter().position(|other| other.name == name) else {
+            return failed(404, "no such container");
+        };
+        let container = &mut self.containers[at];
+        match (method, request) {
+            ("POST", "stop") => container.is_running = false,
+            ("POST", "start") => container.is_running = true,
+            ("POST", "rename") => container.name = parameter(uri, "name").unwrap(),
+            ("DELETE", "") if container.is_running => return failed(409, "it runs"),
+            ("DELETE", "") => drop(self.containers.remove(at)),
+            other => panic!("{other:?} {name}"),
+        }
+        (204, Vec::new())
     }
 
     /// As both stores load: the classic one by `manifest.json`, containerd's by `index.json`, else with
@@ -348,6 +428,18 @@ impl Play {
         self.images.push(image);
         json!({"stream": text})
     }
+}
+
+fn listed_container(container: &PlayedContainer) -> Value {
+    let state = if container.is_running {
+        "running"
+    } else {
+        "exited"
+    };
+    json!({
+        "Id": container.name, "Names": [format!("/{}", container.name)], "State": state,
+        "Labels": container.labels,
+    })
 }
 
 fn listed(image: &Stored) -> Value {

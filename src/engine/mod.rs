@@ -29,9 +29,13 @@ mod proofs;
 mod recipes;
 mod reconnect;
 mod repair;
+#[cfg(test)]
+mod replacement_tests;
 mod run_context;
 mod status;
 mod summary;
+#[cfg(test)]
+mod test_run;
 mod up;
 mod work;
 
