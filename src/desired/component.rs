@@ -74,6 +74,12 @@ pub(super) fn common(
         web: component.web.clone(),
         data_dir: component.data_dir.clone(),
         rejoin_dirs: component.rejoin_dirs.clone(),
+        loopback_ports: component
+            .ports
+            .iter()
+            .filter(|port| port.loopback)
+            .map(|port| port.port)
+            .collect(),
         empty_vote_command: component.empty_vote_command.clone(),
     }
 }

@@ -182,6 +182,8 @@ pub struct ComponentCommon {
     pub data_dir: Option<String>,
     /// The folders without which it takes its data from the other members.
     pub rejoin_dirs: Vec<String>,
+    /// Ports to which no other host connects.
+    pub loopback_ports: BTreeSet<u16>,
     /// The command after which a member without data votes again.
     pub empty_vote_command: Option<String>,
 }

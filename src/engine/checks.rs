@@ -52,6 +52,8 @@ pub(super) fn report_findings(
     warn_of_pulls(cx, ledger, planned);
     let mut findings = plan::preflight(&planned.desired, &planned.observed, &cx.limits);
     findings.extend(plan::find_unbuildable(&planned.plan, &planned.observed));
+    let builders = plan::find_full_builders(&planned.plan, &planned.observed, &cx.limits);
+    findings.extend(builders);
     let mut is_refused = false;
     for finding in findings {
         if finding.fatal && cx.scope.contains(&finding.host) {

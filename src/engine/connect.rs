@@ -224,13 +224,12 @@ pub(super) fn request(cx: &RunContext, info: &HostInfo) -> Request {
         .into_iter()
         .collect();
     if info.roles.contains(&Role::Master) {
-        let quorum_ports = host
-            .components
-            .iter()
-            .filter(|c| c.quorum)
-            .flat_map(|c| &c.ports)
-            .filter(|(_, protocol, _)| protocol == "tcp");
-        let ports: Vec<u16> = quorum_ports.map(|(port, _, _)| *port).collect();
+        let quorum_ports = host.components.iter().filter(|c| c.quorum).flat_map(|c| {
+            let ports = c.ports.iter().filter(|(_, protocol, _)| protocol == "tcp");
+            let ports = ports.map(|(port, _, _)| *port);
+            ports.filter(|port| !c.loopback_ports.contains(port))
+        });
+        let ports: Vec<u16> = quorum_ports.collect();
         let peers = cx
             .hosts
             .iter()

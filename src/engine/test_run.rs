@@ -201,6 +201,7 @@ pub(super) fn desired(recorded: &Recorded) -> Desired {
         web: None,
         data_dir: None,
         rejoin_dirs: Vec::new(),
+        loopback_ports: BTreeSet::new(),
         empty_vote_command: None,
     };
     let host = HostDesired {

@@ -87,6 +87,9 @@ fn facts(sections: &Sections, before_ms: i64) -> Facts {
         mem_total_kib: get("memory").parse().unwrap_or(0),
         docker_root: get("docker-root").to_owned(),
         disk_free_docker_kib: free_kib(get("disk-docker")),
+        disk_free_containerd_kib: Some(get("disk-containerd"))
+            .filter(|text| !text.trim().is_empty())
+            .map(free_kib),
         disk_free_data_kib: free_kib(get("disk-data")),
         clock_offset_ms: clock(get("time")).map_or(0, |host| host - before_ms),
         nics: nics(get("nics"), get("addresses")),

@@ -83,6 +83,7 @@ docker_facts() {
   find_docker_root
   value docker-root "$docker_root"
   section disk-docker; free_space "$docker_root"
+  section disk-containerd; if [ -d /var/lib/containerd ]; then free_space /var/lib/containerd; fi
   section disk-data; free_space /var/lib/toots
   if have docker || [ -S /var/run/docker.sock ]; then value docker-here 1; fi
   if have docker && [ ! -S /var/run/docker.sock ]; then

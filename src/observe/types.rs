@@ -60,6 +60,8 @@ pub struct Facts {
     pub docker_root: String,
     /// Free space in KiB below the Engine's data root (or its nearest existing parent).
     pub disk_free_docker_kib: u64,
+    /// Free space for [`Facts::CONTAINERD_ROOT`], in KiB; `None` when it does not exist.
+    pub disk_free_containerd_kib: Option<u64>,
     /// Free space in KiB below /var/lib/toots (or its nearest existing parent).
     pub disk_free_data_kib: u64,
     /// The host's clock minus the operator's at the middle of the exchange, in milliseconds.
@@ -89,6 +91,9 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Where containerd keeps images, if its configuration says nothing else.
+    pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+
     /// The mount point of a path, when mounts below it are not shared. `None` when they are, or when
     /// it is not known.
     #[must_use]

@@ -238,7 +238,7 @@ fn arch<'a>(observed: &'a Observed, host: &HostName) -> Option<&'a str> {
     observed.get(host).map(|status| status.facts.arch.as_str())
 }
 
-fn builds(steps: &[Step]) -> impl Iterator<Item = ImageRef> {
+pub(super) fn builds(steps: &[Step]) -> impl Iterator<Item = ImageRef> {
     steps.iter().filter_map(|step| match step {
         Step::Build { recipe, .. } => Some(recipe.image()),
         _ => None,

@@ -8,6 +8,7 @@
 //! `preflight.rs`, and a fact in `observe/` when it needs a new one.
 
 mod diff;
+mod disks;
 mod explain;
 mod images;
 mod lost_data;
@@ -20,6 +21,7 @@ mod saved;
 mod types;
 
 pub use diff::{diff, diff_in_scope};
+pub use disks::find_full_builders;
 pub use images::{find_unbuildable, is_elsewhere, is_present};
 pub use lost_data::{LostData, find_lost_data};
 pub use masters::{

@@ -20,6 +20,8 @@ pub struct Limits {
     pub install_docker: bool,
     /// Least free space for images, in KiB.
     pub disk_docker_kib: u64,
+    /// Free space for the build of an image, in addition, in KiB.
+    pub disk_build_kib: u64,
     /// Least free space for data, in KiB.
     pub disk_data_kib: u64,
     /// Least memory, in KiB.
@@ -37,6 +39,7 @@ impl Default for Limits {
             nics: BTreeMap::new(),
             install_docker: true,
             disk_docker_kib: 2 * 1024 * 1024,
+            disk_build_kib: 1024 * 1024,
             disk_data_kib: 512 * 1024,
             memory_kib: 512 * 1024,
             clock_refuse_ms: 30_000,
@@ -88,6 +91,7 @@ pub fn preflight(desired: &Desired, observed: &Observed, limits: &Limits) -> Vec
             out: &mut out,
         };
         checks.machine(&status.facts, limits);
+        checks.disks(status, limits);
         checks.clock(status.facts.clock_offset_ms - clock, limits);
         checks.address(host, &status.facts, limits);
         checks.engine(status, limits);
@@ -171,33 +175,6 @@ impl Checks<'_> {
                 mib(facts.mem_total_kib)
             );
             self.add(true, why, "add memory to the machine");
-        }
-        for (path, free, needed) in [
-            (
-                facts.docker_root.as_str(),
-                facts.disk_free_docker_kib,
-                limits.disk_docker_kib,
-            ),
-            (
-                "/var/lib/toots",
-                facts.disk_free_data_kib,
-                limits.disk_data_kib,
-            ),
-        ] {
-            if free < needed {
-                let why = format!(
-                    "free space for {path} must be at least {} MiB, got {} MiB",
-                    mib(needed),
-                    mib(free)
-                );
-                self.add(
-                    true,
-                    why,
-                    Remedy::FreeSpace {
-                        path: path.to_owned(),
-                    },
-                );
-            }
         }
         if facts.own_name_resolves_to.is_empty() {
             let why = format!("the host's own name {:?} does not resolve", facts.hostname);

@@ -318,6 +318,9 @@ pub struct PortEntry {
     /// Bound to loopback or to the host's own address, whatever `listen_ip` is.
     #[serde(default)]
     pub fixed: bool,
+    /// Bound to loopback: no other host connects to it.
+    #[serde(default)]
+    pub loopback: bool,
 }
 
 fn tcp() -> String {

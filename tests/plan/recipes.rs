@@ -117,6 +117,49 @@ fn an_old_engine_does_not_build() {
     assert_eq!(unbuildable, [0, 0, 5, 10], "dnsmasq is for the slave alone");
 }
 
+/// The host that builds is named, with both places where its store has images.
+#[test]
+fn a_builder_needs_more_space() {
+    let desired = wanted(OPTIONAL);
+    let mut observed = fresh();
+    let limits = plan::Limits::default();
+    let status = observed.get_mut(&host(1)).unwrap();
+    status.facts.docker_root = "/data/docker".into();
+    status.facts.disk_free_docker_kib = limits.disk_docker_kib;
+    status.facts.disk_free_containerd_kib = Some(limits.disk_docker_kib);
+    let find = |observed: &Observed| -> Vec<String> {
+        let plan = plan::diff(&desired, observed);
+        let found = plan::find_full_builders(&plan, observed, &limits).into_iter();
+        found.map(|f| format!("{}: {}", f.host, f.why)).collect()
+    };
+    let found = find(&observed);
+    let [why] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    let text =
+        "10.0.0.1: free space for /data/docker must be at least 3072 MiB, got 2048 MiB (it builds";
+    assert!(
+        why.starts_with(text) && why.contains("toots/mesos:"),
+        "{why}"
+    );
+
+    if let DockerStatus::Up { engine, .. } = &mut observed.get_mut(&host(1)).unwrap().docker {
+        engine.info = Some(EngineInfo {
+            has_containerd_store: true,
+            ..EngineInfo::default()
+        });
+    }
+    let found = find(&observed);
+    assert!(
+        found.len() == 2 && found[1].contains("/var/lib/containerd"),
+        "{found:?}"
+    );
+    let status = observed.get_mut(&host(1)).unwrap();
+    status.facts.disk_free_docker_kib += limits.disk_build_kib;
+    status.facts.disk_free_containerd_kib = None;
+    assert_eq!(find(&observed), [""; 0]);
+}
+
 #[test]
 fn a_changed_argument_builds_and_replaces() {
     let observed = settled(&wanted(OPTIONAL));
