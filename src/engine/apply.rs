@@ -15,7 +15,7 @@ use crate::docker::DockerError;
 use crate::event::Failure;
 use crate::guard::{Door, StopError, StopReason};
 use crate::plan::{Package, Step};
-use crate::spec::{ClusterName, ContainerSpec};
+use crate::spec::{ClusterName, ContainerSpec, DirSpec, FileSpec};
 use crate::transport::Exec;
 
 /// Why a step did not succeed, ready to be reported.
@@ -79,11 +79,8 @@ async fn execute(
         } => {
             let dirs: Vec<_> = dirs.iter().map(|(dir, _)| dir).collect();
             let files: Vec<_> = files.iter().map(|change| &change.file).collect();
-            let exec = place::command(&dirs, &files, hosts_entries.as_deref(), cx.timeouts.exec)
-                .map_err(|error| Box::new(failure::from_error(phase, &title, &error)))?;
-            let _turn = host.placing.lock().await;
-            checked(host, phase, &title, exec).await?;
-            Ok(())
+            let entries = hosts_entries.as_deref();
+            Ok(write_files(cx, host, (phase, &title), &dirs, &files, entries).await?)
         }
         Step::Pull { image, digest } => {
             let digest = digest.as_deref();
@@ -95,7 +92,7 @@ async fn execute(
             ..
         } => {
             let base_digest = base_digest.as_deref();
-            Ok(recipes::build(cx, host, phase, recipe, base_digest).await?)
+            Ok(recipes::build(work, host, phase, recipe, base_digest).await?)
         }
         Step::Load {
             image,
@@ -199,6 +196,21 @@ fn run_as_root(cx: &RunContext, script: &'static str, argument: &str) -> Exec {
         deadline: cx.timeouts.exec,
         max_output: 256 * 1024,
     }
+}
+
+/// Writes files and directories in one round trip, for a step of a phase.
+pub(super) async fn write_files(
+    cx: &RunContext,
+    host: &HostRun,
+    (phase, title): (&str, &str),
+    dirs: &[&DirSpec],
+    files: &[&FileSpec],
+    hosts_entries: Option<&[(String, String)]>,
+) -> Result<(), Box<Failure>> {
+    let exec = place::command(dirs, files, hosts_entries, cx.timeouts.exec)
+        .map_err(|error| Box::new(failure::from_error(phase, title, &error)))?;
+    let _turn = host.placing.lock().await;
+    checked(host, phase, title, exec).await.map(drop)
 }
 
 /// Runs a command that must exit with 0; returns its output. A failure contains its last lines.

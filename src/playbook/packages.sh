@@ -36,6 +36,14 @@ if install --simulate --no-install-recommends "$@" > /dev/null 2>&1; then
 fi
 install --no-install-recommends "$@"
 
+# For toots' record of what was resolved.
+for package; do
+  case $package in
+    /*) package=$(dpkg-deb --field "$package" Package) ;;
+  esac
+  dpkg-query --show --showformat 'toots-package ${Package} ${Version}\n' "${package%%=*}" || true
+done
+
 lists=
 eval "$(apt-config shell lists Dir::State::lists/d)"
 rm -rf "${lists:?}"/*

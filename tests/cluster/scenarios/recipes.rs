@@ -75,6 +75,11 @@ pub fn built_once(lab: &Lab) {
         assert_eq!(images(machine, "supervisord"), first, "{machine}");
         assert_eq!(leftovers(machine), "", "{machine}");
     }
+    for machine in MASTERS {
+        let recorded = on(machine, "cat /etc/toots/packages/supervisord-*");
+        let is_package = |line: &str| line.starts_with("supervisor ");
+        assert!(recorded.lines().any(is_package), "{machine}: {recorded}");
+    }
     println!("  built and loaded in {:.1} s", run.took.as_secs_f32());
     let again = lab.toots_with(&supervisord, &UP).expect(0);
     assert_eq!(again.result()["changed"], 0);
