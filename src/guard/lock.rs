@@ -110,7 +110,9 @@ if timeout 9 true 2>/dev/null; then
 else
   while byte=$(dd bs=1 count=1 2>/dev/null 9>&-); [ "$byte" = . ]; do echo .; done
 fi
-( : > "$dir/lock" ) 2>/dev/null"#;
+( : > "$dir/lock" ) 2>/dev/null
+# Before the output ends, which the run waits for.
+exec 9>&-"#;
 
 const LOCK_LIMIT: Duration = Duration::from_secs(15);
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
