@@ -24,6 +24,8 @@ pub(super) enum StepError {
     Failed(Box<Failure>),
     /// The guard refused to stop a container.
     Refused(Box<Failure>),
+    /// toots panicked in the middle of the step.
+    Panicked(Box<Failure>),
 }
 
 impl From<Box<Failure>> for StepError {
@@ -47,7 +49,7 @@ pub(super) async fn run(
             failure::name_full_file_system(&mut failure, step, docker_root);
             StepError::Failed(failure)
         }
-        refused @ StepError::Refused(_) => refused,
+        other => other,
     })
 }
 

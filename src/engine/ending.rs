@@ -183,30 +183,31 @@ pub(super) fn lock_lost(cx: &RunContext, ledger: &Ledger, host: &HostName) {
     }
 }
 
-/// Runs `work` to its end, early or not. `None`: it was given up, and the steps that were under way
-/// are in the ledger as failed.
+/// Runs `work` to its end, early or not. `None`: it panicked or was given up, and the steps that were
+/// under way are in the ledger as failed.
 pub(super) async fn run_to_end<T>(
     cx: &RunContext,
     ledger: &Ledger,
     started: tokio::time::Instant,
     work: impl Future<Output = T>,
 ) -> Option<T> {
-    tokio::select! {
+    let value = tokio::select! {
         value = contained(cx, work) => value,
         () = watch_deadline(cx, started) => None,
-        () = wait_for_steps(cx) => {
-            let cause = cx.cancel.cause().map_or("ended early", EndCause::as_str);
-            for (host, phase, step) in ledger.steps_under_way() {
-                let why = format!("{cause}, and the step did not finish: its result is unknown");
-                let hints = vec![
-                    "run again to resume: toots observes the host first and does what is left"
-                        .into(),
-                ];
-                let failure = failure::from_text(&phase, &step, why, hints);
-                ledger.fail(&host, Outcome::Failed, failure);
-            }
-            None
-        }
+        () = wait_for_steps(cx) => None,
+    };
+    if value.is_none() {
+        fail_steps_under_way(cx, ledger);
+    }
+    value
+}
+
+fn fail_steps_under_way(cx: &RunContext, ledger: &Ledger) {
+    let cause = cx.cancel.cause().map_or("ended early", EndCause::as_str);
+    for (host, step) in ledger.steps_under_way() {
+        let why = format!("{cause}, and the step did not finish: its result is unknown");
+        let failure = failure::midway(&step.phase, &step.title, why);
+        ledger.fail_midway(&host, Outcome::Failed, failure, step.changes);
     }
 }
 

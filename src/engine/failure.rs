@@ -52,6 +52,15 @@ pub(super) fn from_text(
     }
 }
 
+/// What to do about a step whose result is unknown.
+pub(super) const RESUME: &str =
+    "run again to resume: toots observes the host first and does what is left";
+
+/// The end of a step whose result is unknown.
+pub(super) fn midway(phase: &str, step: &str, why: impl Into<String>) -> Failure {
+    from_text(phase, step, why, vec![RESUME.into()])
+}
+
 /// The guard refused to stop a container.
 pub(super) fn refused(
     phase: &str,

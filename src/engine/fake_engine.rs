@@ -1,9 +1,10 @@
 //! Engines that tests of this room play: their image stores, and what they do wrongly. Compiled for
 //! tests only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,17 +17,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use crate::spec::{HostName, digest};
+use super::fake_images::{Stored, digest_of, inspected, listed, save, sha};
+use crate::spec::HostName;
 use crate::transport::fake::{FakeSession, output};
 use crate::transport::{BoxStream, Exec, ExecOutput, Target, TransportError};
-
-pub(super) fn sha(bytes: &[u8]) -> String {
-    format!("sha256:{}", digest(bytes))
-}
-
-pub(super) fn digest_of(name: &str) -> String {
-    sha(name.as_bytes())
-}
 
 /// Changes what a load makes of an image.
 pub(super) type Spoil = fn(&mut Stored);
@@ -36,39 +30,6 @@ pub(super) type Spoil = fn(&mut Stored);
 pub(super) enum BreakAt {
     Request,
     Answer,
-}
-
-/// An image in a store.
-#[derive(Clone, Default)]
-pub(super) struct Stored {
-    pub id: String,
-    pub config: Vec<u8>,
-    /// Unpacked content, the lowest first.
-    pub layers: Vec<Vec<u8>>,
-    pub tags: BTreeSet<String>,
-    pub digests: Vec<String>,
-}
-
-impl Stored {
-    pub fn new(layers: &[&[u8]], user: &str) -> Self {
-        let layers: Vec<Vec<u8>> = layers.iter().map(|layer| layer.to_vec()).collect();
-        let diff_ids: Vec<String> = layers.iter().map(|layer| sha(layer)).collect();
-        let config = json!({
-            "os": "linux", "architecture": "amd64", "config": {"User": user},
-            "rootfs": {"diff_ids": diff_ids},
-        });
-        let config = config.to_string().into_bytes();
-        Self {
-            id: sha(&config),
-            config,
-            layers,
-            ..Self::default()
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.id == name || self.tags.contains(name)
-    }
 }
 
 /// A container of an Engine that a test plays.
@@ -91,6 +52,14 @@ pub(super) struct Play {
     pub on_request: Option<OnRequest>,
     /// Whether each answer ends its connection.
     pub closes: bool,
+    /// Breaks the connection at the changing request with this number.
+    pub break_at: Option<(usize, BreakAt)>,
+    /// Delays the answer to the changing request with this number.
+    pub delay_at: Option<(usize, Duration)>,
+    /// How often the host's lock can be taken before another run holds it.
+    pub lock_limit: Option<usize>,
+    /// Requests for the lock, and how many of them are over.
+    pub locks: (usize, usize),
 
     pub has_containerd_store: bool,
     pub images: Vec<Stored>,
@@ -119,10 +88,11 @@ impl FakeEngine {
         self.0.lock().unwrap()
     }
 
-    /// Counts a changing request for a container and reports it.
-    fn report(&self, method: &str, uri: &str) {
+    /// Counts a changing request for a container and reports it; returns when its connection breaks,
+    /// and how long its answer takes.
+    fn report(&self, method: &str, uri: &str) -> (Option<BreakAt>, Duration) {
         if method == "GET" || !uri.starts_with("/containers/") {
-            return;
+            return (None, Duration::ZERO);
         }
         let mut play = self.play();
         play.requests += 1;
@@ -130,6 +100,12 @@ impl FakeEngine {
         if let Some(on_request) = &mut play.on_request {
             on_request(number, uri);
         }
+        let breaks = play.break_at.filter(|(at, _)| *at == number);
+        let delay = play.delay_at.filter(|(at, _)| *at == number);
+        (
+            breaks.map(|(_, at)| at),
+            delay.map_or(Duration::ZERO, |(_, delay)| delay),
+        )
     }
 
     pub fn with(has_containerd_store: bool, images: Vec<Stored>) -> Self {
@@ -143,9 +119,10 @@ impl FakeEngine {
         let socket = Target::Unix {
             path: "/var/run/docker.sock".into(),
         };
-        let perl = self.clone();
+        let (perl, lock) = (self.clone(), self.clone());
         let session = FakeSession::new(host)
             .on_exec(observation)
+            .on_open(move |target| lock.lock(target))
             .on_open(move |target| perl.start(target));
         let (engine, lost) = (self.clone(), session.lost());
         session.serve(socket, move |stream: DuplexStream| {
@@ -157,15 +134,18 @@ impl FakeEngine {
                         let (head, body) = request.into_parts();
                         let body = body.collect().await.unwrap().to_bytes();
                         let uri = head.uri.to_string();
-                        engine.report(head.method.as_str(), &uri);
+                        let (breaks, delay) = engine.report(head.method.as_str(), &uri);
+                        if !delay.is_zero() {
+                            tokio::time::sleep(delay).await;
+                        }
                         // What a report leads to comes before the answer.
                         for _ in 0..50 {
                             tokio::task::yield_now().await;
                         }
                         let mut play = engine.play();
-                        let mut breaks = play.breaks.iter();
-                        let at = breaks.position(|(path, _)| uri.starts_with(path));
-                        let at = at.map(|at| play.breaks.remove(at).1);
+                        let mut paths = play.breaks.iter();
+                        let at = paths.position(|(path, _)| uri.starts_with(path));
+                        let at = breaks.or(at.map(|at| play.breaks.remove(at).1));
                         if at == Some(BreakAt::Request) {
                             lost.store(true, std::sync::atomic::Ordering::SeqCst);
                             return Err("connection lost");
@@ -196,6 +176,30 @@ impl FakeEngine {
 static GIVEN: Mutex<BTreeMap<u16, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 impl FakeEngine {
+    /// The process that holds the host's lock until its input ends.
+    fn lock(&self, target: &Target) -> Option<Result<BoxStream, TransportError>> {
+        let Target::Companion { .. } = target else {
+            return None;
+        };
+        let engine = self.clone();
+        let (near, mut far) = tokio::io::duplex(64);
+        tokio::spawn(async move {
+            let is_free = {
+                let mut play = engine.play();
+                play.locks.0 += 1;
+                play.lock_limit.is_none_or(|limit| play.locks.0 <= limit)
+            };
+            if !is_free {
+                engine.play().locks.1 += 1;
+                return far.write_all(b"held ann@desk\n").await.unwrap();
+            }
+            far.write_all(b"locked\n").await.unwrap();
+            far.read_to_end(&mut Vec::new()).await.unwrap();
+            engine.play().locks.1 += 1;
+        });
+        Some(Ok(Box::new(near)))
+    }
+
     /// The scripts with which a host gives and takes an image.
     fn start(&self, target: &Target) -> Option<Result<BoxStream, TransportError>> {
         let Target::Command { command, .. } = target else {
@@ -440,43 +444,4 @@ fn listed_container(container: &PlayedContainer) -> Value {
         "Id": container.name, "Names": [format!("/{}", container.name)], "State": state,
         "Labels": container.labels,
     })
-}
-
-fn listed(image: &Stored) -> Value {
-    json!({
-        "Id": image.id, "ParentId": "", "RepoTags": image.tags, "RepoDigests": image.digests,
-        "Created": 0, "Size": 0, "SharedSize": -1, "Labels": {}, "Containers": -1,
-    })
-}
-
-fn inspected(image: &Stored) -> Value {
-    let config: Value = serde_json::from_slice(&image.config).unwrap();
-    let layers: Vec<String> = image.layers.iter().map(|layer| sha(layer)).collect();
-    json!({
-        "Id": image.id, "Os": config["os"], "Architecture": config["architecture"],
-        "Config": config["config"], "RootFS": {"Type": "layers", "Layers": layers},
-    })
-}
-
-fn save(image: &Stored, has_containerd_store: bool) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, content: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, name, content).unwrap();
-    };
-    let mut names = Vec::new();
-    for (at, layer) in image.layers.iter().enumerate() {
-        names.push(format!("{at}/layer.tar"));
-        add(&names[at], layer);
-    }
-    add("config.json", &image.config);
-    let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": names}]);
-    add("manifest.json", manifest.to_string().as_bytes());
-    if has_containerd_store {
-        let index = json!({"manifests": [{"digest": image.id}]});
-        add("index.json", index.to_string().as_bytes());
-    }
-    tar.into_inner().unwrap()
 }

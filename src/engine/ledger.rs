@@ -13,8 +13,17 @@ struct Track {
     done: Vec<String>,
     failed: Option<(Outcome, String)>,
     touched: bool,
-    /// Phase and title of each step under way: pulls run in parallel.
-    under_way: Vec<(String, String)>,
+    /// The steps under way: pulls run in parallel.
+    under_way: Vec<StepUnderWay>,
+}
+
+/// A step that began and has not ended.
+#[derive(Clone)]
+pub(super) struct StepUnderWay {
+    pub phase: String,
+    pub title: String,
+    /// The number of its changes.
+    pub changes: usize,
 }
 
 /// The state of every host in this run.
@@ -96,27 +105,27 @@ impl Ledger {
         self.with(host, |track| track.touched = true);
     }
 
-    /// Records that a step began.
-    pub fn step_began(&self, host: &HostName, phase: &str, step: &str) {
-        let step = (phase.to_owned(), step.to_owned());
+    /// Records that a step with so many changes began.
+    pub fn step_began(&self, host: &HostName, phase: &str, title: &str, changes: usize) {
+        let step = StepUnderWay {
+            phase: phase.to_owned(),
+            title: title.to_owned(),
+            changes,
+        };
         self.with(host, |track| track.under_way.push(step));
     }
 
     /// Records that a step ended, in whatever way.
-    pub fn step_ended(&self, host: &HostName, phase: &str, step: &str) {
-        self.with(host, |track| {
-            track
-                .under_way
-                .retain(|(p, s)| (p.as_str(), s.as_str()) != (phase, step));
-        });
+    pub fn step_ended(&self, host: &HostName, phase: &str, title: &str) {
+        let is_other = |step: &StepUnderWay| step.phase != phase || step.title != title;
+        self.with(host, |track| track.under_way.retain(is_other));
     }
 
-    /// Host, phase and title of every step under way.
-    pub fn steps_under_way(&self) -> Vec<(HostName, String, String)> {
+    /// Every step under way, with its host.
+    pub fn steps_under_way(&self) -> Vec<(HostName, StepUnderWay)> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = hosts.iter().flat_map(|(host, track)| {
-            let step =
-                move |(phase, step): &(String, String)| (host.clone(), phase.clone(), step.clone());
+            let step = |step: &StepUnderWay| (host.clone(), step.clone());
             track.under_way.iter().map(step)
         });
         steps.collect()
@@ -135,6 +144,29 @@ impl Ledger {
         if let (true, failure) = self.record(host, outcome, failure) {
             self.report(host, outcome, failure);
         }
+    }
+
+    /// As [`Self::fail`], for a failure in the middle of a step with so many changes. They count as
+    /// changes: half of them may be done, and nobody may claim that nothing was changed.
+    pub fn fail_midway(
+        &self,
+        host: &HostName,
+        outcome: Outcome,
+        mut failure: Failure,
+        changes: usize,
+    ) {
+        self.with(host, |track| {
+            let half_done = format!("\"{}\" may be half done", failure.step);
+            failure.left = Some(match track.done.as_slice() {
+                [] => half_done,
+                done => format!(
+                    "changed before the failure: {}; {half_done}",
+                    done.join(", ")
+                ),
+            });
+            track.changed += changes;
+        });
+        self.fail(host, outcome, failure);
     }
 
     /// Records and reports one reason to refuse a host. All of them are reported: they are found

@@ -7,7 +7,8 @@ use crate::bundle::sample::write_bundle;
 use crate::desired::Recorded;
 use crate::engine::checks::report_findings;
 use crate::engine::connect;
-use crate::engine::fake_engine::{BreakAt, FakeEngine, Play, Spoil, Stored, digest_of};
+use crate::engine::fake_engine::{BreakAt, FakeEngine, Play, Spoil};
+use crate::engine::fake_images::{Stored, digest_of};
 use crate::engine::planning::build_plan;
 use crate::engine::prepare::prove_pulls;
 use crate::engine::run_context::RegistryLogin;
@@ -227,7 +228,7 @@ async fn a_bundle_is_loaded_without_what_the_host_has() {
     assert!(small + BASE.len() < whole, "{small} {whole}");
     // The bytes are shown.
     let progress = |n| {
-        let events = run.events.0.lock().unwrap();
+        let events = run.events.list();
         let mut events = events.iter().rev();
         events.find_map(|event| match event {
             Event::StepProgress {

@@ -16,6 +16,10 @@ mod ending;
 mod failure;
 #[cfg(test)]
 mod fake_engine;
+#[cfg(test)]
+mod fake_images;
+#[cfg(test)]
+mod faulty_session;
 mod gates;
 mod images;
 mod ledger;

@@ -1,19 +1,26 @@
 //! Replacements of a container that every cause to end meets at every request, and the run after each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::ending::{Cancel, EndCause, run_to_end};
-use super::fake_engine::{FakeEngine, PlayedContainer, Stored};
+use super::checks::choose_exit_code;
+use super::components::ComponentOutcomes;
+use super::connect::Hosts;
+use super::ending::{EarlyExit, EndCause, check_cancelled};
+use super::fake_engine::{BreakAt, FakeEngine, PlayedContainer};
+use super::fake_images::Stored;
+use super::faulty_session::{Bug, Dialed};
 use super::test_run::{Run, host};
+use super::work::Work;
+use super::{prepare, up};
+use crate::event::{Event, Outcome, RunResult};
 use crate::observe::DockerStatus;
 use crate::plan::{self, Step};
-use crate::spec::{ContainerSpec, HostName};
-use crate::transport::fake::FakeSession;
-use crate::transport::{BoxStream, Cost, Dial, Exec, ExecOutput, Session, Target, TransportError};
+use crate::spec::{ContainerSpec, ExitCode, HostName, Role};
 
 const PHASE: &str = "consul";
 const NAME: &str = "toots-consul";
@@ -21,77 +28,6 @@ const NAME: &str = "toots-consul";
 /// The requests of an undisturbed replacement: what an earlier one left is stopped and removed, which
 /// is absent here, then the container is stopped, renamed, created, started, and the former one removed.
 const REQUESTS: usize = 7;
-
-/// A host on which toots panics: in a command once it is asked to, or at the n-th stream.
-struct Faulty {
-    inner: FakeSession,
-    bug: Arc<Bug>,
-    streams: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Bug {
-    /// Commands wait, and panic when this is notified.
-    in_command: Option<Notify>,
-    is_reached: AtomicBool,
-    at_stream: Option<usize>,
-}
-
-#[async_trait]
-impl Session for Faulty {
-    fn host(&self) -> &HostName {
-        self.inner.host()
-    }
-
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        if let Some(trigger) = &self.bug.in_command {
-            trigger.notified().await;
-            panic!("a bug");
-        }
-        self.inner.exec(exec).await
-    }
-
-    async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-        let number = self.streams.fetch_add(1, Ordering::SeqCst);
-        if self.bug.at_stream == Some(number) {
-            self.bug.is_reached.store(true, Ordering::SeqCst);
-            panic!("a bug");
-        }
-        self.inner.open(target).await
-    }
-
-    async fn settle_privilege(&self) -> Result<(), TransportError> {
-        self.inner.settle_privilege().await
-    }
-
-    fn closed(&self) -> bool {
-        self.inner.closed()
-    }
-
-    fn cost(&self) -> Cost {
-        self.inner.cost()
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-/// The hosts h1, h2, … with their bugs.
-struct Dialed(Vec<(FakeEngine, Arc<Bug>)>);
-
-#[async_trait]
-impl Dial for Dialed {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
-        let n: usize = host.as_str()[1..].parse().unwrap();
-        let (engine, bug) = &self.0[n - 1];
-        Ok(Arc::new(Faulty {
-            inner: engine.session(host.clone()),
-            bug: Arc::clone(bug),
-            streams: AtomicUsize::default(),
-        }))
-    }
-}
 
 fn container(hash: &str) -> PlayedContainer {
     PlayedContainer {
@@ -118,6 +54,10 @@ async fn run_on(hosts: Vec<(FakeEngine, Arc<Bug>)>) -> Run {
     Run::dialed(Arc::new(Dialed(hosts)), count, None).await
 }
 
+async fn run_on_engine(engine: &FakeEngine) -> Run {
+    run_on(vec![(engine.clone(), Arc::default())]).await
+}
+
 fn spec(run: &Run) -> &ContainerSpec {
     &run.planned.desired.hosts[0].components[0].container
 }
@@ -129,25 +69,46 @@ fn replacement(run: &Run) -> Step {
     }
 }
 
-/// Replaces the container of h1, while h2, where there is one, runs a command. `None`: given up.
-async fn replace(run: &Run) -> Option<()> {
-    let work = run.work();
-    let place = Step::Place {
+/// A step that is one command.
+fn place() -> Step {
+    Step::Place {
         dirs: Vec::new(),
         files: Vec::new(),
         hosts_entries: None,
-    };
-    let (steps, other_steps) = ([replacement(run)], [place]);
+    }
+}
+
+/// A run under its locks that replaces the container of h1, while h2, where there is one, runs
+/// `other`.
+async fn replace(run: &Run, other: Step) -> RunResult {
+    let Run {
+        cx,
+        ledger,
+        planned,
+        ..
+    } = run;
+    let (steps, other_steps) = ([replacement(run)], [other]);
     // On the heap: the stack of a test is small.
-    let own = Box::pin(work.run_steps(&run.hosts[&host(1)], PHASE, &steps));
-    let other = Box::pin(async {
-        if let Some(other) = run.hosts.get(&host(2)) {
-            drop(work.run_steps(other, PHASE, &other_steps).await);
-        }
-    });
-    let both = async { drop(futures::join!(own, other)) };
-    let started = tokio::time::Instant::now();
-    Box::pin(run_to_end(&run.cx, &run.ledger, started, both)).await
+    let session = Box::pin(up::in_session(cx, ledger, Instant::now(), async |hosts| {
+        let locked = prepare::lock(cx, ledger, hosts).await;
+        locked.map_err(|_| EarlyExit(ExitCode::LOCKED))?;
+        let work = Work {
+            cx,
+            ledger,
+            hosts,
+            planned,
+        };
+        let own = Box::pin(work.run_steps(&hosts[&host(1)], PHASE, &steps));
+        let other = Box::pin(async {
+            if let Some(other) = hosts.get(&host(2)) {
+                drop(work.run_steps(other, PHASE, &other_steps).await);
+            }
+        });
+        drop(futures::join!(own, other));
+        check_cancelled(cx, ledger)?;
+        Ok(choose_exit_code(cx, ledger, &ComponentOutcomes::default()))
+    }));
+    up::finish_with(cx, ledger, session.await)
 }
 
 /// The container of the new specification runs, alone.
@@ -164,8 +125,15 @@ fn is_done(run: &Run, engine: &FakeEngine) -> bool {
 
 /// The next run finds what was left and finishes it.
 async fn finish(engine: &FakeEngine) {
-    engine.play().on_request = None;
-    let run = run_on(vec![(engine.clone(), Arc::default())]).await;
+    {
+        let mut play = engine.play();
+        play.on_request = None;
+        play.break_at = None;
+        play.delay_at = None;
+        play.closes = false;
+        play.lock_limit = None;
+    }
+    let run = run_on_engine(engine).await;
     let h1 = &run.hosts[&host(1)];
     let mut observed = run.planned.observed.clone();
     let seen = h1.engine.containers().await.unwrap();
@@ -192,98 +160,218 @@ fn at_request(engine: &FakeEngine, at: usize, mut act: impl FnMut() + Send + 'st
     }));
 }
 
-#[tokio::test]
-async fn an_undisturbed_replacement_makes_these_requests() {
-    let engine = engine();
-    let run = run_on(vec![(engine.clone(), Arc::default())]).await;
-    assert_eq!(replace(&run).await, Some(()));
-    assert!(is_done(&run, &engine));
-    assert_eq!(engine.play().requests, REQUESTS);
-}
-
-#[tokio::test]
-async fn a_request_to_end_finishes_the_replacement() {
-    let causes = [
-        EndCause::Interrupted,
-        EndCause::Terminated,
-        EndCause::HungUp,
-        EndCause::Deadline,
-    ];
-    for (cause, at) in causes
-        .into_iter()
-        .flat_map(|c| (1..=REQUESTS).map(move |at| (c, at)))
-    {
-        let engine = engine();
-        let run = run_on(vec![(engine.clone(), Arc::default())]).await;
-        let cancel: Cancel = run.cx.cancel.clone();
-        at_request(&engine, at, move || {
-            cancel.cancel(cause);
-        });
-        assert_eq!(replace(&run).await, Some(()), "{cause:?} at {at}");
-        assert!(is_done(&run, &engine), "{cause:?} at {at}");
-        assert_eq!(run.cx.cancel.cause(), Some(cause));
-        // Nothing new begins.
-        let h1 = &run.hosts[&host(1)];
-        let (work, steps) = (run.work(), [replacement(&run)]);
-        let next = Box::pin(work.run_steps(h1, PHASE, &steps)).await;
-        assert!(next.is_err());
-        assert_eq!(engine.play().requests, REQUESTS);
+/// The result is the last event, and no lock is left.
+fn assert_ended(run: &Run, result: &RunResult, engines: &[&FakeEngine]) {
+    let events = run.events.list();
+    let Some(Event::Result(last)) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(last, result);
+    for engine in engines {
+        let (taken, given_back) = engine.play().locks;
+        assert!(taken > 0 && taken == given_back, "{taken} {given_back}");
     }
 }
 
+/// The result names the step of this host as one that may be half done.
+fn assert_half_done(run: &Run, result: &RunResult, name: &HostName, why: &str) {
+    let events = run.events.list();
+    let failures: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::HostFailed { host, failure, .. } => Some((host, failure)),
+            _ => None,
+        })
+        .collect();
+    let [(failed, failure)] = failures.as_slice() else {
+        panic!("{failures:?}");
+    };
+    assert_eq!(*failed, name);
+    let cause = failure.cause.join(": ");
+    assert!(
+        cause.contains(why) && cause.contains("its result is unknown"),
+        "{cause}"
+    );
+    let left = failure.left.as_deref().unwrap();
+    assert!(left.ends_with(" may be half done"), "{left}");
+    assert_eq!(failure.hints.len(), 1, "{failure:?}");
+    let own = &result.hosts[name];
+    assert!(own.outcome.is_failure() && own.changed > 0, "{own:?}");
+    assert_eq!(own.failed_step.as_ref(), Some(&failure.step));
+    assert!(result.error.is_some() && result.changed > 0, "{result:?}");
+}
+
 #[tokio::test]
-async fn without_the_locks_nothing_more_is_sent() {
+async fn an_undisturbed_replacement_makes_these_requests() {
+    let engine = engine();
+    let run = run_on_engine(&engine).await;
+    let result = replace(&run, place()).await;
+    assert_eq!((result.exit_code, result.changed), (0, 1));
+    assert!(is_done(&run, &engine));
+    assert_eq!(engine.play().requests, REQUESTS);
+    assert_ended(&run, &result, &[&engine]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_end_finishes_the_replacement() {
+    let limit = Duration::from_secs(600);
+    let causes = [
+        (EndCause::Interrupted, 130),
+        (EndCause::Terminated, 143),
+        (EndCause::HungUp, 129),
+        (EndCause::Deadline, 8),
+    ];
+    for (cause, code) in causes {
+        for at in 1..=REQUESTS {
+            let engine = engine();
+            let mut run = run_on_engine(&engine).await;
+            if cause == EndCause::Deadline {
+                run.cx.timeouts.run = Some(limit);
+                run.cx.timeouts.answer = 2 * limit;
+                engine.play().delay_at = Some((at, limit + Duration::from_secs(1)));
+            } else {
+                let cancel = run.cx.cancel.clone();
+                at_request(&engine, at, move || {
+                    cancel.cancel(cause);
+                });
+            }
+            let result = replace(&run, place()).await;
+            assert_eq!((result.exit_code, result.changed), (code, 1), "{at}");
+            assert_eq!(result.error.as_deref(), Some(cause.as_str()));
+            assert_eq!(result.hosts[&host(1)].outcome, Outcome::Changed);
+            assert!(is_done(&run, &engine), "{cause:?} at {at}");
+            assert_ended(&run, &result, &[&engine]);
+            // Nothing new begins.
+            let h1 = &run.hosts[&host(1)];
+            let (work, steps) = (run.work(), [replacement(&run)]);
+            let next = Box::pin(work.run_steps(h1, PHASE, &steps)).await;
+            assert!(next.is_err());
+            assert_eq!(engine.play().requests, REQUESTS);
+        }
+    }
+}
+
+/// A request that is not answered does not hold up the end of the run for good.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_hangs_is_given_up_and_named() {
     for at in 1..=REQUESTS {
         let engine = engine();
-        let run = run_on(vec![(engine.clone(), Arc::default())]).await;
+        let mut run = run_on_engine(&engine).await;
+        let hour = Duration::from_secs(3600);
+        run.cx.timeouts.answer = hour;
+        engine.play().delay_at = Some((at, hour));
         let cancel = run.cx.cancel.clone();
         at_request(&engine, at, move || {
-            cancel.cancel(EndCause::LocksLost);
+            cancel.cancel(EndCause::Interrupted);
         });
-        assert_eq!(replace(&run).await, None);
+        let started = Instant::now();
+        let result = replace(&run, place()).await;
+        assert!(started.elapsed() < Duration::from_secs(120), "at {at}");
+        assert_eq!(result.exit_code, 130);
+        assert_half_done(&run, &result, &host(1), "interrupted");
+        assert_ended(&run, &result, &[&engine]);
         // What the Engine has received it carries out.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(2 * hour).await;
         assert_eq!(engine.play().requests, at);
-        let failures = run.failures();
-        let [(failed, why)] = failures.as_slice() else {
-            panic!("at {at}: {failures:?}");
-        };
-        assert!(
-            *failed == host(1) && why.contains("its result is unknown"),
-            "at {at}: {why}"
-        );
         finish(&engine).await;
     }
 }
 
-/// A bug on one host ends the run, and another host's replacement is finished first.
+/// A lost connection finds the lock in other hands: its host gets nothing more. Another host's
+/// replacement goes on, except where the lock was that of the only master.
+#[tokio::test]
+async fn a_lost_lock_ends_the_replacement_on_its_host() {
+    for at in 1..=REQUESTS {
+        for (breaks, is_majority) in [
+            (BreakAt::Request, false),
+            (BreakAt::Answer, false),
+            (BreakAt::Answer, true),
+        ] {
+            let (engine, other) = (engine(), engine());
+            engine.play().break_at = Some((at, breaks));
+            engine.play().lock_limit = Some(1);
+            if is_majority {
+                // Still under way when the lock of h1 is lost.
+                other.play().delay_at = Some((1, Duration::from_secs(5)));
+            }
+            let hosts = [&engine, &other].map(|engine| (engine.clone(), Arc::default()));
+            let mut run = run_on(hosts.into()).await;
+            if is_majority {
+                run.cx.masters = 1;
+                run.cx.hosts[0].roles = [Role::Master].into();
+            }
+            let result = replace(&run, replacement(&run)).await;
+            assert_eq!(result.exit_code, 5, "at {at}: {result:?}");
+            assert_eq!(engine.play().requests, at, "{breaks:?}");
+            assert_ended(&run, &result, &[&engine, &other]);
+            if is_majority {
+                assert_eq!(run.cx.cancel.cause(), Some(EndCause::LocksLost));
+                assert_eq!(other.play().requests, 1);
+                assert_eq!(result.hosts[&host(2)].outcome, Outcome::Failed);
+                finish(&other).await;
+            } else {
+                assert_half_done(&run, &result, &host(1), "cannot take the lock again");
+                assert!(!run.cx.cancel.is_cancelled());
+                assert!(is_done(&run, &other), "at {at}");
+            }
+            finish(&engine).await;
+        }
+    }
+}
+
+/// Without a majority of the locks nothing more is sent: another run may be at work.
+#[tokio::test]
+async fn without_the_locks_nothing_more_is_sent() {
+    for at in 1..=REQUESTS {
+        let engine = engine();
+        let run = run_on_engine(&engine).await;
+        let cancel = run.cx.cancel.clone();
+        at_request(&engine, at, move || {
+            cancel.cancel(EndCause::LocksLost);
+        });
+        let result = replace(&run, place()).await;
+        assert_eq!(result.exit_code, 5, "something may be changed");
+        // What the Engine has received it carries out.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(engine.play().requests, at);
+        assert_half_done(&run, &result, &host(1), "the locks of a majority");
+        assert_ended(&run, &result, &[&engine]);
+        finish(&engine).await;
+    }
+}
+
+/// A bug on one host ends the run, and another host's replacement is finished first: a bug in a step,
+/// and one between two steps.
 #[tokio::test]
 async fn a_panic_elsewhere_finishes_the_replacement() {
-    for at in 1..=REQUESTS {
-        let (engine, other) = (engine(), FakeEngine::with(false, Vec::new()));
-        let bug = Arc::new(Bug {
-            in_command: Some(Notify::new()),
-            ..Bug::default()
-        });
-        let trigger = Arc::clone(&bug);
-        at_request(&engine, at, move || {
-            trigger.in_command.as_ref().unwrap().notify_one();
-        });
-        let run = run_on(vec![(engine.clone(), Arc::default()), (other, bug)]).await;
-        assert_eq!(replace(&run).await, Some(()), "at {at}");
-        assert!(is_done(&run, &engine), "at {at}");
-        let cause = run.cx.cancel.cause().unwrap();
-        assert_eq!(cause, EndCause::Panicked);
-        let result = run.ledger.result(cause.exit_code(true));
-        assert_eq!(result.exit_code, 1);
-        let failures = run.failures();
-        let [(failed, why)] = failures.as_slice() else {
-            panic!("at {at}: {failures:?}");
-        };
-        assert!(
-            *failed == host(2) && why.contains("internal error"),
-            "at {at}: {why}"
-        );
+    for commands_succeed in [false, true] {
+        for at in 1..=REQUESTS {
+            let (engine, other) = (engine(), FakeEngine::with(false, Vec::new()));
+            let bug = Arc::new(Bug {
+                in_command: Some(Notify::new()),
+                commands_succeed,
+                ..Bug::default()
+            });
+            let trigger = Arc::clone(&bug);
+            at_request(&engine, at, move || {
+                trigger.in_command.as_ref().unwrap().notify_one();
+            });
+            let hosts = [(engine.clone(), Arc::default()), (other.clone(), bug)];
+            let run = run_on(hosts.into()).await;
+            let ends_step = |event: &Event| matches!(event, Event::StepFinished { host: name, step, .. } if *name == host(2) && *step == place().title());
+            if commands_succeed {
+                run.events.panics_at.set(ends_step).unwrap();
+            }
+            let result = replace(&run, place()).await;
+            assert_eq!(result.exit_code, 1, "at {at}");
+            assert_eq!(run.cx.cancel.cause(), Some(EndCause::Panicked));
+            assert!(is_done(&run, &engine), "at {at}");
+            assert_ended(&run, &result, &[&engine, &other]);
+            assert_eq!(result.hosts[&host(1)].outcome, Outcome::Changed);
+            assert_eq!(result.hosts[&host(2)].outcome, Outcome::Failed);
+            let error = result.error.as_deref().unwrap_or_default();
+            assert!(error.starts_with("h2: internal error"), "{error}");
+        }
     }
 }
 
@@ -299,23 +387,50 @@ async fn a_panic_in_a_replacement_is_resumed_by_the_next_run() {
             ..Bug::default()
         });
         let run = run_on(vec![(engine.clone(), Arc::clone(&bug))]).await;
-        assert_eq!(replace(&run).await, Some(()));
+        let result = replace(&run, place()).await;
+        assert_ended(&run, &result, &[&engine]);
         if !bug.is_reached.load(Ordering::SeqCst) {
             assert!(is_done(&run, &engine));
             break;
         }
         reached += 1;
         assert_eq!(run.cx.cancel.cause(), Some(EndCause::Panicked), "at {at}");
-        let failures = run.failures();
-        let [(failed, why)] = failures.as_slice() else {
-            panic!("at {at}: {failures:?}");
-        };
-        assert!(
-            *failed == host(1) && why.contains("its result is unknown"),
-            "at {at}: {why}"
-        );
-        engine.play().closes = false;
+        assert_eq!(result.exit_code, 1);
+        assert_half_done(&run, &result, &host(1), "internal error");
         finish(&engine).await;
     }
     assert!(reached >= REQUESTS, "{reached}");
+}
+
+/// A bug outside of the hosts' steps drops what is under way, and names it.
+#[tokio::test]
+async fn a_panic_beside_the_steps_names_the_replacement() {
+    for at in 1..=REQUESTS {
+        let engine = engine();
+        let run = run_on_engine(&engine).await;
+        let trigger = Arc::new(Notify::new());
+        let notified = Arc::clone(&trigger);
+        at_request(&engine, at, move || notified.notify_one());
+        let Run { cx, ledger, .. } = &run;
+        let steps = [replacement(&run)];
+        let work = async |hosts: &Hosts| {
+            let work = Work {
+                hosts,
+                ..run.work()
+            };
+            let bug = async {
+                trigger.notified().await;
+                panic!("a bug");
+            };
+            let own = Box::pin(work.run_steps(&hosts[&host(1)], PHASE, &steps));
+            drop(futures::join!(own, bug));
+            Ok(ExitCode::DONE)
+        };
+        let session = Box::pin(up::in_session(cx, ledger, Instant::now(), work));
+        let result = up::finish_with(cx, ledger, session.await);
+        assert_eq!(result.exit_code, 1, "at {at}");
+        assert_half_done(&run, &result, &host(1), "internal error");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        finish(&engine).await;
+    }
 }

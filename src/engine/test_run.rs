@@ -1,7 +1,7 @@
 //! A run on Engines that tests of this room play. Compiled for tests only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use async_trait::async_trait;
 
@@ -27,11 +27,23 @@ use crate::transport::{Dial, Session, TransportError};
 pub(super) const IMAGE: &str = "registry.example/consul:1.22";
 
 #[derive(Default)]
-pub(super) struct RecordedEvents(pub Mutex<Vec<Event>>);
+pub(super) struct RecordedEvents {
+    events: Mutex<Vec<Event>>,
+    /// Events at which the receiver panics.
+    pub panics_at: OnceLock<fn(&Event) -> bool>,
+}
+
+impl RecordedEvents {
+    pub fn list(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap()
+    }
+}
 
 impl EventSink for RecordedEvents {
     fn send(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
+        let panics = self.panics_at.get().is_some_and(|is_at| is_at(&event));
+        self.list().push(event);
+        assert!(!panics, "a bug");
     }
 }
 
@@ -150,7 +162,7 @@ impl Run {
 
     /// The hosts that failed, and why.
     pub fn failures(&self) -> Vec<(HostName, String)> {
-        let events = self.events.0.lock().unwrap();
+        let events = self.events.list();
         let failures = events.iter().filter_map(|event| match event {
             Event::HostFailed { host, failure, .. } => {
                 Some((host.clone(), failure.cause.join(": ")))
@@ -170,7 +182,7 @@ impl Run {
     }
 
     pub fn warnings(&self) -> Vec<String> {
-        let events = self.events.0.lock().unwrap();
+        let events = self.events.list();
         let warnings = events.iter().filter_map(|event| match event {
             Event::Warning { text, .. } => Some(text.clone()),
             _ => None,

@@ -64,7 +64,7 @@ pub async fn up(cx: &RunContext) -> RunResult {
 
 /// Connects to all hosts, does the work, and closes the connections, whether the work ended early
 /// or not.
-async fn in_session<T>(
+pub(super) async fn in_session<T>(
     cx: &RunContext,
     ledger: &Ledger,
     started: tokio::time::Instant,
@@ -109,7 +109,7 @@ async fn close(hosts: &Hosts) {
     futures::future::join_all(hosts.values().map(|host| host.session.close())).await;
 }
 
-fn finish_with(
+pub(super) fn finish_with(
     cx: &RunContext,
     ledger: &Ledger,
     outcome: Result<ExitCode, EarlyExit>,

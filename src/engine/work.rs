@@ -77,8 +77,26 @@ impl<'a> Work<'a> {
         plans.filter_map(move |plan| hosts.get(&plan.host).map(|host| (host.as_ref(), plan)))
     }
 
-    /// Runs the steps of a phase in order; the first failure takes the host out of the run.
+    /// Runs the steps of a phase in order; the first failure takes the host out of the run. A panic
+    /// is such a failure: other hosts, whose steps run beside these, finish theirs.
     pub async fn run_steps(
+        &self,
+        host: &HostRun,
+        phase: &str,
+        steps: &[Step],
+    ) -> Result<(), StepsError> {
+        // On the heap: the future of a whole run contains this one many times.
+        let running = Box::pin(self.run_remaining(host, phase, steps));
+        let Some(result) = ending::contained(self.cx, running).await else {
+            let why = "internal error between two steps";
+            let failure = failure::midway(phase, phase, why);
+            self.ledger.fail(&host.info.name, Outcome::Failed, failure);
+            return Err(StepsError::Failed);
+        };
+        result
+    }
+
+    async fn run_remaining(
         &self,
         host: &HostRun,
         phase: &str,
@@ -94,30 +112,48 @@ impl<'a> Work<'a> {
                 let Err(error) = self.run_step(host, phase, step).await else {
                     continue;
                 };
-                let outcome = match &error {
-                    StepError::Failed(_) if host.session.closed() => Outcome::Unreachable,
-                    _ => Outcome::Failed,
-                };
-                let (failure, end) = match error {
-                    StepError::Failed(failure) => (failure, StepsError::Failed),
-                    StepError::Refused(failure) => (failure, StepsError::Refused),
-                };
-                match outcome {
-                    Outcome::Unreachable => {
-                        match self.observe_after_loss(host, phase, &steps, step).await {
-                            Ok(rest) => {
-                                steps = Cow::Owned(rest);
-                                continue 'remaining;
-                            }
-                            Err((outcome, failure)) => self.ledger.fail(name, outcome, *failure),
-                        }
-                    }
-                    outcome => self.ledger.fail(name, outcome, *failure),
-                }
-                return Err(end);
+                let left = self.steps_after(error, host, phase, &steps, step).await?;
+                steps = Cow::Owned(left);
+                continue 'remaining;
             }
             return Ok(());
         }
+    }
+
+    /// What is left of a phase after a step that did not succeed. Only a lost connection leaves
+    /// anything to do; any other error is the end.
+    async fn steps_after(
+        &self,
+        error: StepError,
+        host: &HostRun,
+        phase: &str,
+        steps: &[Step],
+        cut: &Step,
+    ) -> Result<Vec<Step>, StepsError> {
+        let name = &host.info.name;
+        let (failure, end) = match error {
+            StepError::Failed(_) if host.session.closed() => {
+                let observing = self.observe_after_loss(host, phase, steps, cut);
+                let left = ending::contained(self.cx, observing).await;
+                let left =
+                    left.unwrap_or_else(|| Err((Outcome::Failed, panicked(phase, &cut.title()))));
+                return left.map_err(|(outcome, failure)| {
+                    self.ledger
+                        .fail_midway(name, outcome, *failure, cut.changes());
+                    StepsError::Failed
+                });
+            }
+            StepError::Panicked(failure) => {
+                let outcome = Outcome::Failed;
+                self.ledger
+                    .fail_midway(name, outcome, *failure, cut.changes());
+                return Err(StepsError::Failed);
+            }
+            StepError::Failed(failure) => (failure, StepsError::Failed),
+            StepError::Refused(failure) => (failure, StepsError::Refused),
+        };
+        self.ledger.fail(name, Outcome::Failed, *failure);
+        Err(end)
     }
 
     /// Runs one step with its events.
@@ -131,10 +167,10 @@ impl<'a> Work<'a> {
             step: title.clone(),
         });
         tracing::info!(host = %name, phase, step = %title, "step started");
-        self.ledger.step_began(name, phase, &title);
+        self.ledger.step_began(name, phase, &title, step.changes());
         let result = ending::contained(self.cx, apply::run(self, host, phase, step))
             .await
-            .unwrap_or_else(|| Err(panicked(phase, &title)));
+            .unwrap_or_else(|| Err(StepError::Panicked(panicked(phase, &title))));
         self.ledger.step_ended(name, phase, &title);
         let Err(error) = result else {
             tracing::info!(host = %name, phase, step = %title, "step finished");
@@ -176,9 +212,7 @@ impl<'a> Work<'a> {
                 0,
                 format!("connection lost during \"{title}\", its result is unknown"),
             );
-            failure.hints.push(
-                "run again to resume: toots observes the host first and does what is left".into(),
-            );
+            failure.hints.push(failure::RESUME.into());
             Box::new(failure)
         };
         host.line.renew(&*self.cx.dial).await.map_err(|error| {
@@ -240,9 +274,7 @@ fn set_aside<'a>(plan: &'a HostPlan, cut: &Step) -> Option<&'a Step> {
 }
 
 /// What is known of a step in which toots panicked.
-fn panicked(phase: &str, step: &str) -> StepError {
-    let hints =
-        vec!["run again to resume: toots observes the host first and does what is left".into()];
+fn panicked(phase: &str, step: &str) -> Box<Failure> {
     let why = "internal error in the middle of the step: its result is unknown";
-    StepError::Failed(Box::new(failure::from_text(phase, step, why, hints)))
+    Box::new(failure::midway(phase, step, why))
 }

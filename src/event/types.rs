@@ -70,7 +70,7 @@ pub struct Failure {
     /// Last lines of the failing command or container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
-    /// What was changed on this host before.
+    /// What was changed on this host before, and what may be half done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
     /// What to do next, one line each.
@@ -129,7 +129,7 @@ pub struct Totals {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostResult {
     pub outcome: Outcome,
-    /// Number of changes made.
+    /// Number of changes made, with those of a step whose result is unknown.
     pub changed: usize,
     /// The failed step, if one failed.
     pub failed_step: Option<String>,

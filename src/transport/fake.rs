@@ -139,6 +139,13 @@ impl FakeSession {
             .clone()
     }
 
+    fn check_open(&self) -> Result<(), TransportError> {
+        if self.closed() {
+            return Err(TransportError::Lost("closed by the host".to_owned()));
+        }
+        Ok(())
+    }
+
     fn refuse<T>(&self, what: String) -> Result<T, TransportError> {
         self.unexpected
             .lock()
@@ -158,6 +165,7 @@ impl Session for FakeSession {
     }
 
     async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
+        self.check_open()?;
         self.ran
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -169,6 +177,7 @@ impl Session for FakeSession {
     }
 
     async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
+        self.check_open()?;
         self.opened
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
