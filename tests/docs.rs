@@ -61,6 +61,8 @@ fn limits_match_preflight() {
         "{} for `/var/lib/toots`",
         mib(limits.disk_data_kib)
     )));
+    let more = format!("{} more", mib(limits.disk_build_kib));
+    assert!(disk.contains(&more) && RECIPES.contains(&more));
     let clock = row("clock");
     let seconds = |ms: i64| format!("{} s", ms / 1000);
     assert!(clock.contains(&format!(

@@ -7,13 +7,11 @@ use super::args::{ConnectionArgs, Output, PlanArgs, StatusArgs, UpArgs};
 use super::context::{self, Loaded, RunRequest};
 use super::error::CliError;
 use super::start::{self, StartRequest};
-use super::{hints, output};
+use super::{hints, output, plan_views};
 use crate::engine::{self, Cancel, RunOptions, StatusView};
 use crate::event::{Event, EventSink};
-use crate::plan::{SavedPlan, Step};
-use crate::report::{
-    self, ComponentView, HostStatusView, PlanChange, PlanHostView, ServiceView, StatusReport,
-};
+use crate::plan::SavedPlan;
+use crate::report::{self, ComponentView, HostStatusView, ServiceView, StatusReport};
 use crate::spec::{ClusterName, ExitCode};
 
 /// `toots cluster up`
@@ -91,7 +89,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         .plan
         .hosts
         .iter()
-        .flat_map(|host| records(host).map(move |path| (host.host.clone(), path)));
+        .flat_map(|host| plan_views::records(host).map(move |path| (host.host.clone(), path)));
     cx.events.send(Event::Planned {
         changes: saved.changes.clone(),
         records: outdated.collect(),
@@ -100,7 +98,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     run.finish(exit);
     if !json {
         output::print(&report::plan_text(
-            &views(&planned.plan),
+            &plan_views::views(&planned.plan),
             output::options().out_colour,
         ));
     }
@@ -116,170 +114,6 @@ fn write_plan(path: &std::path::Path, saved: &SavedPlan) -> Result<(), CliError>
         path: path.to_owned(),
         source,
     })
-}
-
-fn views(plan: &crate::plan::Plan) -> Vec<PlanHostView> {
-    let view = |host: &crate::plan::HostPlan| PlanHostView {
-        host: host.host.clone(),
-        roles: host.roles.clone(),
-        changes: host.steps().flat_map(changes).collect(),
-        records: records(host).collect(),
-    };
-    plan.hosts.iter().map(view).collect()
-}
-
-/// Paths of the records that the next run with a change on the host would update.
-fn records(host: &crate::plan::HostPlan) -> impl Iterator<Item = String> + '_ {
-    host.records.iter().flat_map(|step| match step {
-        Step::Place { files, .. } => files
-            .iter()
-            .map(|change| change.file.path.clone())
-            .collect(),
-        _ => Vec::new(),
-    })
-}
-
-fn changes(step: &Step) -> Vec<PlanChange> {
-    let change = |symbol, what: String, reason: &str, diff| PlanChange {
-        symbol,
-        what,
-        reason: reason.to_owned(),
-        diff,
-    };
-    match step {
-        Step::Place {
-            dirs,
-            files,
-            hosts_entries,
-        } => {
-            let sign = |why: &str| if why == "new" { '+' } else { '~' };
-            let dirs = dirs
-                .iter()
-                .map(|(dir, why)| change(sign(why), format!("directory {}", dir.path), why, None));
-            let files = files.iter().map(|f| {
-                // The record of a container repeats what its own line says.
-                let diff = f.diff.clone().filter(|_| {
-                    !f.file.path.starts_with("/etc/toots/containers/") || f.reason != "new"
-                });
-                change(
-                    sign(&f.reason),
-                    format!("file {}", f.file.path),
-                    &f.reason,
-                    diff,
-                )
-            });
-            let entries = hosts_entries.iter().map(|entries| {
-                let lines: Vec<String> = entries
-                    .iter()
-                    .map(|(address, name)| format!("{address} {name}"))
-                    .collect();
-                let (names, reason) = match lines.as_slice() {
-                    [] => ("without names".to_owned(), "no registry"),
-                    lines => (lines.join(", "), "registry's name"),
-                };
-                change('~', format!("/etc/hosts: {names}"), reason, None)
-            });
-            dirs.chain(files).chain(entries).collect()
-        }
-        Step::Install { package, manager } => {
-            vec![change(
-                '+',
-                package.as_str().to_owned(),
-                &format!("absent, installed by {manager}"),
-                None,
-            )]
-        }
-        Step::Pull { image, digest } => {
-            let reason = digest
-                .as_deref()
-                .unwrap_or("digest resolved when the registry can be asked");
-            vec![change('+', format!("image {image}"), reason, None)]
-        }
-        Step::Build {
-            recipe,
-            base_digest,
-            changed,
-        } => {
-            let base = base_digest.as_deref().map_or_else(
-                || recipe.base.to_string(),
-                |digest| recipe.base.pinned(digest),
-            );
-            let mut reason = format!("built here on {base}");
-            if !changed.is_empty() {
-                let names: Vec<&str> = changed.iter().map(String::as_str).collect();
-                reason.push_str(&format!(" (recipe changed: {})", names.join(", ")));
-            }
-            vec![change(
-                '+',
-                format!("image {}", recipe.image()),
-                &reason,
-                None,
-            )]
-        }
-        Step::Load { image, from, .. } => {
-            let reason = format!("loaded from {from}");
-            vec![change('+', format!("image {image}"), &reason, None)]
-        }
-        Step::Create { spec } => vec![change(
-            '+',
-            format!("container {}", spec.name()),
-            spec.image.as_str(),
-            None,
-        )],
-        Step::Replace { spec, reason } => vec![change(
-            '!',
-            format!("container {}", spec.name()),
-            reason,
-            None,
-        )],
-        Step::Start { container, state } => {
-            vec![change('~', format!("container {container}"), state, None)]
-        }
-        Step::Rejoin {
-            container, dirs, ..
-        } => vec![change(
-            '!',
-            format!("container {container}"),
-            &format!("without {}", dirs.join(", ")),
-            None,
-        )],
-        Step::Signal {
-            container,
-            signal,
-            files,
-            ..
-        } => {
-            vec![change(
-                '~',
-                format!("container {container}"),
-                &format!("{signal} for {}", files.join(", ")),
-                None,
-            )]
-        }
-        Step::Unit { unit, reason } => vec![change(
-            if reason == "new" { '+' } else { '~' },
-            format!("unit {unit}"),
-            reason,
-            None,
-        )],
-        Step::RemoveMarker { path } => vec![change(
-            '-',
-            path.clone(),
-            "left of the creation; with it, a member without data would vote",
-            None,
-        )],
-        Step::RemoveUnit { unit } => vec![change(
-            '-',
-            format!("unit {unit}"),
-            "no longer wanted on this host",
-            None,
-        )],
-        Step::Remove {
-            container, reason, ..
-        } => {
-            vec![change('-', format!("container {container}"), reason, None)]
-        }
-    }
 }
 
 /// Drops the events of a status: its failures are in the table.

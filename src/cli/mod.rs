@@ -19,6 +19,7 @@ mod job;
 mod log;
 mod menu;
 mod output;
+mod plan_views;
 mod reach;
 mod render;
 mod repair;

@@ -61,6 +61,8 @@ pub(super) struct Play {
     /// Requests for the lock, and how many of them are over.
     pub locks: (usize, usize),
 
+    /// Instead of a recent one.
+    pub version: Option<String>,
     pub has_containerd_store: bool,
     pub images: Vec<Stored>,
     /// Lengths of the archives that came.
@@ -269,7 +271,8 @@ impl Play {
         let path = uri.split('?').next().unwrap();
         let json = |value: Value| (200, value.to_string().into_bytes());
         if path == "/version" {
-            return json(json!({"Version": "26.1.5", "ApiVersion": "1.45"}));
+            let version = self.version.as_deref().unwrap_or("26.1.5");
+            return json(json!({"Version": version, "ApiVersion": "1.45"}));
         }
         if path == "/info" {
             let kind = if self.has_containerd_store {

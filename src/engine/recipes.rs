@@ -11,6 +11,7 @@ use super::work::Work;
 use super::{apply, failure};
 use crate::docker::BuildRequest;
 use crate::event::{Event, Failure};
+use crate::plan;
 use crate::spec::{FileSpec, ImageRef, Placement, Recipe, Remedy, Role};
 
 /// Lines of a build that are shown when it fails.
@@ -32,6 +33,20 @@ pub(super) async fn build(
     // would look the same.
     let _turn = host.building.lock().await;
     let title = format!("build {}", recipe.image());
+    let engine = host.engine.version().await.ok();
+    // One that was just installed is not known to preflight.
+    if let Some(engine) = engine
+        .as_ref()
+        .filter(|engine| !plan::can_build(&engine.version))
+    {
+        let why = format!(
+            "cannot build {}: Docker must be 20.10.10 or later, got {}",
+            recipe.image(),
+            crate::event::escape(&engine.version)
+        );
+        let hints = vec![Remedy::BuildElsewhere];
+        return Err(Box::new(failure::from_text(phase, &title, why, hints)));
+    }
     remove_leftovers(host).await;
     let base = base_digest.map_or_else(
         || recipe.base.to_string(),
@@ -69,9 +84,8 @@ pub(super) async fn build(
             line: None,
         });
     };
-    let engine = host.engine.version().await.ok();
-    let proxies = engine.and_then(|engine| engine.info).unwrap_or_default();
-    let proxies = proxies.proxies;
+    let info = engine.and_then(|engine| engine.info).unwrap_or_default();
+    let proxies = info.proxies;
     let request = BuildRequest {
         recipe,
         base: &base,
@@ -154,6 +168,34 @@ async fn remove_leftovers(host: &HostRun) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake_engine::FakeEngine;
+    use crate::engine::test_run::{Run, host};
+    use crate::plan::Step;
+
+    /// Debian 11 installs an Engine that preflight could not know, and that does not build.
+    #[tokio::test]
+    async fn an_engine_that_was_just_installed_may_be_too_old() {
+        let engine = FakeEngine::default();
+        engine.play().version = Some("20.10.5+dfsg1".into());
+        let mut run = Run::on(&[engine], None).await;
+        let recipe = Recipe {
+            name: "mesos".into(),
+            base: ImageRef("ubuntu:24.04".into()),
+            arguments: BTreeMap::new(),
+            files: BTreeMap::new(),
+            local_files: BTreeMap::new(),
+        };
+        let why = format!(
+            "cannot build {}: Docker must be 20.10.10 or later, got 20.10.5+dfsg1",
+            recipe.image()
+        );
+        let build = Step::Build {
+            recipe: Box::new(recipe),
+            base_digest: None,
+            changed: std::collections::BTreeSet::new(),
+        };
+        assert_eq!(run.bring(vec![(1, build)]).await, [(host(1), why)]);
+    }
 
     #[test]
     fn packages_are_read_from_lines() {

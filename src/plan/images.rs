@@ -247,11 +247,15 @@ pub(super) fn builds(steps: &[Step]) -> impl Iterator<Item = ImageRef> {
 
 fn is_too_old(status: &HostStatus) -> bool {
     match &status.docker {
-        DockerStatus::Up { engine, .. } => {
-            numbers(&engine.version).is_some_and(|version| version < OLDEST_BUILDER)
-        }
+        DockerStatus::Up { engine, .. } => !can_build(&engine.version),
         _ => false,
     }
+}
+
+/// Whether an Engine of this version builds images. A version that cannot be read is tried.
+#[must_use]
+pub fn can_build(version: &str) -> bool {
+    numbers(version).is_none_or(|version| version >= OLDEST_BUILDER)
 }
 
 /// Images that no host can build, with the hosts that would have to.
