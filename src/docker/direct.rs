@@ -8,14 +8,22 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines, Take,
+};
 
 use super::engine::Engine;
-use crate::spec::quote;
+use crate::spec::{quote, shown};
 use crate::transport::{BoxStream, Target, TransportError};
 
 const GIVE: &str = include_str!("give_image.pl");
 const TAKE: &str = include_str!("take_image.pl");
+
+/// Limit of what a script prints, in bytes: a line each second, for a day.
+const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+
+/// The lines that a script prints.
+type ScriptLines = Lines<BufReader<Take<BoxStream>>>;
 
 /// Limit until the giving host listens.
 const LISTEN_LIMIT: Duration = Duration::from_secs(15);
@@ -69,7 +77,7 @@ impl Engine {
         script: &str,
         arguments: &[&str],
         input: &str,
-    ) -> Result<Lines<BufReader<BoxStream>>, TransportError> {
+    ) -> Result<ScriptLines, TransportError> {
         let arguments: Vec<String> = arguments.iter().map(|argument| quote(argument)).collect();
         let command = Target::Command {
             command: format!("perl -e {} {}", quote(script), arguments.join(" ")),
@@ -82,12 +90,12 @@ impl Engine {
             stream.flush().await
         };
         sent.await.map_err(|error| failed(&error))?;
-        Ok(BufReader::new(stream).lines())
+        Ok(BufReader::new(stream.take(MAX_OUTPUT_BYTES)).lines())
     }
 }
 
 async fn next_line(
-    lines: &mut Lines<BufReader<BoxStream>>,
+    lines: &mut ScriptLines,
     what: &str,
     limit: Duration,
 ) -> Result<Option<String>, TransportError> {
@@ -100,7 +108,7 @@ async fn next_line(
 }
 
 fn failed(error: &std::io::Error) -> TransportError {
-    TransportError::Command(error.to_string())
+    TransportError::Command(shown(&error.to_string()))
 }
 
 #[cfg(test)]
