@@ -79,12 +79,18 @@ pub(super) async fn plan_rejoin(
         grace_s: wanted.container.stop_timeout_s,
         dirs: wanted.rejoin_dirs.clone(),
     };
+    // With a marker that an earlier run left, the member would vote without its data.
+    let rejoin = |plan: &HostPlan| {
+        let steps = plan.components.get(component).into_iter().flatten();
+        let markers = steps.filter(|step| matches!(step, Step::RemoveMarker { .. }));
+        markers.cloned().chain([step.clone()]).collect()
+    };
     let of_host = |plan: &HostPlan| HostPlan {
         host: plan.host.clone(),
         roles: plan.roles.clone(),
         prepare: Vec::new(),
         images: Vec::new(),
-        components: BTreeMap::from([(component.clone(), vec![step.clone()])]),
+        components: BTreeMap::from([(component.clone(), rejoin(plan))]),
         cleanup: Vec::new(),
         records: Vec::new(),
     };

@@ -120,8 +120,16 @@ pub fn diverged(lab: &Lab) {
     let unasked = repair(member, &[]).expect(4);
     assert_eq!(unasked.result()["changed"], 0);
 
+    // As an interrupted creation may have left it: the member must not vote without its data.
+    let marker = "/var/lib/toots/zookeeper/datalog/initialize";
+    on(member, &format!("touch {marker}"));
     let run = repair(member, &["--yes"]).expect(0);
-    assert_eq!(run.result()["changed"], 1);
+    assert_eq!(run.result()["changed"], 2);
+    assert!(
+        run.stdout.contains(&format!("remove {marker}")),
+        "{}",
+        run.stdout
+    );
     assert_eq!(run.result()["hosts"][member]["outcome"], "changed");
     let find_moved = "find /var/lib/toots/zookeeper -maxdepth 2 -name '*.before-repair-*'";
     assert_eq!(
