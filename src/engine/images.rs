@@ -67,24 +67,29 @@ async fn run(work: &Work<'_>, host: &HostRun, step: &Step) {
 async fn load_images(work: &Work<'_>, mut loads: Vec<HostLoad<'_>>) {
     loads.sort_by_key(|(_, step)| step.image());
     let (first, others) = split_loads(work, loads);
-    let mut sent: BTreeMap<Option<ImageRef>, Semaphore> = BTreeMap::new();
-    for (_, step) in &first {
-        let closed = || Semaphore::new(0);
-        sent.entry(step.image()).or_insert_with(closed);
-    }
+    let observed = &work.planned.observed;
+    let key = |(host, step): &HostLoad<'_>| {
+        let status = observed.get(&host.info.name);
+        (
+            step.image(),
+            status.map(|status| status.facts.arch.as_str()),
+        )
+    };
+    let closed = |load| (key(load), Semaphore::new(0));
+    let sent: BTreeMap<_, _> = first.iter().map(closed).collect();
     let load = async |(host, step): HostLoad<'_>| {
         let _turn = host.loading.lock().await;
         run(work, host, step).await;
     };
-    let (load, sent) = (&load, &sent);
+    let (load, sent, key) = (&load, &sent, &key);
     let send = futures::stream::iter(first).for_each_concurrent(MAX_LOADS, async |to_load| {
         load(to_load).await;
-        if let Some(sent) = sent.get(&to_load.1.image()) {
+        if let Some(sent) = sent.get(&key(&to_load)) {
             sent.close();
         }
     });
     let pass_on = futures::stream::iter(others).for_each_concurrent(MAX_LOADS, async |to_load| {
-        if let Some(sent) = sent.get(&to_load.1.image()) {
+        if let Some(sent) = sent.get(&key(&to_load)) {
             // Ends when it is closed.
             drop(sent.acquire().await);
         }
@@ -103,21 +108,24 @@ fn split_loads<'a>(
     loads: Vec<HostLoad<'a>>,
 ) -> (Vec<HostLoad<'a>>, Vec<HostLoad<'a>>) {
     let observed = &work.planned.observed;
+    // By image and architecture, because thousands of hosts may lack the same image.
+    let mut known: BTreeMap<(&ImageRef, &str), bool> = BTreeMap::new();
+    for (host, step) in &loads {
+        if let Some((image, digest)) = bundled(step)
+            && let Some(status) = observed.get(&host.info.name)
+        {
+            let arch = status.facts.arch.as_str();
+            let has_it = |other: &HostStatus| {
+                other.facts.arch == arch && plan::is_present(other, image, digest)
+            };
+            let is_known = || observed.values().any(has_it);
+            known.entry((image, arch)).or_insert_with(is_known);
+        }
+    }
     let must_be_sent = |(host, step): &HostLoad<'a>| {
-        let Step::Load {
-            image,
-            digest,
-            from: LoadSource::Bundle(_),
-        } = step
-        else {
-            return None;
-        };
         let status = observed.get(&host.info.name)?;
-        let has_it = |other: &HostStatus| {
-            other.facts.arch == status.facts.arch
-                && plan::is_present(other, image, digest.as_deref())
-        };
-        (!observed.values().any(has_it)).then_some(status)
+        let key = (bundled(step)?.0, status.facts.arch.as_str());
+        (known.get(&key) == Some(&false)).then_some(status)
     };
     let mut receivers: BTreeMap<&str, (bool, &HostName)> = BTreeMap::new();
     for load in &loads {
@@ -133,6 +141,18 @@ fn split_loads<'a>(
             receiver.is_some_and(|(_, name)| **name == load.0.info.name)
         })
     })
+}
+
+/// The image and its digest, when it is loaded from a bundle.
+fn bundled(step: &Step) -> Option<(&ImageRef, Option<&str>)> {
+    match step {
+        Step::Load {
+            image,
+            digest,
+            from: LoadSource::Bundle(_),
+        } => Some((image, digest.as_deref())),
+        _ => None,
+    }
 }
 
 /// Pulls one image on one host. When its digest cannot be pulled and another host has it, loads it

@@ -33,6 +33,7 @@ pub(super) struct SavedImages {
     /// By the name or id under which the Engine was asked for them.
     saved: Mutex<BTreeMap<String, Weak<OnceCell<SavedImage>>>>,
     pub(super) turns: Semaphore,
+    has_containerd_store: OnceCell<bool>,
     /// What the host itself loaded in this run.
     loaded: Mutex<BTreeSet<ImageRef>>,
     /// Whether the host could not give an image to another one directly.
@@ -44,6 +45,7 @@ impl Default for SavedImages {
         Self {
             saved: Mutex::default(),
             turns: Semaphore::new(MAX_LOADS),
+            has_containerd_store: OnceCell::new(),
             loaded: Mutex::default(),
             is_indirect: AtomicBool::new(false),
         }
@@ -135,15 +137,23 @@ impl<'a> ImageLoad<'a> {
 
     /// A host of the same architecture that has the image now: this one, else any.
     async fn find_holder(&self, preferred: Option<&HostName>) -> Option<ImageHolder<'a>> {
+        self.ask_for_image(self.candidates(preferred).into_iter())
+            .await
+    }
+
+    /// Whether the host had the image when it was observed, or loaded it in this run.
+    fn had_image(&self, other: &HostRun) -> bool {
+        let status = self.work.planned.observed.get(&other.info.name);
+        let before = |status| plan::is_present(status, self.image, self.digest);
+        status.is_some_and(before) || other.saved.has_loaded(self.image)
+    }
+
+    /// Other hosts of the same architecture, the likeliest first.
+    fn candidates(&self, preferred: Option<&HostName>) -> Vec<&'a HostRun> {
         let Work { hosts, ledger, .. } = *self.work;
         let arch = |name| {
             let status = self.work.planned.observed.get(name);
             status.map(|status| status.facts.arch.as_str())
-        };
-        let had_it = |other: &HostRun| {
-            let status = self.work.planned.observed.get(&other.info.name);
-            let before = |status| plan::is_present(status, self.image, self.digest);
-            status.is_some_and(before) || other.saved.has_loaded(self.image)
         };
         let own = &self.host.info.name;
         let mut others: Vec<&HostRun> = hosts
@@ -156,9 +166,17 @@ impl<'a> ImageLoad<'a> {
             .collect();
         others.sort_by_key(|other| {
             let name = &other.info.name;
-            (Some(name) != preferred, !had_it(other))
+            (Some(name) != preferred, !self.had_image(other))
         });
-        for other in others.into_iter().take(MAX_ASKED) {
+        others
+    }
+
+    /// The first that has the image now; few are asked.
+    async fn ask_for_image(
+        &self,
+        hosts: impl Iterator<Item = &'a HostRun>,
+    ) -> Option<ImageHolder<'a>> {
+        for other in hosts.take(MAX_ASKED) {
             let images = other.engine.images().await.unwrap_or_default();
             let found = images
                 .iter()
@@ -218,7 +236,9 @@ impl<'a> ImageLoad<'a> {
             settings: None,
         };
         // Another host of this run has it by now, or had it before.
-        if let Some(holder) = self.find_holder(None).await
+        let has_it = |other: &&HostRun| self.had_image(other);
+        let others = self.candidates(None).into_iter().filter(has_it);
+        if let Some(holder) = self.ask_for_image(others).await
             && let Some(done) = self.load_directly(&holder, Some(&content)).await
         {
             return done;
@@ -410,10 +430,14 @@ impl<'a> ImageLoad<'a> {
     }
 }
 
-/// `None` when the Engine does not tell.
+/// `None` when the Engine does not tell. Asked once: it does not change while the Engine runs.
 pub(super) async fn has_containerd_store(host: &HostRun) -> Option<bool> {
-    let engine = host.engine.version().await.ok()?;
-    Some(engine.info?.has_containerd_store)
+    let ask = || async {
+        let engine = host.engine.version().await.map_err(drop)?;
+        Ok(engine.info.ok_or(())?.has_containerd_store)
+    };
+    let known: Result<_, ()> = host.saved.has_containerd_store.get_or_try_init(ask).await;
+    known.ok().copied()
 }
 
 /// The id by which a store knows this content.

@@ -107,7 +107,9 @@ pub(super) async fn build(
         failure.hints.push(Remedy::ChangeRecipe { recipe });
         return Err(Box::new(failure));
     }
-    record_packages(work, &recipe.image(), &packages).await;
+    if !packages.is_empty() {
+        record_packages(work, &recipe.image(), &packages).await;
+    }
     Ok(())
 }
 
