@@ -57,6 +57,15 @@ fn run_scenarios<'scope, 'env: 'scope>(
     is_chosen: &dyn Fn(&str) -> bool,
 ) -> (usize, usize) {
     let (first, last) = scenarios::BESIDE_SPAN;
+    let place = |name: &str| {
+        scenarios::ALL
+            .iter()
+            .position(|scenario| scenario.0 == name)
+    };
+    assert!(
+        place(first).is_some() && place(first) <= place(last),
+        "the scenario beside others would never run"
+    );
     let mut beside = None;
     let mut results = Vec::new();
     for scenario in scenarios::ALL {
