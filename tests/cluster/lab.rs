@@ -105,6 +105,11 @@ impl Run {
     }
 }
 
+/// Whether `tests/run --long` asked for every combination.
+pub fn is_long() -> bool {
+    std::env::var_os("TOOTS_LONG").is_some()
+}
+
 impl Lab {
     pub fn find() -> Option<Self> {
         std::env::var_os("TOOTS_LAB").map(|path| Self {

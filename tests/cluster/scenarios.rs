@@ -21,17 +21,18 @@ use crate::lab::Lab;
 
 pub type Scenario = (&'static str, fn(&Lab));
 
-/// On machines of its own, so it runs beside the scenarios from `.0` on. Those before need the
-/// processor for themselves, or start all machines anew; a later one stops the registry, which `.1`
-/// precedes.
-pub const BESIDE: Scenario = ("first_day_with_the_shipped_defaults", day::first);
+/// On machines of their own, one after the other, beside the scenarios of [`BESIDE_SPAN`]. Those
+/// before need the processor for themselves; a later one stops the registry.
+pub const BESIDE: [Scenario; 2] = [
+    ("first_day_with_the_shipped_defaults", day::first),
+    ("wrong_first_image_is_corrected", first::wrong_image),
+];
 pub const BESIDE_SPAN: (&str, &str) = (
     "running_containers_need_a_clear_yes",
-    "concurrent_runs_exclude_each_other",
+    "add_slave_contacts_masters_and_the_new_host",
 );
 
 pub const ALL: &[Scenario] = &[
-    ("wrong_first_image_is_corrected", first::wrong_image),
     ("untrusted_host_gets_no_login", first::untrusted),
     ("plan_leaves_fresh_machines_alone", first::plan_fresh),
     ("cases_on_fresh_machines", cases::fresh),
@@ -61,6 +62,7 @@ pub const ALL: &[Scenario] = &[
     ("changed_parameter_rolls_one_component", change::parameter),
     ("saved_plan_runs_or_is_refused", change::kept_plan),
     ("half_replaced_server_is_finished", change::half_replaced),
+    ("lost_connection_is_reopened", change::cut_off),
     (
         "early_end_finishes_the_replacement",
         early::in_a_replacement,
@@ -68,8 +70,6 @@ pub const ALL: &[Scenario] = &[
     ("lost_lock_ends_the_work_on_its_host", early::without_lock),
     ("diverged_member_is_repaired", repair::diverged),
     ("lost_data_are_explained", repair::wiped),
-    ("concurrent_runs_exclude_each_other", change::locked),
-    ("lost_connection_is_reopened", change::cut_off),
     ("refused_pull_fails_before_changes", change::registry),
     ("docker_compose_knows_the_containers", change::compose),
     (

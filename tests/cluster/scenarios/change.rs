@@ -8,12 +8,17 @@ use serde_json::Value;
 use crate::lab::{Lab, MASTERS, containers, image, on, until};
 use crate::pty::{Terminal, WIDTHS};
 
-/// A run was killed between the stop of a Consul server and the start of its successor: the others
-/// serve, and the next run finishes the replacement.
+/// Other elections of Consul: every server and client is replaced.
+fn elections(lab: &Lab, multiplier: u8) -> std::path::PathBuf {
+    lab.changed(&format!("elections-{multiplier}"), |text| {
+        format!("{text}\n[consul]\nraft_multiplier = {multiplier}\n")
+    })
+}
+
+/// A Consul server that does not run is replaced before those that serve. A run was killed between
+/// the stop of that server and the start of its successor: the next run finishes the replacement.
 pub fn half_replaced(lab: &Lab) {
-    let inventory = lab.changed("half", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 3\n")
-    });
+    let inventory = elections(lab, 3);
     let up = ["cluster", "up", "--yes", "--output", "json"];
     on("m2", "docker stop toots-consul-server");
     let run = lab.toots_with(&inventory, &up).expect(0);
@@ -30,13 +35,13 @@ pub fn half_replaced(lab: &Lab) {
         "m2",
         "docker stop toots-consul-server && docker rename toots-consul-server toots-consul-server.old",
     );
-    lab.toots(&up).expect(0);
+    lab.toots_with(&inventory, &up).expect(0);
     let servers = on(
         "m2",
         "docker ps -a --format '{{.Names}}' --filter name=consul-server",
     );
     assert_eq!(servers.trim(), "toots-consul-server");
-    lab.toots(&["cluster", "status"]).expect(0);
+    lab.toots_with(&inventory, &["cluster", "status"]).expect(0);
 }
 
 /// Only a clear yes interrupts running containers, on a narrow and on a wide terminal.
@@ -85,10 +90,9 @@ pub fn consent(lab: &Lab) {
 }
 
 /// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
+/// Another run at the same time is refused.
 pub fn parameter(lab: &Lab) {
-    let inventory = lab.changed("parameter", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 2\n")
-    });
+    let inventory = elections(lab, 2);
     let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
     let refused = lab
         .toots_with(&inventory, &["cluster", "up", "--output", "plain"])
@@ -117,6 +121,12 @@ pub fn parameter(lab: &Lab) {
                 leaders.lock().expect("the leaders").push((now, leader));
                 std::thread::sleep(Duration::from_millis(200));
             }
+        });
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(4));
+            let up = ["cluster", "up", "--yes", "--output", "plain"];
+            let second = lab.toots_with(&elections(lab, 3), &up).expect(7);
+            assert!(second.stderr.contains("held by"), "{}", second.stderr);
         });
         let run = lab.toots_with(&inventory, &["cluster", "up", "--yes", "--output", "json"]);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -168,64 +178,36 @@ pub fn parameter(lab: &Lab) {
         .expect(0);
 }
 
+/// A saved plan is carried out while the inventory and the hosts are those of the plan.
 pub fn kept_plan(lab: &Lab) {
+    // The former scenario has left it so.
+    let inventory = elections(lab, 2);
+    lab.toots_with(&inventory, &["cluster", "up", "--yes"])
+        .expect(0);
+    on("m3", "docker rm -f toots-chronos");
     let plan = lab.inventory.with_file_name(".lab/kept.plan");
     let plan = plan.to_str().expect("a path");
-    lab.toots(&["cluster", "plan", "--out", plan, "--output", "plain"])
-        .expect(0);
-    // The inventory changed since the plan: refused. With the old inventory: done.
-    let other = lab.changed("other", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 3\n")
-    });
-    lab.toots_with(
-        &other,
-        &["cluster", "up", "--plan", plan, "--output", "plain"],
-    )
-    .expect(4);
-    let run = lab
-        .toots(&["cluster", "up", "--plan", plan, "--output", "json"])
-        .expect(0);
+    let out = ["cluster", "plan", "--out", plan, "--output", "plain"];
+    lab.toots_with(&inventory, &out).expect(0);
+    let up = ["cluster", "up", "--plan", plan, "--output", "json"];
+    lab.toots_with(&elections(lab, 3), &up).expect(4);
+    let run = lab.toots_with(&inventory, &up).expect(0);
     assert!(
         run.result()["changed"].as_u64().is_some_and(|n| n > 0),
-        "the multiplier is back to what the inventory says"
+        "{}",
+        run.stdout
     );
-    lab.toots(&["cluster", "up", "--plan", plan, "--output", "plain"])
-        .expect(4);
+    assert!(containers("m3").contains_key("toots-chronos"));
+    lab.toots_with(&inventory, &up).expect(4);
 }
 
-pub fn locked(lab: &Lab) {
-    let slow = slow(lab);
-    let mut first = lab
-        .command(&slow, &["cluster", "up", "--yes", "--output", "plain"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("toots runs");
-    std::thread::sleep(Duration::from_secs(4));
-    let other = lab.changed("second", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 3\n")
-    });
-    let second = lab.toots_with(&other, &["cluster", "up", "--yes", "--output", "plain"]);
-    let code = first.wait().expect("it ends").code();
-    assert_eq!(code, Some(0));
-    let second = second.expect(7);
-    assert!(second.stderr.contains("held by"), "{}", second.stderr);
-}
-
-/// Other elections of Consul: every server and client is replaced.
-fn slow(lab: &Lab) -> std::path::PathBuf {
-    lab.changed("slow", |text| {
-        format!("{text}\n[consul]\nraft_multiplier = 2\n")
-    })
-}
-
-/// Back from those elections, a connection is cut in the middle of a replacement, without the host's knowledge: the host is
+/// A connection is cut in the middle of a replacement, without the host's knowledge: the host is
 /// observed again and the run continues.
 pub fn cut_off(lab: &Lab) {
     use std::io::BufRead as _;
     // The former scenario has left it so.
     let up = ["cluster", "up", "--yes", "--output", "plain"];
-    lab.toots_with(&slow(lab), &up).expect(0);
+    lab.toots_with(&elections(lab, 3), &up).expect(0);
     let proxies = crate::lab::proxies(lab, Duration::from_millis(100), str::to_owned);
     let mut run = lab
         .command(

@@ -13,8 +13,7 @@ const ADDRESSES: &str = "10.42.7.61,10.42.7.62,10.42.7.63";
 /// Three machines without an Engine, each with every role. The inventory has addresses, the user, and
 /// the recipe's arguments that the lab's packages ask for.
 pub fn first(lab: &Lab) {
-    remove();
-    lab.demo(&["lab", "d1", "d2", "d3"]);
+    machines(lab);
     let folder = tempfile::tempdir().expect("a folder");
     let toots = |words: &[&str]| {
         let mut command = Command::new(lab.program());
@@ -65,7 +64,13 @@ pub fn first(lab: &Lab) {
     remove();
 }
 
-fn remove() {
+/// Starts the machines anew.
+pub fn machines(lab: &Lab) {
+    remove();
+    lab.demo(&["lab", "d1", "d2", "d3"]);
+}
+
+pub fn remove() {
     for name in NAMES {
         let machine = format!("toots-lab-{name}");
         drop(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, local, on, until};
+use crate::lab::{Lab, MASTERS, is_long, local, on, until};
 
 /// The signals that end a run, with the exit code that follows.
 const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
@@ -25,30 +25,42 @@ enum Cause {
     Deadline(Duration),
 }
 
-/// Each signal and the deadline come at each action of a replacement of a ZooKeeper member: the
-/// replacement is finished, no other begins, and the next run goes on from there.
+/// A signal or the deadline comes at each action of a replacement of a ZooKeeper member: the
+/// replacement is finished, no other begins, and the next run goes on from there. A short run tries
+/// one cause at each action: all of them at every request are tried by the engine's own tests.
 pub fn in_a_replacement(lab: &Lab) {
     let mut heaps = 300..;
-    for at in ACTIONS {
-        for (name, code) in SIGNALS {
+    for (turn, at) in ACTIONS.into_iter().enumerate() {
+        for (cause, signal) in SIGNALS.into_iter().map(Some).chain([None]).enumerate() {
+            if !is_long() && cause != turn % (SIGNALS.len() + 1) {
+                continue;
+            }
             let heap = heaps.next().expect("a number");
-            let ended = end_one(lab, Cause::Signal(name), at, code, heap);
+            let ended = match signal {
+                Some((name, code)) => end_one(lab, Cause::Signal(name), at, code, heap),
+                // On a busy machine the deadline may pass before the action.
+                None => [6, 12, 24].into_iter().find_map(|limit| {
+                    let cause = Cause::Deadline(Duration::from_secs(limit));
+                    end_one(lab, cause, at, 8, heap)
+                }),
+            };
             ended.expect("a member is replaced");
         }
-        let heap = heaps.next().expect("a number");
-        // On a busy machine the deadline may pass before the action.
-        let mut limits = [6, 12, 24].map(Duration::from_secs).into_iter();
-        let ended = limits.find_map(|limit| end_one(lab, Cause::Deadline(limit), at, 8, heap));
-        ended.expect("a member is replaced");
     }
     lab.toots(&["cluster", "up", "--yes"]).expect(0);
     lab.toots(&["cluster", "status"]).expect(0);
 }
 
 /// Another program takes the lock of the host at each action of a replacement: once the run reads of
-/// it, nothing more is sent to that host, which is named, and the next run goes on from there.
+/// it, nothing more is sent to that host, which is named, and the next run goes on from there. A short
+/// run tries two actions: while the former container is there, and while none is.
 pub fn without_lock(lab: &Lab) {
-    for (heap, at) in (400..).zip(ACTIONS) {
+    let actions = if is_long() {
+        &ACTIONS[..]
+    } else {
+        &["kill", "create"]
+    };
+    for (heap, at) in (400..).zip(actions) {
         lose_one(lab, at, heap);
     }
     lab.toots(&["cluster", "up", "--yes"]).expect(0);

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::cases;
+use super::{cases, day};
 use crate::lab::{Lab, MASTERS, image, on};
 
+/// The first of all: it needs machines without anything of toots', and so do the next ones.
 pub fn untrusted(lab: &Lab) {
-    lab.demo(&["fresh"]);
+    // tests/run may have started them a moment ago.
+    let is_used = |master: &&str| !on(master, "ls -A /etc/toots 2> /dev/null || true").is_empty();
+    if MASTERS.iter().any(is_used) {
+        lab.demo(&["fresh"]);
+    }
     let inventory = lab.changed("untrusted", |text| {
         text.replace(".lab/known_hosts", ".lab/no-such-keys")
     });
@@ -30,21 +35,31 @@ pub fn untrusted(lab: &Lab) {
 /// Members of a quorum that crash with a wrong first image are replaced when the image is corrected,
 /// although no majority of them ever ran.
 pub fn wrong_image(lab: &Lab) {
-    // tests/run may have started the machines a moment ago.
-    let is_used = |master: &&str| !on(master, "ls -A /etc/toots 2> /dev/null || true").is_empty();
-    if MASTERS.iter().any(is_used) {
-        lab.demo(&["fresh"]);
-    }
-    let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
-    let wrong = lab.changed("wrong-image", |text| {
-        text.replace(
-            &format!("consul = \"{right}\""),
-            &format!("consul = \"{other}\""),
-        )
+    day::machines(lab);
+    let masters = lab.changed("three-masters", |text| {
+        let (before, rest) = text.split_once("slaves = ").expect("slaves");
+        let (_, rest) = rest.split_once("[hosts.m1]").expect("the masters");
+        let (hosts, rest) = rest.split_once("[hosts.s1]").expect("the slave");
+        let (_, rest) = rest.split_once("[network]").expect("the network");
+        // By the addresses of the machines d1, d2 and d3.
+        let hosts = hosts.replace("10.42.7.1", "10.42.7.6");
+        format!("{before}\n[hosts.m1]{hosts}[network]{rest}")
     });
-    let inventories = [wrong.as_path(), &lab.inventory];
+    let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
+    let wrong = masters.with_file_name("wrong-image.toml");
+    let text = std::fs::read_to_string(&masters).expect("the inventory");
+    let right = format!("consul = \"{right}\"");
+    assert!(text.contains(&right), "{text}");
+    std::fs::write(
+        &wrong,
+        text.replace(&right, &format!("consul = \"{other}\"")),
+    )
+    .expect("an inventory");
+    let inventories = [wrong.as_path(), &masters];
     cases::run(lab, "24_wrong_first_image.sh", inventories);
-    lab.toots(&["cluster", "up", "--yes"]).expect(0);
+    lab.toots_with(&masters, &["cluster", "up", "--yes"])
+        .expect(0);
+    day::remove();
 }
 
 pub fn plan_fresh(lab: &Lab) {
