@@ -1,7 +1,9 @@
 //! Follows a change until it is complete or fails.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{App, AppError, AppId, Change, Marathon, TaskFailure};
 use crate::probe::show;

@@ -4,6 +4,8 @@
 //! container should be. May import: `transport`, `spec`; only it may name bollard. To add a
 //! request: a method in `engine.rs` that takes and returns toots' own types.
 
+#![warn(clippy::disallowed_methods)]
+
 mod answer_lines;
 mod archive;
 mod build;

@@ -1,9 +1,10 @@
 //! Executes one step on one host.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::connect::HostRun;
 use super::gates::Gates;

@@ -2,11 +2,12 @@
 //! its list has passed its gate; components without a path between them run in parallel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::connect::{HostRun, ms};
 use super::gates::{ClosedGate, Gates};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::failure;
 use super::ledger::Ledger;

@@ -1,11 +1,12 @@
 //! Brings every image to its hosts before any container is stopped.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::connect::{HostRun, ms};
 use super::failure;

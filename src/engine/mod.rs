@@ -5,6 +5,8 @@
 //! `guard`, `event` and the rooms below them. Must not know that terminals exist. To add a kind of
 //! change: a variant of `plan::Step` and its arm in `apply.rs`.
 
+#![warn(clippy::disallowed_methods)]
+
 mod apply;
 mod checks;
 mod components;

@@ -150,7 +150,7 @@ pub(super) async fn prepare_hosts(work: &Work<'_>) {
     cx.events.send(Event::PhaseStarted {
         phase: "prepare".into(),
     });
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     join_all(work.in_scope().map(|(host, plan)| async move {
         if work.run_steps(host, RECORD, &plan.records).await.is_ok() {
             // A failure is in the ledger.

@@ -1,6 +1,6 @@
 //! The end of a run: what was proven.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::components::ComponentOutcomes;
 use super::connect::ms;

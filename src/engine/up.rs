@@ -1,7 +1,8 @@
 //! `cluster up`, `cluster plan` and `cluster check` from the first connection to the last proof.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::checks::{choose_exit_code, require_all_for_creation, require_majority};
 use super::components;
@@ -24,7 +25,7 @@ use crate::spec::ExitCode;
 /// # Errors
 /// The result of a run that ended before its plan; the events have already been sent.
 pub async fn observe_and_plan(cx: &RunContext) -> Result<Planned, RunResult> {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let ledger = ledger(cx);
     let outcome = in_session(cx, &ledger, started, async |hosts| {
         let planning = check_and_plan(cx, &ledger, hosts);
@@ -42,7 +43,7 @@ pub async fn observe_and_plan(cx: &RunContext) -> Result<Planned, RunResult> {
 
 /// Connects, observes and checks all hosts, and reports every finding. Changes nothing.
 pub async fn check(cx: &RunContext) -> RunResult {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let ledger = ledger(cx);
     let outcome = in_session(cx, &ledger, started, async |hosts| {
         droppable(cx, &ledger, check_hosts(cx, &ledger, hosts)).await?
@@ -53,10 +54,10 @@ pub async fn check(cx: &RunContext) -> RunResult {
 
 /// Brings up the cluster. Everything is sent as events; the last one is the returned result.
 pub async fn up(cx: &RunContext) -> RunResult {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let ledger = ledger(cx);
     let outcome = in_session(cx, &ledger, started, async |hosts| {
-        attempt(cx, &ledger, hosts, started.into_std()).await
+        attempt(cx, &ledger, hosts, started).await
     })
     .await;
     finish_with(cx, &ledger, outcome)
@@ -67,7 +68,7 @@ pub async fn up(cx: &RunContext) -> RunResult {
 pub(super) async fn in_session<T>(
     cx: &RunContext,
     ledger: &Ledger,
-    started: tokio::time::Instant,
+    started: Instant,
     work: impl AsyncFnOnce(&Hosts) -> Result<T, EarlyExit>,
 ) -> Result<T, EarlyExit> {
     let connecting = cx.cancel.droppable(connect::connect_hosts(cx, ledger));

@@ -3,7 +3,9 @@
 //! still differs is executed next.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::apply::StepError;
 use super::connect::{self, HostRun, Hosts, finished};

@@ -5,6 +5,8 @@
 //! May import: `probe`, `docker`, `transport`, `spec`. To guard another service: report its members
 //! in `probe/`; the arithmetic is the same.
 
+#![warn(clippy::disallowed_methods)]
+
 mod door;
 mod lock;
 mod quorum;

@@ -14,6 +14,8 @@
 //! a route, and often forbids such streams. Connections that exist already prove nothing either: a
 //! new firewall rule leaves them alone.
 
+#![warn(clippy::disallowed_methods)]
+
 mod parse;
 mod read;
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! [`Step`], its line in `diff`, its execution in `engine/`. To add a check: a method in
 //! `preflight.rs`, and a fact in `observe/` when it needs a new one.
 
+#![warn(clippy::disallowed_methods)]
+
 mod diff;
 mod disks;
 mod explain;

@@ -2,9 +2,10 @@
 //! that every edge must serve.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::answer::{Answer, show};
 use super::consul::Instance;

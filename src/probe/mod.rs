@@ -12,6 +12,8 @@
 //!
 //! To add a service: a file with `read` and `judge`, and one line in `ask`.
 
+#![warn(clippy::disallowed_methods)]
+
 mod answer;
 mod ask;
 mod canary;

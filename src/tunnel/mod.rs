@@ -5,6 +5,8 @@
 //! `transport`, `spec`. Nothing on a host listens for them and nothing changes there: every
 //! connection is a channel of one SSH connection. To add a kind of name: `names`.
 
+#![warn(clippy::disallowed_methods)]
+
 mod forward;
 mod gateway;
 mod names;
