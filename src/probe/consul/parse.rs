@@ -1,7 +1,7 @@
 //! Consul's JSON as types.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::probe::answer::{Answer, ProbeError};
 
@@ -53,7 +53,7 @@ pub struct Health {
     pub healthy: bool,
     /// The number of servers that may fail.
     pub failure_tolerance: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub servers: Vec<HealthServer>,
 }
 
@@ -106,6 +106,16 @@ pub struct Instance {
     pub tags: Vec<String>,
     /// Whether all its checks pass.
     pub passing: bool,
+}
+
+/// Reads a list. An empty one may be `null`: Go writes a slice so that was never filled, such as
+/// autopilot's servers right after an election.
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn json<T: DeserializeOwned>(question: &str, bytes: &[u8]) -> Answer<T> {
@@ -172,6 +182,7 @@ pub fn parse_raft(bytes: &[u8]) -> Answer<Vec<RaftServer>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Reply {
+        #[serde(deserialize_with = "list")]
         servers: Vec<RaftServer>,
     }
     let mut servers = json::<Reply>("raft/configuration", bytes)?.servers;
@@ -194,7 +205,7 @@ pub fn parse_health(status: u16, bytes: &[u8]) -> Answer<Health> {
 /// # Errors
 /// When the form is unexpected.
 pub fn parse_members(bytes: &[u8]) -> Answer<Vec<SerfMember>> {
-    json("agent/members", bytes)
+    Ok(json::<Option<_>>("agent/members", bytes)?.unwrap_or_default())
 }
 
 /// Reads `/v1/health/service/…`.
@@ -215,8 +226,8 @@ pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
         id: String,
         address: String,
         port: u16,
-        #[serde(default)]
-        tags: Option<Vec<String>>,
+        #[serde(default, deserialize_with = "list")]
+        tags: Vec<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -228,11 +239,12 @@ pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
     struct Entry {
         node: Node,
         service: Service,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "list")]
         checks: Vec<Check>,
     }
-    let entries: Vec<Entry> = json("health/service", bytes)?;
+    let entries: Option<Vec<Entry>> = json("health/service", bytes)?;
     Ok(entries
+        .unwrap_or_default()
         .into_iter()
         .map(|e| Instance {
             id: e.service.id,
@@ -244,14 +256,27 @@ pub fn parse_instances(bytes: &[u8]) -> Answer<Vec<Instance>> {
             },
             port: e.service.port,
             // Registrator keeps the spaces around commas.
-            tags: e
-                .service
-                .tags
-                .unwrap_or_default()
-                .iter()
-                .map(|t| t.trim().to_owned())
-                .collect(),
+            tags: e.service.tags.iter().map(|t| t.trim().to_owned()).collect(),
             passing: e.checks.iter().all(|c| c.status == "passing"),
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_may_be_null() {
+        let health = br#"{"Healthy": false, "FailureTolerance": 0, "Servers": null}"#;
+        let health = parse_health(429, health).unwrap();
+        assert_eq!((health.status, health.servers), (429, Vec::new()));
+        assert_eq!(parse_raft(br#"{"Servers": null}"#).unwrap(), []);
+        assert_eq!(parse_members(b"null").unwrap(), []);
+        assert_eq!(parse_instances(b"null").unwrap(), []);
+        let instance = br#"[{"Node": {"Node": "m1", "Address": "10.0.0.1"}, "Checks": null,
+            "Service": {"ID": "x", "Address": "", "Port": 80, "Tags": null}}]"#;
+        let instances = parse_instances(instance).unwrap();
+        assert!(instances[0].tags.is_empty() && instances[0].passing);
+    }
 }
