@@ -10,3 +10,5 @@ mod arguments;
 mod builder;
 #[path = "recipes/mesos.rs"]
 mod mesos;
+#[path = "recipes/versions.rs"]
+mod versions;

@@ -88,6 +88,7 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
             recipe,
             base_digest,
             changed,
+            packages,
         } => {
             let base = base_digest.as_deref().map_or_else(
                 || recipe.base.to_string(),
@@ -97,6 +98,9 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
             if !changed.is_empty() {
                 let names: Vec<&str> = changed.iter().map(String::as_str).collect();
                 reason.push_str(&format!(" (recipe changed: {})", names.join(", ")));
+            }
+            if !packages.is_empty() {
+                reason.push_str(" with the recorded packages");
             }
             vec![change(
                 '+',
@@ -177,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::plan::LoadSource;
-    use crate::spec::{ImageRef, Recipe};
+    use crate::spec::{ImageRef, PackageVersions, Recipe};
 
     #[test]
     fn the_host_that_builds_is_named() {
@@ -199,6 +203,7 @@ mod tests {
             recipe: Box::new(recipe),
             base_digest: None,
             changed: BTreeSet::from(["version".to_owned()]),
+            packages: PackageVersions::parse("aventer-mesos 1.11.0"),
         };
         let host = |host: &HostName, step: &Step| HostPlan {
             host: host.clone(),
@@ -218,7 +223,10 @@ mod tests {
             .map(|change| format!("{}: {}", change.what, change.reason))
             .collect();
         let expected = [
-            format!("image {image}: build mesos on m1 from ubuntu:24.04 (recipe changed: version)"),
+            format!(
+                "image {image}: build mesos on m1 from ubuntu:24.04 (recipe changed: version) with \
+                 the recorded packages"
+            ),
             format!("image {image}: loaded from m1"),
         ];
         assert_eq!(lines, expected);

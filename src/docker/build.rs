@@ -15,13 +15,13 @@ use hyper::Request;
 use hyper::body::Frame;
 
 use super::answer_lines::{self, refused};
-use super::build_context::BuildContext;
+use super::build_context::{BuildContext, PACKAGES_ARGUMENT};
 use super::engine::Engine;
 use super::error::DockerError;
 use super::proxies::Proxies;
 use super::transfer::progress_of;
 use super::types::RegistryAuth;
-use crate::spec::Recipe;
+use crate::spec::{PackageVersions, Recipe};
 
 /// Memory of one step, without swap: a build must not take the host's other containers down.
 const MAX_MEMORY_BYTES: u64 = 2 << 30;
@@ -32,6 +32,8 @@ pub struct BuildRequest<'a> {
     pub recipe: &'a Recipe,
     /// The recipe's base, pinned by its digest where that is known.
     pub base: &'a str,
+    /// The versions that are asked for; those of others are the recipe's.
+    pub packages: &'a PackageVersions,
     /// The login of the base's registry.
     pub auth: Option<&'a RegistryAuth>,
     /// Those of the Engine.
@@ -56,12 +58,13 @@ impl Engine {
     ) -> Result<String, DockerError> {
         let BuildRequest {
             recipe,
+            packages,
             proxies,
             idle,
             ..
         } = build;
         let what = format!("build {}", recipe.image());
-        let context = BuildContext::open(recipe);
+        let context = BuildContext::open(recipe, packages);
         let context = context.map_err(|error| refused(&what, 0, error.to_string()))?;
         let total = context.local_bytes();
         let counter = Arc::new(AtomicU64::new(0));
@@ -121,6 +124,9 @@ fn query(build: &BuildRequest<'_>) -> String {
     let mut arguments = build.proxies.build_arguments();
     arguments.extend(recipe.arguments.clone());
     arguments.insert("base".into(), build.base.to_owned());
+    if !build.packages.is_empty() {
+        arguments.insert(PACKAGES_ARGUMENT.into(), build.packages.argument());
+    }
     let memory = MAX_MEMORY_BYTES.to_string();
     let hash = recipe.hash();
     let pairs = [
@@ -178,6 +184,7 @@ mod tests {
         query(&BuildRequest {
             recipe: &recipe(),
             base: "debian@sha256:ab",
+            packages: &PackageVersions::default(),
             auth: None,
             proxies,
             idle: Duration::from_secs(1),

@@ -12,7 +12,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::CHUNK_BYTES;
 use super::saved::END_OF_ARCHIVE;
-use crate::spec::{LocalFile, Recipe};
+use crate::spec::{LocalFile, PackageVersions, Recipe};
+
+/// The build argument with the versions that are asked for. No part of a recipe.
+pub(super) const PACKAGES_ARGUMENT: &str = "toots_packages";
+
+/// Lines of packages.sh that ask for them.
+const RECORDED_VERSIONS: &str = include_str!("recorded_versions.sh");
 
 /// What is sent to the builder, as one tar.
 pub(super) struct BuildContext {
@@ -41,13 +47,17 @@ impl BuildContext {
     /// Writes the recipe's own files, and opens those of this machine. Times are constant, because
     /// they would end up in layers. Each stage is labelled at its start, so that what a failed
     /// build leaves can be found.
-    pub(super) fn open(recipe: &Recipe) -> std::io::Result<Self> {
+    ///
+    /// Versions of packages that are asked for are no part of the recipe: its hash names the image
+    /// that the cluster has, whatever a later build installs. So what asks for them is added here.
+    pub(super) fn open(recipe: &Recipe, packages: &PackageVersions) -> std::io::Result<Self> {
+        let asks = !packages.is_empty();
         let mut archive = tar::Builder::new(Vec::new());
         for (path, content) in &recipe.files {
-            let content = if path == "Dockerfile" {
-                labelled(content, &recipe.hash())
-            } else {
-                content.clone()
+            let content = match path.as_str() {
+                "Dockerfile" => with_stage_lines(content, &recipe.hash(), asks),
+                "packages.sh" if asks => with_recorded_versions(content),
+                _ => content.clone(),
             };
             let mode = if content.starts_with("#!") {
                 0o755
@@ -151,7 +161,8 @@ impl LocalReader {
     }
 }
 
-fn labelled(dockerfile: &str, hash: &str) -> String {
+/// Adds the label to each stage, and the argument with the versions of packages.
+fn with_stage_lines(dockerfile: &str, hash: &str, asks: bool) -> String {
     let mut out = String::new();
     for line in dockerfile.lines() {
         out.push_str(line);
@@ -159,6 +170,23 @@ fn labelled(dockerfile: &str, hash: &str) -> String {
         let instruction = line.split_whitespace().next().unwrap_or_default();
         if instruction.eq_ignore_ascii_case("FROM") {
             out.push_str(&format!("LABEL {}={hash}\n", Recipe::LABEL_BUILD));
+            if asks {
+                out.push_str(&format!("ARG {PACKAGES_ARGUMENT}\n"));
+            }
+        }
+    }
+    out
+}
+
+/// Adds what asks for the recorded versions, behind the function that installs. A script of the
+/// recipe's own without this function gets the argument alone.
+fn with_recorded_versions(script: &str) -> String {
+    let mut out = String::new();
+    for line in script.lines() {
+        out.push_str(line);
+        out.push('\n');
+        if line.starts_with("install() {") {
+            out.push_str(RECORDED_VERSIONS);
         }
     }
     out
@@ -189,7 +217,8 @@ mod tests {
     }
 
     async fn sent(recipe: &Recipe) -> std::io::Result<Vec<u8>> {
-        let mut stream = std::pin::pin!(BuildContext::open(recipe)?.stream());
+        let packages = PackageVersions::default();
+        let mut stream = std::pin::pin!(BuildContext::open(recipe, &packages)?.stream());
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;

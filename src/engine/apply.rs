@@ -92,10 +92,11 @@ async fn execute(
         Step::Build {
             recipe,
             base_digest,
+            packages,
             ..
         } => {
-            let base_digest = base_digest.as_deref();
-            Ok(recipes::build(work, host, phase, recipe, base_digest).await?)
+            let base = base_digest.as_deref();
+            Ok(recipes::build(work, host, phase, recipe, base, packages).await?)
         }
         Step::Load {
             image,

@@ -73,6 +73,10 @@ pub(super) struct Play {
     /// Images that it gave to other hosts.
     pub gives: usize,
     pub pulls: usize,
+    /// What a build prints; nothing of it is in the store afterwards.
+    pub build_output: Option<&'static str>,
+    /// The queries of builds.
+    pub builds: Vec<String>,
     /// What a pull brings; without, the registry cannot be reached.
     pub registry: Option<Stored>,
     /// Changes what a load makes of an image.
@@ -294,6 +298,19 @@ impl Play {
         }
         if let Some(path) = path.strip_prefix("/containers/") {
             return self.answer_container(method, path, uri, body);
+        }
+        if path == "/images/prune" {
+            return json(json!({"ImagesDeleted": null, "SpaceReclaimed": 0}));
+        }
+        if path == "/build" {
+            self.builds.push(uri.to_owned());
+            let lines = self.build_output.unwrap_or_default();
+            let lines = lines
+                .lines()
+                .map(|line| json!({"stream": line}).to_string());
+            let end = json!({"aux": {"ID": digest_of("built")}}).to_string();
+            let answer: Vec<String> = lines.chain([end]).collect();
+            return (200, answer.join("\r\n").into_bytes());
         }
         if path == "/images/load" {
             return json(self.load(body));

@@ -8,6 +8,7 @@
 #![warn(clippy::disallowed_methods)]
 
 mod apply;
+mod build;
 mod checks;
 mod components;
 mod compose;

@@ -7,7 +7,7 @@ use super::preflight::{Finding, numbers};
 use super::types::{LoadSource, Observed, Plan, Step};
 use crate::desired::{BundleContents, Desired, HostDesired};
 use crate::observe::{DockerStatus, HostStatus};
-use crate::spec::{HostName, ImageRef, Remedy};
+use crate::spec::{HostName, ImageRef, PackageVersions, Remedy, Role};
 
 /// Reference, digest, architecture.
 type HolderKey = (ImageRef, Option<String>, String);
@@ -83,7 +83,25 @@ pub(super) fn bring(
         recipe: Box::new(wanted.recipe.clone()),
         base_digest: wanted.base_digest.clone(),
         changed: wanted.changed.clone(),
+        packages: find_packages(image, desired, holders.observed),
     })
+}
+
+/// The packages of an image in the record that most masters have: one that was away during a build has
+/// a former one.
+fn find_packages(image: &ImageRef, desired: &Desired, observed: &Observed) -> PackageVersions {
+    let path = PackageVersions::path(image);
+    let masters = desired.hosts.iter();
+    let masters = masters.filter(|host| host.roles.contains(&Role::Master));
+    let mut votes: BTreeMap<PackageVersions, usize> = BTreeMap::new();
+    for status in masters.filter_map(|host| observed.get(&host.name)) {
+        let content = status.files.get(&path).and_then(|f| f.content.as_deref());
+        if let Some(text) = content.and_then(|content| std::str::from_utf8(content).ok()) {
+            *votes.entry(PackageVersions::parse(text)).or_default() += 1;
+        }
+    }
+    let major = votes.into_iter().max_by_key(|(_, count)| *count);
+    major.map(|(packages, _)| packages).unwrap_or_default()
 }
 
 /// Whether an earlier toots built the image, no host of this architecture has it any more, and its

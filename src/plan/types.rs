@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use crate::observe::HostStatus;
 use crate::spec::{
-    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, Recipe, Role,
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, PackageVersions, Recipe,
+    Role,
 };
 
 /// The observed state by host; a host that was not observed is absent.
@@ -93,6 +94,8 @@ pub enum Step {
         base_digest: Option<String>,
         /// The arguments that are not those of the image that the cluster has.
         changed: BTreeSet<String>,
+        /// What the first build of this recipe installed, where a master has the record.
+        packages: PackageVersions,
     },
     /// Load an image that is not pulled: toots built it, or something has it already.
     Load {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toots::spec::{ComponentName, DefaultImage, ImageRef, Recipe};
+use toots::spec::{ComponentName, DefaultImage, ImageRef, PackageVersions, Recipe};
 
 use super::*;
 
@@ -318,4 +318,55 @@ fn a_build_names_the_arguments_that_changed() {
     // Before, there was no recipe whose arguments could have changed.
     let former: [&str; 0] = [];
     assert_eq!(changed(version, &[], "dockurr/dnsmasq:latest"), former);
+}
+
+/// The newest packages would make the image another one than the cluster had.
+#[test]
+fn a_rebuild_asks_for_the_recorded_packages() {
+    let desired = wanted(OPTIONAL);
+    let mut observed = settled(&desired);
+    for n in 1..=5 {
+        if let DockerStatus::Up { images, .. } = &mut observed.get_mut(&host(n)).unwrap().docker {
+            images.retain(|image| image.labels.is_empty());
+        }
+    }
+    let asked = |observed: &Observed| {
+        let plan = plan::diff(&desired, observed);
+        let mut steps = plan.hosts.into_iter().flat_map(|host| host.images);
+        let packages = steps.find_map(|step| match step {
+            Step::Build {
+                recipe, packages, ..
+            } if recipe.name == "dnsmasq" => Some(packages.argument()),
+            _ => None,
+        });
+        packages.unwrap()
+    };
+    assert_eq!(asked(&observed), "");
+    let images = desired.recipes.keys();
+    let mut images = images.filter(|image| image.as_str().starts_with("toots/dnsmasq:"));
+    let path = PackageVersions::path(images.next().unwrap());
+    let record = |observed: &mut Observed, n, path: &str, text: &str| {
+        let file = FileStatus {
+            kind: 'f',
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            sha256: None,
+            content: Some(text.into()),
+        };
+        let files = &mut observed.get_mut(&host(n)).unwrap().files;
+        files.insert(path.to_owned(), file);
+    };
+    // A slave has none, and that of another recipe is another one.
+    record(&mut observed, 4, &path, "dnsmasq-base 2.89-1\n");
+    let other = "/etc/toots/packages/dnsmasq-0123456789abcdef";
+    record(&mut observed, 1, other, "dnsmasq-base 2.89-1\n");
+    assert_eq!(asked(&observed), "");
+    record(&mut observed, 3, &path, "dnsmasq-base 2.90-1\n");
+    assert_eq!(asked(&observed), "dnsmasq-base=2.90-1");
+    // The third was away during the last build.
+    for n in [1, 2] {
+        record(&mut observed, n, &path, "dnsmasq-base 2.91-1\nx $(y)\n");
+    }
+    assert_eq!(asked(&observed), "dnsmasq-base=2.91-1");
 }

@@ -114,10 +114,7 @@ impl Lab {
         package(&pool, "libapr1", "1", "", &[]);
         let docker = "echo Docker version 26.1.3";
         package(&pool, "docker.io", "1", "", &[("docker", docker)]);
-        let list = packages(&pool, ".");
-        fs::write(pool.join("Packages"), &list).unwrap();
-        let release = release("distribution", &[("Packages", &list)]);
-        fs::write(pool.join("Release"), release).unwrap();
+        self.list_distribution();
 
         fs::write(self.path("status"), "").unwrap();
         let settings = format!(
@@ -133,6 +130,30 @@ impl Lab {
         for (name, text) in &recipe.files {
             fs::write(self.path("script").join(name), text).unwrap();
         }
+    }
+
+    fn list_distribution(&self) {
+        let pool = self.path("www/distribution");
+        let list = packages(&pool, ".");
+        fs::write(pool.join("Packages"), &list).unwrap();
+        let release = release("distribution", &[("Packages", &list)]);
+        fs::write(pool.join("Release"), release).unwrap();
+    }
+
+    /// Adds this version of a package to the distribution.
+    pub fn distribute(&self, name: &str, version: &str, depends: &str) {
+        let pool = self.path("www/distribution");
+        package(&pool, name, version, depends, &[]);
+        let file = pool.join(format!("{name}_{version}.deb"));
+        fs::rename(pool.join(format!("{name}.deb")), file).unwrap();
+        self.list_distribution();
+    }
+
+    /// Removes it.
+    pub fn withdraw(&self, name: &str, version: &str) {
+        let file = format!("www/distribution/{name}_{version}.deb");
+        fs::remove_file(self.path(&file)).unwrap();
+        self.list_distribution();
     }
 
     /// What a container of the builder has at its start.
@@ -249,6 +270,22 @@ impl Lab {
         arguments.insert("key", format!("{}/key.asc", self.address));
         arguments.insert("key_fingerprint", key.fingerprint.clone());
         arguments.extend(others.iter().map(|(name, value)| (*name, (*value).into())));
+        let arguments = arguments
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        self.run("exec sh mesos.sh 2>&1", arguments.collect())
+    }
+
+    /// Runs packages.sh with these words.
+    pub fn install_packages(&self, script: &str, wanted: &str, asked: Option<&str>) -> Run {
+        self.reset();
+        fs::write(self.path("script/packages.sh"), script).unwrap();
+        let asked = asked.map(|asked| ("toots_packages", asked));
+        let command = format!("exec sh packages.sh {wanted} 2>&1");
+        self.run(&command, asked.into_iter().collect())
+    }
+
+    fn run(&self, command: &str, arguments: BTreeMap<&str, &str>) -> Run {
         let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recipes/bin");
         let unpacked = self.path("unpacked");
         let path = format!(
@@ -258,7 +295,7 @@ impl Lab {
         );
         let output = Command::new("sh")
             .arg("-c")
-            .arg("exec sh mesos.sh 2>&1")
+            .arg(command)
             .current_dir(self.path("script"))
             .env_remove("http_proxy")
             .env_remove("GNUPGHOME")

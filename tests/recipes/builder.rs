@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use toots::docker::{BuildRequest, DockerError, Engine, Proxies};
-use toots::spec::{HostName, ImageRef, LocalFile, Recipe, Secret, digest};
+use toots::spec::{HostName, ImageRef, LocalFile, PackageVersions, Recipe, Secret, digest};
 use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 /// An Engine that records a request and gives one answer.
@@ -67,6 +67,15 @@ struct Outcome {
 }
 
 async fn build(recipe: &Recipe, proxies: &Proxies, answer: &str) -> Outcome {
+    build_with(recipe, proxies, &PackageVersions::default(), answer).await
+}
+
+async fn build_with(
+    recipe: &Recipe,
+    proxies: &Proxies,
+    packages: &PackageVersions,
+    answer: &str,
+) -> Outcome {
     let request = Arc::new(Mutex::new(Vec::new()));
     let engine = Engine::over(Arc::new(Play {
         host: HostName::new("m1").unwrap(),
@@ -79,6 +88,7 @@ async fn build(recipe: &Recipe, proxies: &Proxies, answer: &str) -> Outcome {
     let build = BuildRequest {
         recipe,
         base: "ubuntu:24.04",
+        packages,
         auth: None,
         proxies,
         idle: Duration::from_secs(20),
@@ -110,6 +120,66 @@ fn recipe() -> Recipe {
     }
 }
 
+/// The parameters of a build, and its arguments among them.
+fn query(request: &str) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let line = request.lines().next().unwrap();
+    let query = line.split(['?', ' ']).nth(2).unwrap();
+    let pairs: BTreeMap<String, String> = serde_urlencoded::from_str(query).unwrap();
+    let arguments = serde_json::from_str(&pairs["buildargs"]).unwrap();
+    (pairs, arguments)
+}
+
+/// What the builder gets for these versions: the argument, and the files.
+pub async fn sent_with(
+    recipe: &Recipe,
+    packages: &PackageVersions,
+) -> (Option<String>, BTreeMap<String, String>) {
+    let answer = "{\"aux\":{\"ID\":\"sha256:1\"}}\r\n";
+    let outcome = build_with(recipe, &Proxies::default(), packages, answer).await;
+    let head = outcome.request.windows(4).position(|w| w == b"\r\n\r\n");
+    let (head, mut body) = outcome.request.split_at(head.unwrap() + 4);
+    let (pairs, mut arguments) = query(&String::from_utf8_lossy(head));
+    assert_eq!(pairs["t"], recipe.image().0);
+    let mut archive = Vec::new();
+    loop {
+        let end = body.windows(2).position(|w| w == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&body[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            break;
+        }
+        archive.extend(&body[end + 2..end + 2 + length]);
+        body = &body[end + length + 4..];
+    }
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let text: &mut String = files.entry(name).or_default();
+        std::io::Read::read_to_string(&mut entry, text).unwrap();
+    }
+    (arguments.remove("toots_packages"), files)
+}
+
+#[tokio::test]
+async fn versions_are_asked_for_beside_the_recipe() {
+    let script = "exists() { true; }\ninstall() { true; }\ninstall \"$@\"\n";
+    let mut recipe = recipe();
+    recipe.files.insert("packages.sh".into(), script.into());
+    let (argument, files) = sent_with(&recipe, &PackageVersions::default()).await;
+    assert_eq!((argument, files["packages.sh"].as_str()), (None, script));
+    assert!(!files["Dockerfile"].contains("ARG"));
+
+    let packages = PackageVersions::parse("dnsmasq-base 2.91-1\n");
+    let (argument, files) = sent_with(&recipe, &packages).await;
+    assert_eq!(argument.as_deref(), Some("dnsmasq-base=2.91-1"));
+    assert!(files["Dockerfile"].ends_with("ARG toots_packages\n"));
+    let script = &files["packages.sh"];
+    let place = |text: &str| script.find(text).unwrap();
+    assert!(place("install() {") < place("toots_packages"));
+    assert!(place("toots_packages") < place("install \"$@\""));
+}
+
 #[tokio::test]
 async fn a_proxys_login_is_shown_nowhere() {
     let proxies = Proxies {
@@ -124,10 +194,7 @@ async fn a_proxys_login_is_shown_nowhere() {
 
     // The builder gets it, by the arguments that stay out of an image's history.
     let request = String::from_utf8_lossy(&outcome.request);
-    let line = request.lines().next().unwrap();
-    let query = line.split(['?', ' ']).nth(2).unwrap();
-    let pairs: BTreeMap<String, String> = serde_urlencoded::from_str(query).unwrap();
-    let arguments: BTreeMap<String, String> = serde_json::from_str(&pairs["buildargs"]).unwrap();
+    let (pairs, arguments) = query(&request);
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "FTP_PROXY"] {
         assert_eq!(arguments[name], "http://ann:geheim@proxy:3128", "{name}");
     }
