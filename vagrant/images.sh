@@ -78,7 +78,7 @@ public() {
 build() {
   local name=$1 folder=$2 key=$3 digest base
   shift 3
-  base=$(docker image inspect -f '{{.Id}}' "toots-lab/$(sed -n 's|^FROM toots-lab/\([a-z]*\).*|\1|p' "$folder/Dockerfile" | head -n 1)" 2> /dev/null || true)
+  base=$(docker image inspect -f '{{.Id}}' "toots-lab/$(sed -n 's|^FROM toots-lab/\([a-z0-9]*\).*|\1|p' "$folder/Dockerfile" | head -n 1)" 2> /dev/null || true)
   digest=$( (cd "$folder" && echo "$base $key $*" && find . -type f -size -1000k -print0 | sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-16)
   [ "$(docker image inspect -f '{{index .Config.Labels "toots.lab.source"}}' "toots-lab/$name" 2> /dev/null)" = "$digest" ] ||
     step "image $name" docker build -q -t "toots-lab/$name" --label "toots.lab.source=$digest" --label toots-lab "$@" "$folder"
@@ -105,7 +105,7 @@ base() {
 
 # debian_13 MACHINE…: the images of the machines with Debian 13, when one of these is named.
 debian_13() {
-  case " $* " in *' t1 '* | *' d2 '*) ;; *) return 0 ;; esac
+  case " $* " in *' t'[1-3]' '* | *' d2 '*) ;; *) return 0 ;; esac
   base base13 trixie 13-slim
   local key
   key=$(docker image inspect -f '{{.Id}}' toots-lab/base13)
@@ -113,14 +113,25 @@ debian_13() {
   build containerd13 "$here/images/host" "$key" --build-arg base=toots-lab/base13 --target containerd
 }
 
+# engine_29 MACHINE…: the images of the machines with Engine 29, when one of these is named. It has no
+# package; its Go module is built, some minutes with its 300 modules.
+engine_29() {
+  case " $* " in *' t2 '* | *' t3 '*) ;; *) return 0 ;; esac
+  # A build from the module does not know its release.
+  local ldflags='-X github.com/moby/moby/v2/dockerversion.Version=29.8.0'
+  program engine29 github.com/moby/moby/v2/cmd/dockerd
+  build engine29graph "$here/images/engine29graph" ''
+}
+
 # program NAME PACKAGE: builds an image around a Go program, at the version and checksums that its
-# folder pins. The program and the build context are kept in the cache, not in the checkout.
+# folder pins, with the caller's $ldflags. The program and the build context are kept in the cache, not
+# in the checkout.
 program() {
   local name=$1 folder=$here/images/$1 context=$cache/context/$1 key
-  key=$(cat "$folder/go.mod" "$folder/go.sum" | sha256sum | cut -c1-16)
+  key=$( (cat "$folder/go.mod" "$folder/go.sum" && printf '%s' "${ldflags:-}") | sha256sum | cut -c1-16)
   if [ ! -x "$cache/$name-$key" ]; then
     need_go
-    step "program $name" env -C "$folder" CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$cache/$name-$key.new" "$2"
+    step "program $name" env -C "$folder" CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${ldflags:-}" -o "$cache/$name-$key.new" "$2"
     mv "$cache/$name-$key.new" "$cache/$name-$key"
   fi
   rm -rf "$context"

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154
 
 machines_up=(registry m1 m2 m3 s1 e1)
-machines_all=("${machines_up[@]}" s2 t1 e2 bare d1 d2 d3)
+machines_all=("${machines_up[@]}" s2 t1 t2 t3 e2 bare d1 d2 d3)
 
 # stale: removes machines of another checkout, from an older image, or left without a record by an
 # interrupted run; they are recreated.
@@ -18,6 +18,8 @@ stale() {
       bare | d1 | d3) image=bare ;;
       d2) image=bare13 ;;
       t1) image=containerd13 ;;
+      t2) image=engine29 ;;
+      t3) image=engine29graph ;;
       *) image=host ;;
     esac
     if [ "$(cat "$record/id" 2> /dev/null)" != "$id" ] ||

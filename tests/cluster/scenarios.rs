@@ -78,6 +78,7 @@ pub const ALL: &[Scenario] = &[
     ),
     ("docker_is_installed_when_missing", engines::install),
     ("bundle_brings_images_to_both_stores", engines::other_store),
+    ("newest_engine_builds_and_loads", engines::newest),
     ("lost_image_comes_from_another_host", engines::lost_image),
     ("engines_that_cannot_be_used_are_refused", engines::refused),
     ("add_edge", grow::add_edge),

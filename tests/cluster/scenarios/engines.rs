@@ -1,5 +1,7 @@
 //! Machines without a Docker Engine, and with what toots cannot use in its place.
 
+use std::path::PathBuf;
+
 use super::grow::add;
 use crate::lab::{Lab, local, on};
 
@@ -104,17 +106,89 @@ pub fn refused(lab: &Lab) {
 /// Another release of the distribution and another image store, beside the usual one, with images
 /// from a file: no registry is asked, and nothing is left to do.
 pub fn other_store(lab: &Lab) {
-    const MACHINES: [&str; 2] = ["s2", "t1"];
-    MACHINES.iter().for_each(|machine| remove(machine));
-    lab.demo(&["lab", "s2", "t1"]);
+    up_from_bundle(lab, [("s2", "10.42.7.22"), ("t1", "10.42.7.23")]);
+    let info = on(
+        "t1",
+        "docker info -f '{{.OperatingSystem}} {{.DriverStatus}}'",
+    );
+    assert!(
+        info.starts_with("Debian GNU/Linux 13") && info.contains("io.containerd.snapshotter.v1"),
+        "{info}"
+    );
+    // s2 is the second slave of later scenarios.
+    remove("t1");
+}
+
+/// Engine 29 with each image store: images from a bundle, a build in each, and a load from it in the
+/// other. Its build takes minutes, so it is made only on request (TOOTS_LAB_ENGINE29=1).
+pub fn newest(lab: &Lab) {
+    if std::env::var_os("TOOTS_LAB_ENGINE29").is_none() {
+        println!("skipped: bundles and builds with Engine 29: TOOTS_LAB_ENGINE29=1 makes one");
+        return;
+    }
+    let machines = [("t2", "10.42.7.24"), ("t3", "10.42.7.25")];
+    let bundled = up_from_bundle(lab, machines);
+    for (machine, store) in [
+        ("t2", "io.containerd.snapshotter.v1"),
+        ("t3", "Backing Filesystem"),
+    ] {
+        let info = on(
+            machine,
+            "docker info -f '{{.ServerVersion}} {{.DriverStatus}}'",
+        );
+        println!("  {machine}: {}", info.trim());
+        assert!(info.contains(store), "{info}");
+    }
+    for (component, builder, other) in [("dnsmasq", "t2", "t3"), ("supervisord", "t3", "t2")] {
+        let text = std::fs::read_to_string(&bundled).expect("the inventory");
+        let inventory = bundled.with_file_name("newest.toml");
+        let text = format!("{text}\n[components]\n{component} = true\n");
+        std::fs::write(&inventory, text).expect("an inventory");
+        let mut images = Vec::new();
+        for (host, verb) in [(builder, "build "), (other, "load ")] {
+            let words = [
+                "cluster", "up", "--yes", "--limit", host, "--output", "json",
+            ];
+            let run = lab.toots_with(&inventory, &words).expect(0);
+            let step = |event: &serde_json::Value| {
+                let step = event["step"].as_str().unwrap_or_default();
+                event["type"] == "step-finished"
+                    && event["host"] == host
+                    && step.starts_with(verb)
+                    && step.contains(component)
+            };
+            assert!(
+                run.events().iter().any(step),
+                "{host}: {verb}{component}: {}",
+                run.stdout
+            );
+            let layers = format!(
+                "docker image inspect -f '{{{{.RootFS.Layers}}}} {{{{.Config.Labels}}}}' \
+                 $(docker inspect -f '{{{{.Image}}}}' toots-{component})"
+            );
+            images.push(on(host, &layers));
+        }
+        assert_eq!(images[0], images[1], "{component}");
+    }
+    machines.iter().for_each(|(machine, _)| remove(machine));
+}
+
+/// Adds two slaves with images from a file while the registry is away; returns the inventory.
+fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
+    let names = machines.map(|(name, _)| name);
+    names.iter().for_each(|machine| remove(machine));
+    lab.demo(&["lab", names[0], names[1]]);
     let file = lab.inventory.with_file_name(".lab/images.tar");
     drop(std::fs::remove_file(&file));
     let path = file.display().to_string();
     let created = lab.toots(&["bundle", "create", &path]).expect(0);
     println!("  bundle created in {:.1} s", created.took.as_secs_f32());
     let inventory = lab.changed("bundle", |text| {
-        text.replace("slaves = [\"s1\"]", "slaves = [\"s1\", \"s2\", \"t1\"]")
-            + "\n[hosts.s2]\naddress = \"10.42.7.22\"\n\n[hosts.t1]\naddress = \"10.42.7.23\"\n"
+        let [one, two] = names;
+        let slaves = format!("slaves = [\"s1\", \"{one}\", \"{two}\"]");
+        let hosts =
+            machines.map(|(name, address)| format!("\n[hosts.{name}]\naddress = \"{address}\"\n"));
+        text.replace("slaves = [\"s1\"]", &slaves) + &hosts.concat()
     });
     let before = bytes_to_machines();
     let up = {
@@ -139,7 +213,7 @@ pub fn other_store(lab: &Lab) {
         up
     };
     println!("  up from the bundle in {:.1} s", up.took.as_secs_f32());
-    for machine in MACHINES {
+    for machine in names {
         let done = |begin: &str| {
             let of_machine = |event: &&serde_json::Value| {
                 event["type"] == "step-finished" && event["host"] == machine
@@ -167,16 +241,7 @@ pub fn other_store(lab: &Lab) {
             "docker inspect -f '{{index .Config.Labels \"toots.image\"}}' toots-mesos-slave";
         assert_eq!(on(machine, image), on("s1", image));
     }
-    let info = on(
-        "t1",
-        "docker info -f '{{.OperatingSystem}} {{.DriverStatus}}'",
-    );
-    assert!(
-        info.starts_with("Debian GNU/Linux 13") && info.contains("io.containerd.snapshotter.v1"),
-        "{info}"
-    );
-    // s2 is the second slave of later scenarios.
-    remove("t1");
+    inventory
 }
 
 /// What this machine sent to the lab's network; what machines send to each other does not count.
