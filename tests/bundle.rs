@@ -21,6 +21,10 @@ mod access;
 mod command;
 #[path = "bundle/damage.rs"]
 mod damage;
+#[path = "bundle/engine.rs"]
+mod engine;
+#[path = "bundle/recipes.rs"]
+mod recipes;
 #[path = "bundle/registry.rs"]
 mod registry;
 #[path = "bundle/single.rs"]
@@ -50,6 +54,7 @@ pub fn request(file: &Path, images: &[String]) -> CreateRequest {
     CreateRequest {
         file: file.to_owned(),
         images: images.iter().map(|image| ImageRef(image.clone())).collect(),
+        local: Vec::new(),
         platforms: vec![ImagePlatform::linux_amd64()],
         registries: RegistryOptions {
             connect_timeout: Duration::from_secs(5),

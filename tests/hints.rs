@@ -360,6 +360,9 @@ fn remedies() -> Vec<Remedy> {
             recipe: "dnsmasq".into(),
         },
         Remedy::BuildElsewhere,
+        Remedy::BuildWithEngine {
+            platforms: "linux/arm64".into(),
+        },
         Remedy::ChangeRecipe {
             recipe: "dnsmasq".into(),
         },

@@ -87,6 +87,7 @@ fn empty(n: u8) -> HostStatus {
         .insert("eth0".into(), vec![[10, 0, 0, n].into()]);
     status.docker = DockerStatus::Up {
         engine: EngineStatus {
+            platform: "linux/amd64".into(),
             version: "20.10.24".into(),
             api: "1.41".into(),
             min_api: "1.12".into(),

@@ -15,6 +15,7 @@ use super::documents;
 use super::download::{Download, fetch_blob};
 use super::error::{ArchiveError, CreateError};
 use super::image::BundleImage;
+use super::local::{LocalImage, resolve_local};
 use super::name::ImageName;
 use super::part::{PartFile, check_target};
 use super::plan::ArchivePlan;
@@ -29,6 +30,8 @@ use crate::spec::ImageRef;
 pub struct CreateRequest {
     pub file: PathBuf,
     pub images: BTreeSet<ImageRef>,
+    /// Images that no registry has, each for every platform.
+    pub local: Vec<LocalImage>,
     /// The first one's images take the names when an Engine loads the file as it is.
     pub platforms: Vec<ImagePlatform>,
     pub registries: RegistryOptions,
@@ -59,7 +62,13 @@ pub async fn create_bundle(request: CreateRequest) -> Result<CreatedBundle, Crea
     let target = request.file.clone();
     on_thread(move || check_target(&target)).await?;
     let registries = Registries::new(request.registries.clone(), Arc::clone(&request.events));
-    let resolved = phase(&request, "resolve", resolve_images(&request, &registries)).await?;
+    let resolve = async {
+        let mut images = resolve_images(&request, &registries).await?;
+        images.extend(resolve_local_images(&request).await?);
+        images.sort_by(|a, b| a.image.name.cmp(&b.image.name));
+        Ok::<_, CreateError>(images)
+    };
+    let resolved = phase(&request, "resolve", resolve).await?;
     let images: Vec<BundleImage> = resolved.iter().map(|r| r.image.clone()).collect();
     warn_of_zstd(&request, &images);
     let blobs = blobs(&images)?;
@@ -106,9 +115,9 @@ where
 }
 
 /// Runs what blocks (files, hashes) on a thread of its own.
-pub(super) async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
-) -> Result<T, ArchiveError> {
+pub(super) async fn on_thread<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         // The runtime is ending, and with it the run.
@@ -150,6 +159,16 @@ async fn resolve_images(
         true => Ok(images.into_values().collect()),
         false => Err(CreateError::Registry(errors)),
     }
+}
+
+/// Reads the layers of images that an Engine saved.
+async fn resolve_local_images(request: &CreateRequest) -> Result<Vec<ResolvedImage>, CreateError> {
+    let (local, platforms) = (request.local.clone(), request.platforms.clone());
+    let images = on_thread(move || resolve_local(&local, &platforms)).await?;
+    for image in &images {
+        request.events.send(image.event(request));
+    }
+    Ok(images)
 }
 
 /// Engines before 23.0 fail in the middle of a load.
@@ -206,7 +225,7 @@ async fn open_part(
     on_thread(move || {
         let part = PartFile::open(&target, plan)?;
         let complete = part.keep_complete(|bytes| progress.add(bytes))?;
-        Ok((part, complete))
+        Ok::<_, ArchiveError>((part, complete))
     })
     .await
 }
@@ -286,6 +305,7 @@ impl<'a> Pending<'a> {
                         name: image.requested.clone(),
                         blob: blob.clone(),
                         known: image.documents.get(&blob.digest).cloned(),
+                        local: image.local.get(&blob.digest).cloned(),
                         part: Arc::clone(part),
                     });
                 }
@@ -312,7 +332,9 @@ impl<'a> Pending<'a> {
             .map(Ok::<_, CreateError>)
             .try_for_each_concurrent(MAX_PARALLEL, |download| async {
                 fetch_blob(registries, download, progress).await?;
-                fetched.fetch_add(download.blob.size, Ordering::Relaxed);
+                if download.local.is_none() {
+                    fetched.fetch_add(download.blob.size, Ordering::Relaxed);
+                }
                 self.report_complete(Some(&download.blob.digest));
                 Ok(())
             })

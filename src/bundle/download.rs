@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::create::{ByteProgress, on_thread};
 use super::error::CreateError;
+use super::local::LocalBlob;
 use super::manifest::BlobDescriptor;
 use super::name::ImageName;
 use super::part::{BlobWriter, PartFile};
@@ -19,6 +20,8 @@ pub(super) struct Download {
     pub blob: BlobDescriptor,
     /// Its content, when it was read before.
     pub known: Option<Bytes>,
+    /// Where it is, when no registry is asked.
+    pub local: Option<LocalBlob>,
     pub part: Arc<PartFile>,
 }
 
@@ -37,6 +40,18 @@ pub(super) async fn fetch_blob(
     let Some(writer) = download.part.writer(&download.blob.digest) else {
         return Ok(());
     };
+    if let Some(local) = download.local.clone() {
+        let progress = Arc::clone(progress);
+        let blob = download.blob.clone();
+        let got = on_thread(move || local.copy_to(writer, blob.size, |n| progress.add(n))).await?;
+        return match got == download.blob.digest {
+            true => Ok(()),
+            false => Err(CreateError::Local {
+                image: download.name.to_string(),
+                why: "it changed meanwhile".into(),
+            }),
+        };
+    }
     let mut transfer = Transfer {
         client: registries.client(&download.name)?,
         download,
@@ -156,7 +171,7 @@ impl Transfer<'_> {
         let bytes = piece.len() as u64;
         let writer = on_thread(move || {
             writer.append(&piece)?;
-            Ok(writer)
+            Ok::<_, CreateError>(writer)
         });
         self.writer = Some(writer.await?);
         self.progress.add(bytes);

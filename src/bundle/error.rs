@@ -66,6 +66,11 @@ pub enum CreateError {
     /// Of every image that failed, each reason once.
     #[error("{}", lines(.0))]
     Registry(Vec<RegistryError>),
+    /// An image that an Engine saved is not what it must be.
+    #[error("cannot use {image}, as the Docker Engine saved it: {why}")]
+    Local { image: String, why: String },
+    #[error("cannot read the images that the Docker Engine saved")]
+    SavedImage(#[source] io::Error),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
 }
@@ -130,6 +135,11 @@ mod tests {
         };
         snapshot_messages!("create_error", CreateError, hints: |_| Vec::new(), {
             CreateError::Registry(_) => CreateError::Registry(vec![missing("a:1"), missing("b:1")]),
+            CreateError::Local { .. } => CreateError::Local {
+                image: "toots/mesos:ab".into(),
+                why: "it must be for linux/arm64, got linux/amd64".into(),
+            },
+            CreateError::SavedImage(_) => CreateError::SavedImage(io()),
             CreateError::Archive(_) => CreateError::Archive(ArchiveError::TooLarge(path())),
         });
     }

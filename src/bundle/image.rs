@@ -6,6 +6,7 @@ use super::digest::BlobDigest;
 use super::manifest::BlobDescriptor;
 use super::name::ImageName;
 use super::platform::ImagePlatform;
+use crate::spec::PackageVersions;
 
 /// An image of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct ImageVariant {
     pub diff_ids: Vec<BlobDigest>,
     /// As the registry served them, the lowest first.
     pub layers: Vec<BlobDescriptor>,
+    /// What the build of an image of a recipe installed, where that is known.
+    pub packages: PackageVersions,
 }
 
 impl BundleImage {

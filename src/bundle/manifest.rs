@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::BlobDigest;
 use super::platform::{ImagePlatform, ServedPlatform};
+use crate::spec::PackageVersions;
 
 /// Media types that a registry may answer with, for the `Accept` header.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -13,8 +14,11 @@ pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Annotation of a manifest that toots wrote: what the build of the image installed.
+pub(super) const PACKAGES: &str = "toots.packages";
 
 /// More layers than Docker creates.
 const MAX_LAYERS: usize = 1000;
@@ -53,6 +57,7 @@ pub(super) enum ManifestDocument {
     Image {
         config: BlobDescriptor,
         layers: Vec<BlobDescriptor>,
+        packages: PackageVersions,
     },
 }
 
@@ -64,6 +69,9 @@ struct RawManifest {
     manifests: Option<Vec<IndexEntry>>,
     config: Option<BlobDescriptor>,
     layers: Option<Vec<BlobDescriptor>>,
+    /// Of any shape: others are not read.
+    #[serde(default)]
+    annotations: serde_json::Value,
 }
 
 impl ManifestDocument {
@@ -83,7 +91,14 @@ impl ManifestDocument {
             (None, Some(_), Some(layers)) if layers.len() > MAX_LAYERS => Err(DocumentFault(
                 format!("too many layers: {} (limit {MAX_LAYERS})", layers.len()),
             )),
-            (None, Some(config), Some(layers)) => Ok(Self::Image { config, layers }),
+            (None, Some(config), Some(layers)) => {
+                let packages = raw.annotations[PACKAGES].as_str();
+                Ok(Self::Image {
+                    config,
+                    layers,
+                    packages: packages.map(PackageVersions::parse).unwrap_or_default(),
+                })
+            }
             _ => Err(DocumentFault(
                 "document must be an index or an image manifest".into(),
             )),

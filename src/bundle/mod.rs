@@ -1,7 +1,7 @@
 //! Bundles: all images of a cluster in one file, for hosts without a way to a registry.
 //!
 //! Owns: the client of registries, the archive and its reader. Must not know inventories, hosts or
-//! Engines: it gets references and writes a file. May import: `event`, `spec`; only it may name
+//! Engines: it gets references, and images that an Engine saved, and writes a file. May import: `event`, `spec`; only it may name
 //! reqwest, rustls and http-auth. To put something else into the archive: `documents` and `plan`,
 //! which the reader renders again, and a new `BUNDLE_FORMAT`.
 //!
@@ -10,7 +10,8 @@
 //! `index.json`. Blobs are byte for byte what the registry served, so the digest of an image stays
 //! what its registry calls it; an archive of `docker save` has none, or another one. An index keeps
 //! the entries of platforms that the archive does not have: without them it would have another
-//! digest, and the Engine's import skips what is missing.
+//! digest, and the Engine's import skips what is missing. What an Engine built has no registry's
+//! digest: it gets a manifest here.
 
 mod create;
 mod digest;
@@ -18,6 +19,7 @@ mod documents;
 mod download;
 mod error;
 mod image;
+mod local;
 mod manifest;
 mod name;
 mod part;
@@ -36,6 +38,7 @@ pub use digest::{BlobDigest, InvalidDigest};
 pub use documents::BUNDLE_FORMAT;
 pub use error::{ArchiveError, CreateError};
 pub use image::{BundleImage, ImageVariant};
+pub use local::LocalImage;
 pub use manifest::BlobDescriptor;
 pub use name::{ImageName, InvalidName};
 pub use part::check_target;

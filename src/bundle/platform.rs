@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A platform in the form that registries use (`amd64`, `arm64`, `arm/v7`), with the variant that an
 /// architecture has by default left out.
@@ -50,6 +50,15 @@ impl ImagePlatform {
         format!("{}/{}", self.os, self.architecture)
     }
 
+    /// As an index names it.
+    pub(super) fn written(&self) -> WrittenPlatform<'_> {
+        WrittenPlatform {
+            os: &self.os,
+            architecture: &self.architecture,
+            variant: self.variant.as_deref(),
+        }
+    }
+
     /// What most servers are.
     #[must_use]
     pub fn linux_amd64() -> Self {
@@ -88,6 +97,15 @@ impl fmt::Display for ImagePlatform {
             None => Ok(()),
         }
     }
+}
+
+/// A platform in an index that toots writes.
+#[derive(Debug, Serialize)]
+pub(super) struct WrittenPlatform<'a> {
+    os: &'a str,
+    architecture: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<&'a str>,
 }
 
 /// A platform as it stands in an index or in the configuration of an image.

@@ -291,20 +291,12 @@ impl Archive<'_> {
         let name = name.map_err(|error| self.damaged(format!("index.json: {error}")))?;
         let document = self.manifest(&name, root)?;
         let variants = platforms.iter().map(|platform| match &document {
-            ManifestDocument::Image { config, layers } => {
-                self.variant(&name, platform, root, config, layers)
-            }
+            ManifestDocument::Image { .. } => self.variant(&name, platform, root, &document),
             ManifestDocument::Index(entries) => {
                 let manifest = select(entries, platform)
                     .ok_or_else(|| self.damaged(format!("{name} has no {platform}")))?;
-                match self.manifest(&name, manifest)? {
-                    ManifestDocument::Image { config, layers } => {
-                        self.variant(&name, platform, manifest, &config, &layers)
-                    }
-                    ManifestDocument::Index(_) => {
-                        Err(self.damaged(format!("{name}: the index contains an index")))
-                    }
-                }
+                let document = self.manifest(&name, manifest)?;
+                self.variant(&name, platform, manifest, &document)
             }
         });
         let variants = variants.collect::<Result<_, _>>()?;
@@ -329,9 +321,16 @@ impl Archive<'_> {
         name: &ImageName,
         platform: &ImagePlatform,
         manifest: &BlobDescriptor,
-        config: &BlobDescriptor,
-        layers: &[BlobDescriptor],
+        document: &ManifestDocument,
     ) -> Result<ImageVariant, ArchiveError> {
+        let ManifestDocument::Image {
+            config,
+            layers,
+            packages,
+        } = document
+        else {
+            return Err(self.damaged(format!("{name}: the index contains an index")));
+        };
         let read = ImageConfig::parse(&self.blob(name, config)?, layers.len())
             .map_err(|error| self.damaged(format!("{name}: {error}")))?;
         if read.platform != *platform {
@@ -343,7 +342,8 @@ impl Archive<'_> {
             manifest: manifest.clone(),
             config: config.clone(),
             diff_ids: read.diff_ids,
-            layers: layers.to_vec(),
+            layers: layers.clone(),
+            packages: packages.clone(),
         })
     }
 

@@ -8,6 +8,7 @@ use super::MAX_DOCUMENT_BYTES;
 use super::create::CreateRequest;
 use super::digest::BlobDigest;
 use super::image::{BundleImage, ImageVariant};
+use super::local::LocalBlob;
 use super::manifest::{
     BlobDescriptor, DocumentFault, ImageConfig, ManifestDocument, platforms, select,
 };
@@ -15,6 +16,7 @@ use super::name::ImageName;
 use super::platform::ImagePlatform;
 use super::registry::{Registries, RegistryClient, RegistryError};
 use crate::event::Event;
+use crate::spec::PackageVersions;
 
 /// An image whose blobs are known.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub(super) struct ResolvedImage {
     pub image: BundleImage,
     /// Manifests and configurations, which were read to know the rest.
     pub documents: BTreeMap<BlobDigest, Bytes>,
+    /// All blobs of an image that no registry has.
+    pub local: BTreeMap<BlobDigest, LocalBlob>,
 }
 
 impl ResolvedImage {
@@ -61,6 +65,7 @@ pub(super) async fn resolve_image(
             variants,
         },
         documents: reader.documents,
+        local: BTreeMap::new(),
     })
 }
 
@@ -127,17 +132,27 @@ impl ImageReader<'_> {
         platform: &ImagePlatform,
     ) -> Result<ImageVariant, RegistryError> {
         match document {
-            ManifestDocument::Image { config, layers } => {
-                self.image(root, config, layers, platform).await
-            }
+            ManifestDocument::Image {
+                config,
+                layers,
+                packages,
+            } => self.image(root, (config, layers, packages), platform).await,
             ManifestDocument::Index(entries) => {
                 let Some(listed) = select(entries, platform) else {
                     return Err(self.lacks(platform, platforms(entries)));
                 };
                 let digest = listed.digest.to_string();
                 match self.manifest(&digest, Some(listed)).await? {
-                    (manifest, ManifestDocument::Image { config, layers }) => {
-                        self.image(&manifest, &config, &layers, platform).await
+                    (
+                        manifest,
+                        ManifestDocument::Image {
+                            config,
+                            layers,
+                            packages,
+                        },
+                    ) => {
+                        let content = (&config, layers.as_slice(), &packages);
+                        self.image(&manifest, content, platform).await
                     }
                     (_, ManifestDocument::Index(_)) => Err(RegistryError::Unusable {
                         image: self.name.to_string(),
@@ -159,8 +174,7 @@ impl ImageReader<'_> {
     async fn image(
         &mut self,
         manifest: &BlobDescriptor,
-        config: &BlobDescriptor,
-        layers: &[BlobDescriptor],
+        (config, layers, packages): (&BlobDescriptor, &[BlobDescriptor], &PackageVersions),
         platform: &ImagePlatform,
     ) -> Result<ImageVariant, RegistryError> {
         if config.size > MAX_DOCUMENT_BYTES {
@@ -185,6 +199,7 @@ impl ImageReader<'_> {
             config: config.clone(),
             diff_ids: read.diff_ids,
             layers: layers.to_vec(),
+            packages: packages.clone(),
         })
     }
 }

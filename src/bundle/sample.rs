@@ -11,7 +11,7 @@ use super::manifest::BlobDescriptor;
 use super::name::ImageName;
 use super::plan::ArchivePlan;
 use super::platform::ImagePlatform;
-use crate::spec::ImageRef;
+use crate::spec::{ImageRef, PackageVersions};
 
 /// Writes a bundle with one image for linux/amd64 whose layers are stored unpacked. Returns the digest
 /// of the image.
@@ -50,6 +50,7 @@ pub(crate) fn write_bundle(path: &Path, image: &str, layers: &[Vec<u8>]) -> Stri
             config,
             diff_ids,
             layers,
+            packages: PackageVersions::default(),
         }],
     };
     let sizes = blobs

@@ -1,4 +1,4 @@
-//! `toots bundle create` and `inspect`. Contacts no host.
+//! `toots bundle create` and `inspect`. Contacts no host; images of recipes need a Docker Engine here.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,12 +17,12 @@ use crate::bundle::{
     CreatedBundle, ImagePlatform, ImageVariant, OwnRegistry, RegistryError, RegistryOptions,
     check_target, create_bundle,
 };
-use crate::engine::EndCause;
+use crate::engine::{EndCause, LocalBuilds};
 use crate::event::{Event, RunResult};
 use crate::report::{
     self, BundleImageView, BundleLayerView, BundleReport, BundleVariantView, OutputMode,
 };
-use crate::spec::{ExitCode, Remedy};
+use crate::spec::{ExitCode, ImageRef, Recipe, Remedy};
 
 /// `toots bundle`
 pub(super) async fn run(command: BundleCommand) -> Result<ExitCode, CliError> {
@@ -40,6 +40,11 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
     let loaded = context::load(&args.source)?;
     let registries = registries(&loaded, &args.source)?;
     check_target(&args.file)?;
+    let is_recipe = |(image, _): (&ImageRef, _)| loaded.offline.recipes.contains_key(image);
+    let socket = match loaded.offline.images().any(is_recipe) {
+        true => engine_socket()?,
+        false => PathBuf::new(),
+    };
     let attempt = Box::new(BundleAttempt {
         file: args.file.clone(),
         platforms: args.platform.iter().map(ToString::to_string).collect(),
@@ -55,15 +60,31 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
     let wanted = loaded.offline.images().map(|(image, _)| image.clone());
     let (built, images): (BTreeSet<_>, BTreeSet<_>) =
         wanted.partition(|image| image.recipe_hash().is_some());
-    for image in built {
-        let text = format!("{image} is built on a host and is not part of a bundle yet");
-        events.send(Event::warning(None, text));
-    }
+    let recipe = |image: &ImageRef| {
+        let known = loaded.offline.recipes.get(image);
+        if known.is_none() {
+            let text = format!("{image} is not part of the bundle: its recipe is not known");
+            events.send(Event::warning(None, text));
+        }
+        known.map(|known| known.recipe.clone())
+    };
+    let recipes: Vec<Recipe> = built.iter().filter_map(recipe).collect();
     let request = CreateRequest {
         file: args.file.clone(),
         images,
+        local: Vec::new(),
         platforms: platforms(&args.platform),
         registries,
+        events: Arc::clone(&events),
+    };
+    let builds = LocalBuilds {
+        socket,
+        recipes,
+        platforms: request.platforms.clone(),
+        registry: context::registry(&loaded.inventory)?,
+        notes: log::folder(),
+        answer: loaded.inventory.timeouts.answer,
+        idle: loaded.inventory.timeouts.pull_idle,
         events: Arc::clone(&events),
     };
     let deadline = async {
@@ -74,9 +95,7 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
     };
     let created = tokio::select! {
         biased;
-        created = create_bundle(request.clone()) => {
-            created.map_err(|source| CliError::Bundle { source, attempt })
-        }
+        created = build_and_create(&builds, request.clone(), &attempt) => created,
         cause = signal => Err(CliError::BundleEnded { cause, attempt }),
         () = deadline => Err(CliError::BundleEnded { cause: EndCause::Deadline, attempt }),
     };
@@ -99,6 +118,34 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
         show_log_path(error.exit_code(), log.as_deref());
     }
     Ok(error.exit_code())
+}
+
+/// Images of recipes first: what cannot be built is reported before anything is fetched.
+async fn build_and_create(
+    builds: &LocalBuilds,
+    mut request: CreateRequest,
+    attempt: &BundleAttempt,
+) -> Result<CreatedBundle, CliError> {
+    if !builds.recipes.is_empty() {
+        let built = builds.run().await;
+        request.local = built.map_err(|source| CliError::LocalBuild { source })?;
+    }
+    let created = create_bundle(request).await;
+    created.map_err(|source| CliError::Bundle {
+        source,
+        attempt: Box::new(attempt.clone()),
+    })
+}
+
+/// The socket of this machine's Docker Engine, as the Docker command finds it.
+fn engine_socket() -> Result<PathBuf, CliError> {
+    let host = std::env::var_os("DOCKER_HOST").unwrap_or_default();
+    let host = host.to_string_lossy();
+    match host.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(path.into()),
+        None if host.is_empty() => Ok("/var/run/docker.sock".into()),
+        _ => Err(CliError::DockerHost(host.into_owned())),
+    }
 }
 
 /// Every platform once; by default what most servers are.
@@ -219,6 +266,12 @@ fn image_view(image: &BundleImage, bundle: &Bundle) -> BundleImageView {
         manifest: variant.manifest.digest.to_string(),
         config: variant.config.digest.to_string(),
         bytes: variant.bytes(),
+        packages: variant
+            .packages
+            .content()
+            .lines()
+            .map(str::to_owned)
+            .collect(),
         layers: variant
             .layers
             .iter()
@@ -234,6 +287,7 @@ fn image_view(image: &BundleImage, bundle: &Bundle) -> BundleImageView {
     BundleImageView {
         image: image.name.to_string(),
         digest: image.root.digest.to_string(),
+        recipe: ImageRef(image.name.to_string()).recipe().map(str::to_owned),
         variants: image.variants.iter().map(variant).collect(),
     }
 }
@@ -241,6 +295,8 @@ fn image_view(image: &BundleImage, bundle: &Bundle) -> BundleImageView {
 /// The exit code of a bundle that was not created; the first that fits by docs/exit-codes.md.
 pub(super) fn create_exit_code(error: &CreateError) -> ExitCode {
     match error {
+        CreateError::Local { .. } => ExitCode::REFUSED,
+        CreateError::SavedImage(_) => ExitCode::INTERNAL,
         CreateError::Archive(ArchiveError::InUse(_)) => ExitCode::LOCKED,
         CreateError::Archive(
             ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::TooLarge(_),
@@ -278,6 +334,7 @@ fn registry_exit_code(error: &RegistryError) -> ExitCode {
 /// What to do about a bundle that was not created.
 pub(super) fn create_hints(error: &CreateError, attempt: &BundleAttempt) -> Vec<Remedy> {
     match error {
+        CreateError::Local { .. } | CreateError::SavedImage(_) => Vec::new(),
         CreateError::Archive(error) => archive_hints(error),
         CreateError::Registry(errors) => {
             let mut hints: Vec<Remedy> = Vec::new();

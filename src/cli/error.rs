@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::{bundle, hints};
 use crate::app::{AppError, DefinitionError, DefinitionErrors};
 use crate::bundle::{ArchiveError, CreateError};
-use crate::engine::EndCause;
+use crate::engine::{EndCause, LocalBuildError};
 use crate::event::{Event, RunResult};
 use crate::inventory::{EditError, InventoryErrors};
 use crate::plan::SavedPlanError;
@@ -127,6 +127,10 @@ pub(super) enum CliError {
         source: CreateError,
         attempt: Box<BundleAttempt>,
     },
+    #[error("{source}")]
+    LocalBuild { source: LocalBuildError },
+    #[error("DOCKER_HOST must be unix://PATH, where recipes are built, got {0:?}")]
+    DockerHost(String),
     #[error("{}", .cause.as_str())]
     BundleEnded {
         cause: EndCause,
@@ -212,8 +216,13 @@ impl CliError {
             | Self::NotRepairable { .. }
             | Self::AppId(_)
             | Self::Definitions(_)
+            | Self::DockerHost(_)
             | Self::Archive(_) => ExitCode::USAGE,
             Self::Bundle { source, .. } => bundle::create_exit_code(source),
+            Self::LocalBuild { source } => match source {
+                LocalBuildError::Missing(_) => ExitCode::REFUSED,
+                LocalBuildError::Failed(_) => ExitCode::PARTIAL,
+            },
             Self::BundleEnded { cause, .. } => cause.exit_code(false),
             Self::NoHost(_) => ExitCode::UNREACHABLE,
             Self::NotAsked(_) => ExitCode::REFUSED,
@@ -260,6 +269,7 @@ impl CliError {
             Self::Transport(error) | Self::NoHost(error) => error.hints().to_vec(),
             Self::App(failure) => failure.hints(),
             Self::Bundle { source, attempt } => bundle::create_hints(source, attempt),
+            Self::LocalBuild { source } => source.hints(),
             Self::BundleEnded { attempt, .. } => vec![attempt.resume()],
             Self::Archive(error) => bundle::archive_hints(error),
             _ => Vec::new(),
@@ -464,6 +474,14 @@ mod tests {
                 .into(),
                 attempt: attempt(),
             },
+            CliError::LocalBuild { .. } => CliError::LocalBuild {
+                source: LocalBuildError::Missing(vec![crate::engine::MissingBuild {
+                    recipe: "mesos".into(),
+                    platform: "linux/arm64".into(),
+                    why: "no Docker Engine answers at /var/run/docker.sock".into(),
+                }]),
+            },
+            CliError::DockerHost(_) => CliError::DockerHost("tcp://10.0.0.1:2375".into()),
             CliError::BundleEnded { .. } => CliError::BundleEnded {
                 cause: EndCause::Interrupted,
                 attempt: attempt(),

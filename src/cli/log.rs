@@ -12,18 +12,7 @@ const MAX_OLD_LOGS: usize = 50;
 
 /// Starts the log. `None` when no file can be written: that does not stop a run.
 pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| {
-            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
-        })?;
-    let dir = state.join("toots");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
-        .ok()?;
+    let dir = folder()?;
     prune(&dir);
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
     let path = dir.join(format!("{stamp}-{run_id}.log"));
@@ -43,6 +32,23 @@ pub(super) fn begin(run_id: &str) -> Option<PathBuf> {
         .try_init()
         .ok()?;
     Some(path)
+}
+
+/// The folder of toots' own notes on this machine. `None` when it cannot be made.
+pub(super) fn folder() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| {
+            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+        })?;
+    let dir = state.join("toots");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .ok()?;
+    Some(dir)
 }
 
 /// Shows warnings on standard error, for commands that serve until they are interrupted.

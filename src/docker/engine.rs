@@ -409,6 +409,10 @@ fn engine_status(version: SystemVersion, info: Option<SystemInfo>) -> EngineStat
         version: version.version.unwrap_or_default(),
         api: version.api_version.unwrap_or_default(),
         min_api: version.min_api_version.unwrap_or_default(),
+        platform: match (version.os, version.arch) {
+            (Some(os), Some(arch)) => format!("{os}/{arch}"),
+            _ => String::new(),
+        },
         is_podman: components.iter().any(|c| c.name.starts_with("Podman")),
         info: info.map(|info| {
             let options = info.security_options.unwrap_or_default();
@@ -473,6 +477,7 @@ mod tests {
     fn an_engine_tells_what_it_is() {
         let docker = status(
             r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12",
+                "Os":"linux","Arch":"arm64",
                 "Components":[{"Name":"Engine","Version":"20.10.24"}]}"#,
             Some(
                 r#"{"DockerRootDir":"/srv/docker","SecurityOptions":["name=apparmor",
@@ -480,7 +485,7 @@ mod tests {
                     "HttpProxy":"http://p:1","HttpsProxy":"","NoProxy":"10.0.0.1"}"#,
             ),
         );
-        assert!(!docker.is_podman);
+        assert!(!docker.is_podman && docker.platform == "linux/arm64");
         let info = docker.info.unwrap();
         assert_eq!(info.root, "/srv/docker");
         assert!(info.is_rootless && info.remaps_users);

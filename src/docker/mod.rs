@@ -17,6 +17,7 @@ mod direct;
 mod engine;
 mod error;
 mod limited;
+mod local;
 mod proxies;
 mod pull;
 mod saved;

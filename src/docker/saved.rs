@@ -24,12 +24,24 @@ const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 pub struct SavedImage {
     file: Arc<File>,
     content: ImageContent,
-    /// Every entry with its header, in order.
-    entries: Vec<(String, Range<u64>)>,
+    config: Bytes,
+    /// Every entry, in order.
+    entries: Vec<SavedEntry>,
     /// The entries of the layers, the lowest first.
     layers: Vec<String>,
     /// Entries are links to others, so none may be left out.
     has_links: bool,
+}
+
+/// An entry of the archive.
+#[derive(Debug)]
+struct SavedEntry {
+    name: String,
+    /// With its header and what precedes it.
+    whole: Range<u64>,
+    content: Range<u64>,
+    /// What a link points to, by its name in the archive.
+    link: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +83,7 @@ fn invalid(why: &str) -> std::io::Error {
 impl SavedImage {
     /// Reads the structure of an archive with one image.
     pub(super) fn read(file: File) -> std::io::Result<Self> {
-        let mut entries: Vec<(String, Range<u64>)> = Vec::new();
+        let mut entries: Vec<SavedEntry> = Vec::new();
         let mut has_links = false;
         let mut manifest: Option<Vec<Manifest>> = None;
         let mut index: Option<ArchiveIndex> = None;
@@ -82,8 +94,8 @@ impl SavedImage {
             for entry in archive.entries_with_seek()? {
                 let mut entry = entry?;
                 let name = entry.path()?.to_string_lossy().into_owned();
-                let kind = entry.header().entry_type();
-                has_links |= kind.is_symlink() || kind.is_hard_link();
+                let link = link_target(&name, &entry)?;
+                has_links |= link.is_some();
                 // A host may claim any size.
                 let size = entry.size().checked_next_multiple_of(512);
                 let end = size.and_then(|size| entry.raw_file_position().checked_add(size));
@@ -91,8 +103,14 @@ impl SavedImage {
                     .filter(|end| *end <= length)
                     .ok_or_else(|| invalid("the archive is truncated"))?;
                 // Long names have blocks of their own before the header.
-                let start = entries.last().map_or(0, |(_, range)| range.end);
-                entries.push((name.clone(), start..end));
+                let start = entries.last().map_or(0, |entry| entry.whole.end);
+                let content = entry.raw_file_position();
+                entries.push(SavedEntry {
+                    name: name.clone(),
+                    whole: start..end,
+                    content: content..content + entry.size(),
+                    link,
+                });
                 match name.as_str() {
                     "manifest.json" => {
                         manifest = Some(serde_json::from_slice(&read_document(&mut entry)?)?);
@@ -106,9 +124,9 @@ impl SavedImage {
         }
         let [image] = <[Manifest; 1]>::try_from(manifest.unwrap_or_default())
             .map_err(|_| invalid("the archive must have one image"))?;
-        let config = entries.iter().find(|(name, _)| *name == image.config);
-        let (_, range) = config.ok_or_else(|| invalid("the archive has no configuration"))?;
-        let mut config = tar::Archive::new(Section::new(&file, range)?);
+        let config = entries.iter().find(|entry| entry.name == image.config);
+        let config = config.ok_or_else(|| invalid("the archive has no configuration"))?;
+        let mut config = tar::Archive::new(Section::new(&file, &config.whole)?);
         let mut config = config
             .entries()?
             .next()
@@ -131,6 +149,7 @@ impl SavedImage {
                 platform: format!("{}/{}", config.os, config.architecture),
                 settings: Some(config.config.unwrap_or_default().without_empty()),
             },
+            config: text.into(),
             entries,
             layers: image.layers,
             has_links,
@@ -151,19 +170,69 @@ impl SavedImage {
         labels.get(Recipe::LABEL).map(String::as_str)
     }
 
+    /// The bytes of its configuration.
+    #[must_use]
+    pub fn config(&self) -> Bytes {
+        self.config.clone()
+    }
+
+    /// The file, and where the layers are in it, the lowest first.
+    ///
+    /// # Errors
+    /// When the archive has a layer neither as a file nor as a link to one.
+    pub fn layers(&self) -> std::io::Result<(Arc<File>, Vec<Range<u64>>)> {
+        let find = |name: &String| self.entries.iter().find(|entry| entry.name == *name);
+        let layers = self.layers.iter().map(|name| {
+            let found = find(name).and_then(|entry| match &entry.link {
+                Some(target) => find(target).filter(|target| target.link.is_none()),
+                None => Some(entry),
+            });
+            let found = found.map(|entry| entry.content.clone());
+            found.ok_or_else(|| invalid("the archive lacks layers"))
+        });
+        let layers = layers.collect::<std::io::Result<_>>()?;
+        Ok((Arc::clone(&self.file), layers))
+    }
+
     /// The archive for a host that has this many of its lowest layers.
     #[must_use]
     pub fn archive(&self, shared: usize) -> ImageArchive {
         let shared = if self.has_links { 0 } else { shared };
         let (known, needed) = self.layers.split_at(shared.min(self.layers.len()));
         let is_left_out = |name: &String| known.contains(name) && !needed.contains(name);
-        let entries = self.entries.iter().filter(|(name, _)| !is_left_out(name));
+        let entries = self.entries.iter();
+        let entries = entries.filter(|entry| !is_left_out(&entry.name));
         let mut parts: Vec<ArchivePart> = entries
-            .map(|(_, range)| ArchivePart::File(range.clone()))
+            .map(|entry| ArchivePart::File(entry.whole.clone()))
             .collect();
         parts.push(ArchivePart::Bytes(Bytes::from_static(&END_OF_ARCHIVE)));
         ImageArchive::new(Arc::clone(&self.file), parts)
     }
+}
+
+/// The entry to which a link points; `None` for other entries.
+fn link_target<R: std::io::Read>(
+    name: &str,
+    entry: &tar::Entry<'_, R>,
+) -> std::io::Result<Option<String>> {
+    let kind = entry.header().entry_type();
+    if !kind.is_symlink() && !kind.is_hard_link() {
+        return Ok(None);
+    }
+    let target = entry.link_name()?.unwrap_or_default();
+    // A hard link names its target from the root of the archive.
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let start = if kind.is_symlink() { folder } else { "" };
+    let mut parts: Vec<&str> = start.split('/').filter(|part| !part.is_empty()).collect();
+    let target = target.to_string_lossy();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Ok(Some(parts.join("/")))
 }
 
 fn read_document(entry: &mut impl std::io::Read) -> std::io::Result<Vec<u8>> {
@@ -261,6 +330,27 @@ mod tests {
             5,
             "links may point to any of them"
         );
+    }
+
+    #[test]
+    fn layers_are_found_behind_links() {
+        let image = archive(false);
+        let (file, layers) = image.layers().unwrap();
+        let read = |range: &Range<u64>| {
+            let mut bytes = Vec::new();
+            let mut section = Section::new(&file, range).unwrap();
+            section.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let layers: Vec<Vec<u8>> = layers.iter().map(read).collect();
+        assert_eq!(layers, [vec![1; 700], vec![2; 10]]);
+        assert!(image.config().starts_with(b"{\"os\""));
+        let mut linked = archive(true);
+        linked.layers[1] = "d/layer.tar".into();
+        let (_, layers) = linked.layers().unwrap();
+        assert_eq!(layers[0], layers[1]);
+        linked.layers[1] = "e/layer.tar".into();
+        assert!(linked.layers().is_err());
     }
 
     #[test]

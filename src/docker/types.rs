@@ -13,6 +13,8 @@ pub struct EngineStatus {
     pub api: String,
     /// Lowest supported API version.
     pub min_api: String,
+    /// `OS/ARCH`, for which it builds.
+    pub platform: String,
     /// Whether another program answers in its place: Podman behind the socket.
     pub is_podman: bool,
     /// What it says about itself; `None` when it does not tell.

@@ -44,7 +44,15 @@ impl ImageLoad<'_> {
             .await;
         drop(turn);
         match given {
-            Ok(id) => Some(self.accept(&content, from.as_str(), id, store).await),
+            Ok(id) => {
+                let is_named = holder.name == self.image.0;
+                let id = if is_named {
+                    Some(holder.name.clone())
+                } else {
+                    id
+                };
+                Some(self.accept(&content, from.as_str(), id, store).await)
+            }
             Err(_) if source.session.closed() || self.host.session.closed() => None,
             Err(error) => {
                 if !is_indirect.swap(true, Ordering::Relaxed) {

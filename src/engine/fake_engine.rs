@@ -77,6 +77,8 @@ pub(super) struct Play {
     pub build_output: Option<&'static str>,
     /// The queries of builds.
     pub builds: Vec<String>,
+    /// What was sent to write records of packages.
+    pub written: Vec<String>,
     /// What a pull brings; without, the registry cannot be reached.
     pub registry: Option<Stored>,
     /// Changes what a load makes of an image.
@@ -125,9 +127,10 @@ impl FakeEngine {
         let socket = Target::Unix {
             path: "/var/run/docker.sock".into(),
         };
-        let (perl, lock) = (self.clone(), self.clone());
+        let (perl, lock, files) = (self.clone(), self.clone(), self.clone());
         let session = FakeSession::new(host)
             .on_exec(observation)
+            .on_exec(move |exec| files.write(exec))
             .on_open(move |target| lock.lock(target))
             .on_open(move |target| perl.start(target));
         let (engine, lost) = (self.clone(), session.lost());
@@ -206,6 +209,14 @@ impl FakeEngine {
         Some(Ok(Box::new(near)))
     }
 
+    /// Files that are written to the host.
+    fn write(&self, exec: &Exec) -> Option<Result<ExecOutput, TransportError>> {
+        let text = String::from_utf8_lossy(&exec.stdin).into_owned();
+        let is_record = text.contains("/etc/toots/packages/");
+        self.play().written.extend(is_record.then_some(text));
+        None
+    }
+
     /// The scripts with which a host gives and takes an image.
     fn start(&self, target: &Target) -> Option<Result<BoxStream, TransportError>> {
         let Target::Command { command, .. } = target else {
@@ -235,7 +246,7 @@ impl FakeEngine {
         }
         play.gives += 1;
         let image = play.images.iter().find(|image| image.is_named(name));
-        let archive = save(image.unwrap(), play.has_containerd_store);
+        let archive = save(image.unwrap(), name, play.has_containerd_store);
         let mut given = GIVEN.lock().unwrap();
         let port = given.last_key_value().map_or(1, |(port, _)| port + 1);
         given.insert(port, archive);
@@ -319,7 +330,8 @@ impl Play {
             self.saves += 1;
             let name = parameter(uri, "names").unwrap();
             let image = self.images.iter().find(|image| image.is_named(&name));
-            return (200, save(image.unwrap(), self.has_containerd_store));
+            let archive = save(image.unwrap(), &name, self.has_containerd_store);
+            return (200, archive);
         }
         if path == "/images/create" {
             self.pulls += 1;
@@ -407,9 +419,10 @@ impl Play {
             entry.read_to_end(entries.entry(name).or_default()).unwrap();
         }
         let manifest: Value = serde_json::from_slice(&entries["manifest.json"]).unwrap();
-        assert_eq!(
-            manifest[0]["RepoTags"],
-            Value::Null,
+        // An image that toots built has its name in the archive of a host.
+        let tag = manifest[0]["RepoTags"][0].as_str();
+        assert!(
+            tag.is_none_or(|tag| tag.starts_with("toots/")),
             "named before it was verified"
         );
         let config = entries[manifest[0]["Config"].as_str().unwrap()].clone();
@@ -447,7 +460,11 @@ impl Play {
         if let Some(spoil) = self.spoil {
             spoil(&mut image);
         }
-        let text = format!("Loaded image ID: {}\n", image.id);
+        image.tags.extend(tag.map(str::to_owned));
+        let text = match tag {
+            Some(tag) => format!("Loaded image: {tag}\n"),
+            None => format!("Loaded image ID: {}\n", image.id),
+        };
         self.images.retain(|other| other.id != image.id);
         self.images.push(image);
         json!({"stream": text})

@@ -48,9 +48,12 @@ impl Stored {
 }
 
 pub(super) fn listed(image: &Stored) -> Value {
+    let config: Value = serde_json::from_slice(&image.config).unwrap();
+    let labels = config["config"]["Labels"].clone();
+    let labels = if labels.is_null() { json!({}) } else { labels };
     json!({
         "Id": image.id, "ParentId": "", "RepoTags": image.tags, "RepoDigests": image.digests,
-        "Created": 0, "Size": 0, "SharedSize": -1, "Labels": {}, "Containers": -1,
+        "Created": 0, "Size": 0, "SharedSize": -1, "Labels": labels, "Containers": -1,
     })
 }
 
@@ -63,7 +66,8 @@ pub(super) fn inspected(image: &Stored) -> Value {
     })
 }
 
-pub(super) fn save(image: &Stored, has_containerd_store: bool) -> Vec<u8> {
+/// The archive of an image that was asked for by this name or id: it has the name.
+pub(super) fn save(image: &Stored, asked: &str, has_containerd_store: bool) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, content: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -77,7 +81,8 @@ pub(super) fn save(image: &Stored, has_containerd_store: bool) -> Vec<u8> {
         add(&names[at], layer);
     }
     add("config.json", &image.config);
-    let manifest = json!([{"Config": "config.json", "RepoTags": null, "Layers": names}]);
+    let tags = image.tags.contains(asked).then_some([asked]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": tags, "Layers": names}]);
     add("manifest.json", manifest.to_string().as_bytes());
     if has_containerd_store {
         let index = json!({"manifests": [{"digest": image.id}]});

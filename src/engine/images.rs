@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::connect::{HostRun, ms};
 use super::failure;
 use super::loads::{ImageLoad, MAX_LOADS};
-use super::run_context::RunContext;
+use super::run_context::{RegistryLogin, RunContext};
 use super::work::Work;
 use crate::docker::RegistryAuth;
 use crate::event::{Event, Failure};
@@ -287,10 +287,15 @@ const UNREACHABLE: &[&str] = &[
 
 /// The credentials for an image, when it comes from the inventory's registry.
 pub(super) fn login(cx: &RunContext, image: &ImageRef) -> Option<RegistryAuth> {
-    let login = cx
-        .registry
-        .as_ref()
-        .filter(|login| image.registry() == Some(&login.server))?;
+    registry_login(cx.registry.as_ref(), image)
+}
+
+/// The credentials for an image, when it comes from this registry.
+pub(super) fn registry_login(
+    registry: Option<&RegistryLogin>,
+    image: &ImageRef,
+) -> Option<RegistryAuth> {
+    let login = registry.filter(|login| image.registry() == Some(&login.server))?;
     Some(RegistryAuth {
         username: login.username.clone(),
         password: login.password.clone(),

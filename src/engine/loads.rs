@@ -10,7 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::connect::HostRun;
 use super::work::{CLOSE_DELAY, Work};
-use super::{failure, images};
+use super::{failure, images, recipes};
 use crate::bundle::{Bundle, BundleImage, BundlePart, ImageVariant};
 use crate::desired::{BundleContents, Desired};
 use crate::docker::{
@@ -18,7 +18,7 @@ use crate::docker::{
 };
 use crate::event::{Event, Failure};
 use crate::plan::{self, LoadSource};
-use crate::spec::{HostName, ImageRef};
+use crate::spec::{HostName, ImageRef, Recipe};
 
 /// Parallel loads: they share this machine's line, and one that ends is worth more than two halves.
 pub(super) const MAX_LOADS: usize = 2;
@@ -106,6 +106,9 @@ impl<'a> ImageLoad<'a> {
             return self.load_from(holder).await;
         }
         if self.image.recipe_hash().is_some() {
+            if self.find_in_bundle().is_some() {
+                return self.load_from_bundle().await;
+            }
             let mut failure = self.fail("no host that takes part has the image".into());
             failure.hints = vec!["run again when a host that has it is back".into()];
             return Err(failure);
@@ -220,8 +223,8 @@ impl<'a> ImageLoad<'a> {
         }
         // Never closed.
         let _turn = source.saved.turns.acquire().await;
-        self.send(content, from.as_str(), |shared| Ok(saved.archive(shared)))
-            .await
+        let archive = |shared| Ok(saved.archive(shared));
+        self.send(content, from.as_str(), is_built, archive).await
     }
 
     async fn load_from_bundle(&self) -> Result<(), Box<Failure>> {
@@ -245,7 +248,11 @@ impl<'a> ImageLoad<'a> {
         }
         let file = bundle.path().display().to_string();
         let archive = |shared| archive_of(bundle, image, variant, shared);
-        self.send(&content, &file, archive).await
+        self.send(&content, &file, false, archive).await?;
+        if !variant.packages.is_empty() && self.image.recipe_hash().is_some() {
+            recipes::record_packages(self.work, self.image, &variant.packages).await;
+        }
+        Ok(())
     }
 
     /// The image in the run's bundle, for the platform of the host.
@@ -256,7 +263,8 @@ impl<'a> ImageLoad<'a> {
         let platform = status.facts.platform()?;
         let image = bundle.find(self.image)?;
         let digest = image.root.digest.to_string();
-        if self.digest != Some(digest.as_str()) {
+        // The name of an image that toots built says what it is.
+        if self.image.recipe_hash().is_none() && self.digest != Some(digest.as_str()) {
             return None;
         }
         let mut variants = image.variants.iter();
@@ -299,10 +307,12 @@ impl<'a> ImageLoad<'a> {
     }
 
     /// Sends what the host lacks of an archive, verifies what the Engine made of it, and names it.
+    /// `is_named`: the archive has the name of the image.
     async fn send(
         &self,
         content: &ImageContent,
         from: &str,
+        is_named: bool,
         archive: impl FnOnce(usize) -> std::io::Result<ImageArchive>,
     ) -> Result<(), Box<Failure>> {
         let engine = &self.host.engine;
@@ -331,6 +341,11 @@ impl<'a> ImageLoad<'a> {
         let idle = self.work.cx.timeouts.pull_idle;
         let loaded = engine.load(archive, idle, progress).await;
         let loaded = loaded.map_err(|error| self.fail_with(&error))?;
+        let loaded = if is_named {
+            Some(self.image.0.clone())
+        } else {
+            loaded
+        };
         self.accept(content, from, loaded, has_containerd_store)
             .await
     }
@@ -341,9 +356,6 @@ impl<'a> ImageLoad<'a> {
         content: &ImageContent,
         has_containerd_store: Option<bool>,
     ) -> Option<Result<(), Box<Failure>>> {
-        if self.image.recipe_hash().is_some() {
-            return None;
-        }
         let expected = expected_id(content, has_containerd_store);
         let detail = self.host.engine.image_detail(expected).await.ok()?;
         let difference = self.difference(content, &detail, has_containerd_store);
@@ -353,7 +365,7 @@ impl<'a> ImageLoad<'a> {
         }
     }
 
-    /// Verifies what the Engine made of an image that it loaded, and names it.
+    /// Verifies what the Engine made of an image that it loaded under this name or id, and names it.
     pub(super) async fn accept(
         &self,
         content: &ImageContent,
@@ -361,12 +373,8 @@ impl<'a> ImageLoad<'a> {
         loaded: Option<String>,
         has_containerd_store: Option<bool>,
     ) -> Result<(), Box<Failure>> {
-        let is_built = self.image.recipe_hash().is_some();
-        let id = match loaded {
-            _ if is_built => self.image.0.clone(),
-            Some(id) => id,
-            None => expected_id(content, has_containerd_store).to_owned(),
-        };
+        let expected = || expected_id(content, has_containerd_store).to_owned();
+        let id = loaded.unwrap_or_else(expected);
         let detail = self.host.engine.image_detail(&id).await;
         let detail = detail.map_err(|error| self.fail_with(&error))?;
         if let Some(what) = self.difference(content, &detail, has_containerd_store) {
@@ -380,7 +388,7 @@ impl<'a> ImageLoad<'a> {
             ];
             return Err(failure);
         }
-        if !is_built {
+        if id != self.image.0 {
             self.give_names(&id).await?;
         }
         self.host.saved.record_loaded(self.image);
@@ -394,7 +402,14 @@ impl<'a> ImageLoad<'a> {
         loaded: &ImageDetail,
         has_containerd_store: Option<bool>,
     ) -> Option<String> {
-        content.difference(loaded, has_containerd_store.unwrap_or(false))
+        let labels = loaded.settings.labels.as_ref();
+        let recipe = labels.and_then(|labels| labels.get(Recipe::LABEL));
+        let is_other = |hash: &str| recipe.map(String::as_str) != Some(hash);
+        let difference = content.difference(loaded, has_containerd_store.unwrap_or(false));
+        difference.or_else(|| {
+            let other = self.image.recipe_hash().filter(|hash| is_other(hash));
+            other.map(|hash| format!("its recipe must be {hash}"))
+        })
     }
 
     /// Names a verified image. The second name comes last: it says that everything before was done.

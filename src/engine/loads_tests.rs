@@ -1,9 +1,13 @@
 //! Loads between Engines that a test plays.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tempfile::tempfile;
 
 use super::*;
 use crate::bundle::sample::write_bundle;
+use crate::bundle::{CreateRequest, ImagePlatform, LocalImage, RegistryOptions, create_bundle};
 use crate::desired::Recorded;
 use crate::engine::checks::report_findings;
 use crate::engine::connect;
@@ -12,8 +16,9 @@ use crate::engine::fake_images::{Stored, digest_of};
 use crate::engine::planning::build_plan;
 use crate::engine::prepare::prove_pulls;
 use crate::engine::run_context::RegistryLogin;
-use crate::engine::test_run::{IMAGE, Run, host};
+use crate::engine::test_run::{IMAGE, RecordedEvents, Run, host};
 use crate::plan::Step;
+use crate::spec::{PackageVersions, Role};
 
 fn load(from: LoadSource, digest: &str) -> Step {
     Step::Load {
@@ -252,6 +257,146 @@ async fn a_bundle_is_loaded_without_what_the_host_has() {
         assert_eq!(play.images.last().unwrap().tags, names(&pin));
         assert_eq!(play.loads.len(), 1);
     }
+}
+
+const BUILT: &str = "toots/mesos:0123456789abcdef";
+
+/// A bundle with an image of a recipe, as `bundle create` writes it.
+async fn bundle_of_recipe(path: &std::path::Path, hash: &str) -> Bundle {
+    let layers: [&[u8]; 2] = [BASE, b"mesos"];
+    let mut image = Stored::new(&layers, "");
+    let mut config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+    config["config"] = serde_json::json!({"Labels": {"toots.recipe": hash}});
+    image.config = config.to_string().into_bytes();
+    let mut file = tempfile().unwrap();
+    std::io::Write::write_all(&mut file, &layers.concat()).unwrap();
+    let end = BASE.len() as u64;
+    let registries = RegistryOptions {
+        connect_timeout: Duration::ZERO,
+        answer_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        retry_delay: Duration::ZERO,
+        own: None,
+    };
+    let request = CreateRequest {
+        file: path.to_owned(),
+        images: BTreeSet::new(),
+        local: vec![LocalImage {
+            name: ImageRef(BUILT.into()),
+            platform: ImagePlatform::linux_amd64(),
+            config: image.config.into(),
+            file: Arc::new(file),
+            layers: vec![0..end, end..end + 5],
+            packages: PackageVersions::parse("aventer-mesos 1.11.0\n"),
+        }],
+        platforms: vec![ImagePlatform::linux_amd64()],
+        registries,
+        events: Arc::new(RecordedEvents::default()),
+    };
+    create_bundle(request).await.unwrap();
+    let bundle = Bundle::open(path).unwrap();
+    bundle.verify(|_| {}).unwrap();
+    bundle
+}
+
+fn built(from: LoadSource) -> Step {
+    Step::Load {
+        image: ImageRef(BUILT.into()),
+        digest: None,
+        from,
+    }
+}
+
+/// It crosses the line once, and every store knows it as one that a host built.
+#[tokio::test]
+async fn a_bundled_recipe_is_loaded_and_not_built() {
+    for (first, second) in [(false, false), (true, true), (false, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dc1.tar");
+        let bundle = bundle_of_recipe(&path, "0123456789abcdef").await;
+        let engines = [first, second].map(|store| FakeEngine::with(store, Vec::new()));
+        for engine in &engines {
+            engine.play().has_perl = true;
+        }
+        let mut run = Run::on(&engines, Some(bundle)).await;
+        let from = || LoadSource::Bundle(path.clone());
+        let steps = vec![(1, built(from())), (2, built(from()))];
+        assert_eq!(run.bring(steps).await, []);
+        let image = ImageRef(BUILT.into());
+        for (n, engine) in engines.iter().enumerate() {
+            let images = run.hosts[&host(n + 1)].engine.images().await.unwrap();
+            assert!(images.iter().any(|there| there.is_build_of(&image)));
+            let play = engine.play();
+            assert_eq!((play.images.len(), play.loads.len()), (1, 1));
+            assert_eq!((play.builds.len(), play.pulls), (0, 0));
+            assert_eq!(play.images[0].tags, [BUILT.to_owned()].into());
+        }
+        let gives = [0, 1].map(|n| engines[n].play().gives);
+        assert_eq!(gives, [1, 0], "the second gets it from the first");
+        assert_eq!(run.warnings(), [""; 0]);
+        // A run that ended between the load and its name sends nothing again.
+        engines[0].play().images[0].tags.clear();
+        engines[1].play().images.clear();
+        assert_eq!(run.bring(vec![(1, built(from()))]).await, []);
+        let play = engines[0].play();
+        assert_eq!(play.images[0].tags, [BUILT.to_owned()].into());
+        assert_eq!(play.loads.len(), 1);
+    }
+}
+
+/// As a build does, once for each architecture.
+#[tokio::test]
+async fn a_bundled_recipe_records_its_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let bundle = bundle_of_recipe(&path, "0123456789abcdef").await;
+    let engines = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
+    engines.iter().for_each(|e| e.play().has_perl = true);
+    let mut run = Run::on(&engines, Some(bundle)).await;
+    let master = Arc::get_mut(run.hosts.get_mut(&host(1)).unwrap()).unwrap();
+    master.info.roles.insert(Role::Master);
+    let from = || LoadSource::Bundle(path.clone());
+    let steps = vec![(1, built(from())), (2, built(from()))];
+    assert_eq!(run.bring(steps).await, []);
+    let record = "/etc/toots/packages/mesos-0123456789abcdef";
+    let written = engines[0].play().written.clone();
+    let [written] = written.as_slice() else {
+        panic!("{written:?}");
+    };
+    for text in [record, "aventer-mesos 1.11.0\n"] {
+        assert!(written.contains(text), "{written}");
+    }
+    assert_eq!(engines[1].play().written, [""; 0], "it is no master");
+}
+
+/// A host that lost it meanwhile is replaced by the bundle.
+#[tokio::test]
+async fn a_bundled_recipe_stands_in_for_a_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let bundle = bundle_of_recipe(&path, "0123456789abcdef").await;
+    let engines = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
+    let mut run = Run::on(&engines, Some(bundle)).await;
+    let steps = vec![(2, built(LoadSource::Host(host(1))))];
+    assert_eq!(run.bring(steps).await, []);
+    assert_eq!(engines[1].play().images[0].tags, [BUILT.to_owned()].into());
+}
+
+/// The name says by which recipe it was built, and its label must say the same.
+#[tokio::test]
+async fn a_bundled_image_with_another_recipe_gets_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc1.tar");
+    let bundle = bundle_of_recipe(&path, "fedcba9876543210").await;
+    let engine = FakeEngine::with(false, Vec::new());
+    let mut run = Run::on(std::slice::from_ref(&engine), Some(bundle)).await;
+    let steps = vec![(1, built(LoadSource::Bundle(path.clone())))];
+    let why = format!(
+        "loaded another image than {BUILT} from {}: its recipe must be 0123456789abcdef",
+        path.display()
+    );
+    assert_eq!(run.bring(steps).await, [(host(1), why)]);
+    assert_eq!(engine.play().images[0].tags, BTreeSet::new());
 }
 
 /// What the plan found in the bundle is looked up by its digest, not by its name alone.

@@ -27,6 +27,7 @@ mod gates;
 mod images;
 mod ledger;
 mod loads;
+mod local_images;
 mod masters;
 mod place;
 mod planned;
@@ -47,6 +48,7 @@ mod up;
 mod work;
 
 pub use ending::{Cancel, EndCause};
+pub use local_images::{LocalBuildError, LocalBuilds, MissingBuild};
 pub use planned::Planned;
 pub use run_context::{
     Confirm, Consent, HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts,

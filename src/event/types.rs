@@ -191,7 +191,7 @@ pub enum Event {
         hosts: Vec<(HostName, Vec<Role>)>,
     },
     /// A phase started: connect, observe, preflight, prepare, images, a component's name, prove; of
-    /// a bundle: resolve, prepare, download, finish.
+    /// a bundle: `build IMAGE` and `save IMAGE` for recipes, resolve, prepare, download, finish.
     PhaseStarted { phase: String },
     /// A phase ended.
     PhaseFinished {

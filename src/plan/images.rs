@@ -78,6 +78,10 @@ pub(super) fn bring(
     if let Some(from) = find_holder() {
         return Some(load(LoadSource::Host(from)));
     }
+    // After the hosts, because two builds of a recipe are two images.
+    if let Some(bundle) = find_bundled_build(image, status, desired) {
+        return Some(load(LoadSource::Bundle(bundle.file.clone())));
+    }
     let wanted = desired.recipes.get(image)?;
     Some(Step::Build {
         recipe: Box::new(wanted.recipe.clone()),
@@ -104,8 +108,19 @@ fn find_packages(image: &ImageRef, desired: &Desired, observed: &Observed) -> Pa
     major.map(|(packages, _)| packages).unwrap_or_default()
 }
 
-/// Whether an earlier toots built the image, no host of this architecture has it any more, and its
-/// recipe is no longer known.
+/// The bundle, when it has this image of a recipe for the host.
+fn find_bundled_build<'a>(
+    image: &ImageRef,
+    status: &HostStatus,
+    desired: &'a Desired,
+) -> Option<&'a BundleContents> {
+    let bundle = desired.bundle.as_ref()?;
+    let is_there = image.recipe_hash().is_some() && bundle.digests.contains_key(image);
+    (is_there && is_for(bundle, status)).then_some(bundle)
+}
+
+/// Whether an earlier toots built the image, no host of this architecture has it any more, nor has the
+/// bundle, and its recipe is no longer known.
 pub(super) fn is_lost(
     image: &ImageRef,
     status: &HostStatus,
@@ -115,6 +130,7 @@ pub(super) fn is_lost(
     image.recipe_hash().is_some()
         && !desired.recipes.contains_key(image)
         && find_holder(image, None, &status.facts.arch, desired, observed).is_none()
+        && find_bundled_build(image, status, desired).is_none()
 }
 
 /// The first host of an architecture that has an image.

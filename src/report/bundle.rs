@@ -1,5 +1,7 @@
 //! The content of a bundle as a table and as JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::Options;
@@ -26,6 +28,9 @@ pub struct BundleImageView {
     pub image: String,
     /// The digest of its index or manifest.
     pub digest: String,
+    /// The recipe by which it was built, in place of a registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// One per platform.
     pub variants: Vec<BundleVariantView>,
 }
@@ -40,6 +45,9 @@ pub struct BundleVariantView {
     pub config: String,
     /// Bytes of its blobs.
     pub bytes: u64,
+    /// The packages that the build installed, `NAME VERSION`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
     pub layers: Vec<BundleLayerView>,
 }
 
@@ -105,5 +113,19 @@ pub fn bundle_table(report: &BundleReport, options: &Options) -> String {
         })
     });
     let headings = ["image", "platform", "size", "layers", "shared", "digest"];
-    title + &listing(&headings, rows, options)
+    let built = report.images.iter().filter_map(|image| {
+        let recipe = clean(image.recipe.as_ref()?);
+        let packages = image.variants.iter().flat_map(|variant| &variant.packages);
+        let packages: BTreeSet<String> = packages.map(|package| clean(package)).collect();
+        let packages: Vec<String> = packages.into_iter().collect();
+        let packages = match packages.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", packages.join(", ")),
+        };
+        let image = clean(&image.image);
+        Some(format!("\n{image}: built from recipe {recipe}{packages}"))
+    });
+    let built: String = built.collect();
+    let end = if built.is_empty() { "" } else { "\n" };
+    title + &listing(&headings, rows, options) + &built + end
 }

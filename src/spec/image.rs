@@ -88,10 +88,18 @@ impl ImageRef {
     /// The hash of the recipe by which toots builds it; `None` for an image of a registry.
     #[must_use]
     pub fn recipe_hash(&self) -> Option<&str> {
-        self.0
-            .strip_prefix(super::Recipe::PREFIX)
-            .and_then(|rest| rest.split_once(':'))
-            .map(|(_, hash)| hash)
+        self.recipe_and_hash().map(|(_, hash)| hash)
+    }
+
+    /// The name of that recipe.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&str> {
+        self.recipe_and_hash().map(|(name, _)| name)
+    }
+
+    fn recipe_and_hash(&self) -> Option<(&str, &str)> {
+        let rest = self.0.strip_prefix(super::Recipe::PREFIX)?;
+        rest.split_once(':')
     }
 
     /// How the names of verified images begin.

@@ -85,6 +85,10 @@ pub enum Remedy {
     },
     /// No host can build an image.
     BuildElsewhere,
+    /// The Engine of the operator's machine builds for another platform, or there is none.
+    BuildWithEngine {
+        platforms: String,
+    },
     /// A build failed.
     ChangeRecipe {
         recipe: String,
@@ -278,6 +282,14 @@ impl Remedy {
             Self::BuildElsewhere => vec![
                 text("update Docker on one of the hosts, or name an image in "),
                 keys("images", &[]),
+            ],
+            Self::BuildWithEngine { platforms } => vec![
+                text(format!(
+                    "use a Docker Engine for {platforms} (DOCKER_HOST=unix://PATH), or name a \
+                     finished image in "
+                )),
+                keys("images", &[]),
+                text(": NAME = \"reference\""),
             ],
             Self::ChangeRecipe { recipe } => vec![
                 text(

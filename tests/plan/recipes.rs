@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use toots::desired::BundleContents;
 use toots::spec::{ComponentName, DefaultImage, ImageRef, PackageVersions, Recipe};
 
 use super::*;
@@ -226,6 +227,20 @@ fn a_newer_default_is_not_followed() {
         lost.is_some_and(|finding| finding.fatal && finding.host == host(4)),
         "{findings:?}"
     );
+    // A bundle that was made with the cluster has it.
+    let former = ImageRef("toots/dnsmasq:0123456789abcdef".into());
+    let bundled = Desired {
+        bundle: Some(BundleContents {
+            file: "dc1.tar".into(),
+            platforms: ["linux/amd64".to_owned()].into(),
+            digests: [(former, "sha256:cd".to_owned())].into(),
+        }),
+        ..desired
+    };
+    let from_file = [(host(4), "from dc1.tar".to_owned())];
+    assert_eq!(ways(&bundled, &fresh(), "dnsmasq"), from_file.into());
+    let findings = plan::preflight(&bundled, &fresh(), &Limits::default());
+    assert!(!findings.iter().any(|f| f.why.contains("no host has")));
     // The record of an image whose first build failed binds nobody.
     let mut unused = recorded.clone();
     unused.proven.clear();
@@ -369,4 +384,56 @@ fn a_rebuild_asks_for_the_recorded_packages() {
         record(&mut observed, n, &path, "dnsmasq-base 2.91-1\nx $(y)\n");
     }
     assert_eq!(asked(&observed), "dnsmasq-base=2.91-1");
+}
+
+/// Two builds of a recipe are two images, so what a host has comes first.
+#[test]
+fn a_bundled_image_is_loaded_and_not_built() {
+    let bundled = |platforms: &[&str]| {
+        let desired = wanted(OPTIONAL);
+        let images = desired.recipes.keys();
+        let digests = images.map(|image| (image.clone(), "sha256:cd".to_owned()));
+        let bundle = BundleContents {
+            file: "dc1.tar".into(),
+            platforms: platforms.iter().map(|p| (*p).to_owned()).collect(),
+            digests: digests.collect(),
+        };
+        Desired {
+            bundle: Some(bundle),
+            ..desired
+        }
+    };
+    let desired = bundled(&["linux/amd64"]);
+    let from_file = [1, 2, 3, 4, 5].map(|n| (host(n), "from dc1.tar".to_owned()));
+    assert_eq!(
+        ways(&desired, &fresh(), "supervisord"),
+        from_file.clone().into()
+    );
+    assert_eq!(
+        ways(&desired, &fresh(), "dnsmasq"),
+        [from_file[3].clone()].into()
+    );
+    let plan = plan::diff(&desired, &fresh());
+    let steps = plan.hosts.iter().flat_map(|host| &host.images);
+    assert_eq!(steps.filter(|s| matches!(s, Step::Build { .. })).count(), 0);
+
+    let mut observed = settled(&desired);
+    assert_eq!(plan::diff(&desired, &observed).changes(), 0);
+    for n in 1..=4 {
+        if let DockerStatus::Up { images, .. } = &mut observed.get_mut(&host(n)).unwrap().docker {
+            images.retain(|image| image.labels.is_empty());
+        }
+    }
+    let from_last = [1, 2, 3, 4].map(|n| (host(n), "from 10.0.0.5".to_owned()));
+    assert_eq!(ways(&desired, &observed, "supervisord"), from_last.into());
+
+    // A bundle for other hosts refuses nothing: the images are built.
+    let desired = bundled(&["linux/arm64"]);
+    let findings = plan::preflight(&desired, &fresh(), &Limits::default());
+    assert!(!findings.iter().any(|f| f.why.contains("dc1.tar")));
+    let ways = ways(&desired, &fresh(), "supervisord");
+    assert_eq!(
+        (ways[&host(1)].as_str(), ways[&host(2)].as_str()),
+        ("build", "from 10.0.0.1")
+    );
 }

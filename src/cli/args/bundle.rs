@@ -9,8 +9,9 @@ use crate::bundle::ImagePlatform;
 
 #[derive(Debug, Subcommand)]
 pub enum BundleCommand {
-    /// Fetch every image of the inventory into one file. Contacts registries and no host. Run it
-    /// again to resume: what is complete is kept.
+    /// Fetch every image of the inventory into one file. Contacts registries and no host; images of
+    /// recipes are built by the Docker Engine of this machine (DOCKER_HOST=unix://PATH). Run it again
+    /// to resume: what is complete is kept.
     #[command(after_help = super::examples::BUNDLE_CREATE)]
     Create(BundleCreateArgs),
     /// Verify every byte of a bundle and list its images. Contacts nothing.

@@ -181,8 +181,17 @@ fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
     let file = lab.inventory.with_file_name(".lab/images.tar");
     drop(std::fs::remove_file(&file));
     let path = file.display().to_string();
+    let built = copy_built_images();
     let created = lab.toots(&["bundle", "create", &path]).expect(0);
     println!("  bundle created in {:.1} s", created.took.as_secs_f32());
+    let listed = lab.toots(&["bundle", "inspect", &path]).expect(0);
+    assert!(listed.stdout.contains("built from recipe mesos"));
+    let words = ["docker", "rmi"].into_iter();
+    local(
+        &words
+            .chain(built.iter().map(String::as_str))
+            .collect::<Vec<_>>(),
+    );
     let inventory = lab.changed("bundle", |text| {
         let [one, two] = names;
         let slaves = format!("slaves = [\"s1\", \"{one}\", \"{two}\"]");
@@ -242,6 +251,23 @@ fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
         assert_eq!(on(machine, image), on("s1", image));
     }
     inventory
+}
+
+/// Copies the images that hosts built to the Engine of this machine, which cannot reach the lab's
+/// registry for their base: `bundle create` takes what is there. Returns their names.
+fn copy_built_images() -> Vec<String> {
+    let mut built: Vec<String> = Vec::new();
+    for machine in ["m1", "s1", "e1"] {
+        let list = "docker images --format '{{.Repository}}:{{.Tag}}' | grep ^toots/ || true";
+        for name in on(machine, list).lines() {
+            if !built.iter().any(|known| known == name) {
+                let save = format!("docker exec toots-lab-{machine} docker save {name}");
+                local(&["sh", "-c", &format!("{save} | docker load")]);
+                built.push(name.to_owned());
+            }
+        }
+    }
+    built
 }
 
 /// What this machine sent to the lab's network; what machines send to each other does not count.
