@@ -86,11 +86,23 @@ func (d *DockerClient) Inspect(id string) (Container, error) {
 	return c, err
 }
 
-// Event is one message of the Engine's event stream.
+// Event is one message of the Engine's event stream. Engines before API 1.22 know only the last two
+// fields, those from API 1.52 on only the others; go-dockerclient, which the program uses, reads both.
 type Event struct {
 	Type   string
+	Action string
+	Actor  struct{ ID string }
 	Status string `json:"status"`
 	ID     string `json:"id"`
+}
+
+func (e *Event) fill() {
+	if e.Status == "" {
+		e.Status = e.Action
+	}
+	if e.ID == "" {
+		e.ID = e.Actor.ID
+	}
 }
 
 // Events follows container events until the stream closes, then closes the channel.
@@ -113,6 +125,7 @@ func (d *DockerClient) Events() (<-chan Event, error) {
 			if decoder.Decode(&event) != nil {
 				return
 			}
+			event.fill()
 			if event.Type == "" || event.Type == "container" {
 				events <- event
 			}
