@@ -1,9 +1,10 @@
 //! Machines without a Docker Engine, and with what toots cannot use in its place.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::grow::add;
-use crate::lab::{Lab, local, on};
+use crate::lab::{Lab, Run, local, on};
 
 /// Of the machine `bare`.
 const ADDRESS: &str = "10.42.7.41";
@@ -119,7 +120,7 @@ pub fn other_store(lab: &Lab) {
     remove("t1");
 }
 
-/// Engine 29 with each image store: images from a bundle, a build in each, and a load from it in the
+/// Engine 29 with each image store: images from a bundle, a build in each, and a load from one in the
 /// other. Its build takes minutes, so it is made only on request (TOOTS_LAB_ENGINE29=1).
 pub fn newest(lab: &Lab) {
     if std::env::var_os("TOOTS_LAB_ENGINE29").is_none() {
@@ -139,37 +140,36 @@ pub fn newest(lab: &Lab) {
         println!("  {machine}: {}", info.trim());
         assert!(info.contains(store), "{info}");
     }
-    for (component, builder, other) in [("dnsmasq", "t2", "t3"), ("supervisord", "t3", "t2")] {
+    let run = |version: &str, limit: &str, host: &str, verb: &str| {
         let text = std::fs::read_to_string(&bundled).expect("the inventory");
         let inventory = bundled.with_file_name("newest.toml");
-        let text = format!("{text}\n[components]\n{component} = true\n");
+        let images = format!("[images.dnsmasq]\nversion = \"{version}\"\n");
+        let text = text.replace("[images.dnsmasq]\n", &images) + "\n[components]\ndnsmasq = true\n";
         std::fs::write(&inventory, text).expect("an inventory");
-        let mut images = Vec::new();
-        for (host, verb) in [(builder, "build "), (other, "load ")] {
-            let words = [
-                "cluster", "up", "--yes", "--limit", host, "--output", "json",
-            ];
-            let run = lab.toots_with(&inventory, &words).expect(0);
-            let step = |event: &serde_json::Value| {
-                let step = event["step"].as_str().unwrap_or_default();
-                event["type"] == "step-finished"
-                    && event["host"] == host
-                    && step.starts_with(verb)
-                    && step.contains(component)
-            };
-            assert!(
-                run.events().iter().any(step),
-                "{host}: {verb}{component}: {}",
-                run.stdout
-            );
-            let layers = format!(
-                "docker image inspect -f '{{{{.RootFS.Layers}}}} {{{{.Config.Labels}}}}' \
-                 $(docker inspect -f '{{{{.Image}}}}' toots-{component})"
-            );
-            images.push(on(host, &layers));
-        }
-        assert_eq!(images[0], images[1], "{component}");
-    }
+        let words = [
+            "cluster", "up", "--yes", "--limit", limit, "--output", "json",
+        ];
+        let run = lab.toots_with(&inventory, &words).expect(0);
+        let is_step = |event: &serde_json::Value| {
+            let step = event["step"].as_str().unwrap_or_default();
+            event["type"] == "step-finished"
+                && event["host"] == host
+                && step.starts_with(verb)
+                && step.contains("dnsmasq")
+        };
+        let events = run.events();
+        assert!(events.iter().any(is_step), "{host}: {verb}: {}", run.stdout);
+        on(
+            host,
+            "docker image inspect -f '{{.RootFS.Layers}} {{.Config.Labels}}' \
+             $(docker inspect -f '{{.Image}}' toots-dnsmasq)",
+        )
+    };
+    // What containerd's store builds cannot always be saved: it lacks the layers of a base that it had
+    // unpacked before.
+    let built = run("", "t3", "t3", "build ");
+    assert_eq!(run("", "t[23]", "t2", "load "), built);
+    assert_ne!(run("2*", "t2", "t2", "build "), built);
     machines.iter().for_each(|(machine, _)| remove(machine));
 }
 
@@ -184,14 +184,11 @@ fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
     let built = copy_built_images();
     let created = lab.toots(&["bundle", "create", &path]).expect(0);
     println!("  bundle created in {:.1} s", created.took.as_secs_f32());
-    let listed = lab.toots(&["bundle", "inspect", &path]).expect(0);
+    let mut inspect = Command::new(lab.program());
+    inspect.args(["bundle", "inspect", &path]);
+    let listed = Run::start(inspect).expect(0);
     assert!(listed.stdout.contains("built from recipe mesos"));
-    let words = ["docker", "rmi"].into_iter();
-    local(
-        &words
-            .chain(built.iter().map(String::as_str))
-            .collect::<Vec<_>>(),
-    );
+    local(&["sh", "-c", &format!("docker rmi {}", built.join(" "))]);
     let inventory = lab.changed("bundle", |text| {
         let [one, two] = names;
         let slaves = format!("slaves = [\"s1\", \"{one}\", \"{two}\"]");
@@ -326,17 +323,13 @@ impl Paused {
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        drop(
-            std::process::Command::new("docker")
-                .args(["unpause", &self.0])
-                .output(),
-        );
+        drop(Command::new("docker").args(["unpause", &self.0]).output());
     }
 }
 
 fn remove(machine: &str) {
     let machine = format!("toots-lab-{machine}");
-    let removed = std::process::Command::new("docker")
+    let removed = Command::new("docker")
         .args(["rm", "-fv", &machine])
         .output();
     drop(removed);
