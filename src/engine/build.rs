@@ -6,6 +6,10 @@ use crate::event::Failure;
 use crate::plan;
 use crate::spec::{PackageVersions, Recipe, Remedy, read_package};
 
+/// A build may be silent for so many times longer than a pull: apt says nothing while it tries a file of
+/// a slow mirror four times, 30 s each, and packages.sh tries again after that.
+const MORE_SILENCE: u32 = 3;
+
 /// Lines of a build that are shown when it fails.
 const SHOWN_LINES: usize = 20;
 
@@ -19,7 +23,7 @@ pub(super) struct RecipeBuild<'a> {
     pub auth: Option<&'a RegistryAuth>,
     /// The versions that are asked for.
     pub packages: &'a PackageVersions,
-    /// How long nothing may move.
+    /// How long nothing may move in a pull.
     pub idle: std::time::Duration,
 }
 
@@ -79,7 +83,7 @@ impl RecipeBuild<'_> {
             packages: self.packages,
             auth: self.auth,
             proxies: &proxies,
-            idle: self.idle,
+            idle: self.idle * MORE_SILENCE,
         };
         let built = engine.build(request, sent, line).await;
         if let Err(error) = built {
