@@ -6,8 +6,8 @@ use crate::event::Failure;
 use crate::plan;
 use crate::spec::{PackageVersions, Recipe, Remedy, read_package};
 
-/// A build may be silent for so many times longer than a pull: apt says nothing while it tries a file of
-/// a slow mirror four times, 30 s each, and packages.sh tries again after that.
+/// A build may be silent for so many times as long as a pull: apt says nothing while it tries a file
+/// of a slow mirror four times, 30 s each, and packages.sh tries again after that.
 const MORE_SILENCE: u32 = 3;
 
 /// Lines of a build that are shown when it fails.
@@ -36,8 +36,8 @@ pub(super) struct BuiltRecipe {
 }
 
 impl RecipeBuild<'_> {
-    /// Builds the image, a step of this phase. `sent` receives the bytes of local files that were sent and their total,
-    /// `shown` each line of the build, escaped.
+    /// Builds the image, a step of this phase. `sent` receives the bytes of local files that were sent
+    /// and their total, `shown` each line of the build, escaped.
     ///
     /// Builds on one Engine go one after the other: what a former one left is removed first, and a
     /// build that runs beside it would look the same.
