@@ -16,6 +16,7 @@ pub mod docker;
 pub mod engine;
 pub mod event;
 pub mod guard;
+pub mod host;
 pub mod inventory;
 pub mod observe;
 pub mod plan;

@@ -16,13 +16,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("playbook", &["inventory"]),
     ("desired", &["inventory", "playbook"]),
     ("transport", &["inventory"]),
-    ("docker", &["transport"]),
-    ("observe", &["transport", "docker"]),
+    ("host", &["transport"]),
+    ("docker", &["host"]),
+    ("observe", &["host", "docker"]),
     ("plan", &["desired", "observe"]),
-    ("probe", &["transport", "docker"]),
+    ("probe", &["host", "docker"]),
     ("guard", &["probe", "docker"]),
-    ("tunnel", &["transport", "probe"]),
-    ("app", &["transport", "probe"]),
+    ("tunnel", &["host", "probe"]),
+    ("app", &["host", "probe"]),
     ("engine", &["bundle", "plan", "probe", "guard", "event"]),
     ("report", &["event"]),
     ("cli", ALL),
@@ -33,8 +34,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// noticed.
 const THROUGH: &[(&str, &[&str])] = &[
     ("plan", &["docker"]),
-    ("guard", &["transport"]),
-    ("engine", &["desired", "observe", "docker", "transport"]),
+    ("guard", &["host"]),
+    ("engine", &["desired", "observe", "docker", "host"]),
 ];
 
 const ALL: &[&str] = &[
@@ -44,6 +45,7 @@ const ALL: &[&str] = &[
     "playbook",
     "desired",
     "transport",
+    "host",
     "docker",
     "observe",
     "plan",

@@ -1,4 +1,4 @@
-//! The engine without hosts: sessions are scripted, and an unexpected command fails the test.
+//! The engine without hosts: sessions are scripted, and an unexpected operation fails the test.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,17 +7,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use toots::desired::{self, Desired, Draw, Recorded};
 use toots::engine::{self, Cancel, EndCause, HostInfo, RunContext, RunOptions, RunTimeouts};
 use toots::event::{Event, EventSink, Outcome};
+use toots::host::fake::FakeHost;
+use toots::host::{
+    Dial, Facts, FileStatus, HostAnswer, HostSession, Observation, Operation, OperationError,
+    TransportError,
+};
 use toots::inventory::{self, Inventory};
 use toots::plan::Limits;
 use toots::playbook::{Playbook, SecretKind};
 use toots::spec::{HostName, Role, Secret};
-use toots::transport::fake::{FakeSession, output};
-use toots::transport::{Dial, Session, TransportError};
 
 const INVENTORY: &str =
     "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\nslaves = [\"10.0.0.4\"]\n";
@@ -42,14 +43,14 @@ impl Draw for Fixed {
 /// Sessions by host; a host without one is unreachable.
 #[derive(Default)]
 struct Played {
-    sessions: BTreeMap<HostName, Arc<FakeSession>>,
+    sessions: BTreeMap<HostName, Arc<FakeHost>>,
 }
 
 #[async_trait]
 impl Dial for Played {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         match self.sessions.get(host) {
-            Some(session) => Ok(Arc::clone(session) as Arc<dyn Session>),
+            Some(session) => Ok(Arc::clone(session) as Arc<dyn HostSession>),
             None => Err(TransportError::Unreachable {
                 address: host.to_string(),
                 why: "no answer".into(),
@@ -120,73 +121,59 @@ fn context_for(inventory: Inventory, dial: Played, heard: &Arc<RecordedEvents>) 
     }
 }
 
-/// What the script finds on a suitable machine without an Engine, by section.
-fn sound(n: u8) -> BTreeMap<&'static str, String> {
-    let space = "filesystem\n/dev/sda1 1 1 52428800 1% /";
-    [
-        ("uname", format!("h{n} 6.12 x86_64")),
-        ("os", "ID=debian".into()),
-        ("machine-id", format!("id{n}")),
-        ("memory", "8388608".into()),
-        ("docker-root", "/var/lib/docker".into()),
-        ("disk-docker", space.into()),
-        ("disk-data", space.into()),
-        ("own-name", format!("10.0.0.{n}")),
-        ("nics", format!("2: eth0 inet 10.0.0.{n}/24")),
-        ("systemd", "1".into()),
-        ("cgroup", "2".into()),
-        (
-            "mounts",
-            "1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw".into(),
-        ),
-        ("managers", "apt-get".into()),
-    ]
-    .into()
+/// What is found on a suitable machine without an Engine.
+fn sound(n: u8) -> Observation {
+    let mut observation = Observation::default();
+    let space_kib = 52_428_800;
+    observation.facts = Facts {
+        hostname: format!("h{n}"),
+        kernel: "6.12".into(),
+        arch: "x86_64".into(),
+        os_id: "debian".into(),
+        machine_id: format!("id{n}"),
+        mem_total_kib: 8_388_608,
+        docker_root: "/var/lib/docker".into(),
+        disk_free_docker_kib: space_kib,
+        disk_free_data_kib: space_kib,
+        own_name_resolves_to: vec![[10, 0, 0, n].into()],
+        nics: [("eth0".to_owned(), vec![[10, 0, 0, n].into()])].into(),
+        systemd: true,
+        cgroup_version: 2,
+        mounts: [("/".to_owned(), true)].into(),
+        package_managers: vec!["apt-get".into()],
+        ..Facts::default()
+    };
+    observation
 }
 
-/// A session that answers the observation with these sections and files below /etc/toots, and
+/// A session that answers the observation with this and with files below /etc/toots, and does
 /// nothing else.
-fn observed(
-    n: u8,
-    sections: BTreeMap<&'static str, String>,
-    files: Vec<(&'static str, Vec<u8>)>,
-) -> FakeSession {
-    FakeSession::new(host(n)).on_exec(move |exec| {
-        let script = String::from_utf8_lossy(&exec.stdin);
-        let nonce = script.lines().next()?.strip_prefix("nonce=")?;
-        let mut block = String::new();
-        for (key, value) in &sections {
-            block.push_str(&format!("\n{nonce} {key}\n{value}\n"));
-        }
-        let mut stats = String::new();
-        let mut archive = tar::Builder::new(Vec::new());
-        for (path, content) in &files {
-            stats.push_str(&format!("81a4 644 0 0 {path}\n"));
-            let mut header = tar::Header::new_ustar();
-            header.set_size(content.len() as u64);
-            let name = path.trim_start_matches('/');
-            let file = content.as_slice();
-            archive.append_data(&mut header, name, file).unwrap();
-        }
-        block.push_str(&format!("\n{nonce} files\n{stats}\n{nonce} contents\n"));
-        let mut block = block.into_bytes();
-        block.extend(archive.into_inner().unwrap());
-        block.extend(format!("\n{nonce} end\n").bytes());
-        let block = STANDARD.encode(block);
-        let answer = format!("{nonce} begin\n{block}\n{nonce} end\n");
-        Some(Ok(output(0, answer, "")))
+fn observed(n: u8, mut observation: Observation, files: Vec<(&'static str, Vec<u8>)>) -> FakeHost {
+    for (path, content) in files {
+        let file = FileStatus {
+            kind: 'f',
+            mode: 0o644,
+            content: Some(content),
+            ..FileStatus::default()
+        };
+        observation.files.insert(path.to_owned(), file);
+    }
+    observation.take_records();
+    FakeHost::new(host(n)).on_run(move |operation| {
+        matches!(operation, Operation::Observe(_))
+            .then(|| Ok(HostAnswer::Observe(Box::new(observation.clone()))))
     })
 }
 
 /// A session on which no command is expected.
-fn silent(n: u8) -> (HostName, Arc<FakeSession>) {
-    (host(n), Arc::new(FakeSession::new(host(n))))
+fn silent(n: u8) -> (HostName, Arc<FakeHost>) {
+    (host(n), Arc::new(FakeHost::new(host(n))))
 }
 
 #[tokio::test]
 async fn a_slow_login_shell_is_named() {
     let mut sessions: BTreeMap<_, _> = [silent(2), silent(3)].into();
-    let slow = FakeSession::new(host(1)).with_slow_login(std::time::Duration::from_millis(12_300));
+    let slow = FakeHost::new(host(1)).with_slow_login(std::time::Duration::from_millis(12_300));
     sessions.insert(host(1), Arc::new(slow));
     let heard = Arc::new(RecordedEvents::default());
     engine::up(&context(Played { sessions }, &heard)).await;
@@ -222,7 +209,7 @@ async fn nothing_is_asked_below_a_majority() {
     );
     for session in played {
         assert!(
-            session.commands().is_empty()
+            session.operations().is_empty()
                 && session.targets().is_empty()
                 && session.unexpected().is_empty()
         );
@@ -238,15 +225,19 @@ async fn nothing_is_asked_below_a_majority() {
     );
 }
 
-/// A host that cannot be observed is named; the observation sends one script and requests to the
+/// A host that cannot be observed is named; the observation is one operation and requests to the
 /// Engine, nothing else.
 #[tokio::test]
 async fn a_reading_that_fails_changes_nothing() {
     let session = |n: u8| {
-        (
-            host(n),
-            Arc::new(FakeSession::new(host(n)).on_command("sh -s", 1, "")),
-        )
+        let fails = FakeHost::new(host(n)).on_run(|_| {
+            Some(Err(OperationError::Failed {
+                status: 1,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            }))
+        });
+        (host(n), Arc::new(fails))
     };
     let sessions: BTreeMap<_, _> = [session(1), session(2), session(3), session(4)].into();
     let played: Vec<_> = sessions.values().cloned().collect();
@@ -254,8 +245,8 @@ async fn a_reading_that_fails_changes_nothing() {
     let result = engine::up(&context(Played { sessions }, &heard)).await;
     assert_eq!((result.exit_code, result.changed), (3, 0));
     for session in played {
-        assert_eq!(session.commands().len(), 1, "one script");
-        assert!(session.commands()[0].privileged);
+        let operations = session.operations();
+        assert!(matches!(operations[..], [Operation::Observe(_)]));
         assert_eq!(result.hosts[session.host()].outcome, Outcome::Failed);
     }
 }
@@ -265,7 +256,7 @@ struct Silent;
 
 #[async_trait]
 impl Dial for Silent {
-    async fn dial(&self, _host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, _host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         std::future::pending().await
     }
 }
@@ -282,7 +273,7 @@ struct PanickingDial;
 
 #[async_trait]
 impl Dial for PanickingDial {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         panic!("no way to {host}")
     }
 }

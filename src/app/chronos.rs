@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::leader::Program;
 use super::{AppError, DefinitionError};
+use crate::host::HostSession;
 use crate::probe::http::{Http, Reply};
-use crate::transport::Session;
 
 /// Checks a job's name, which also appears in paths.
 ///
@@ -67,7 +67,7 @@ pub struct Chronos {
 impl Chronos {
     /// Through this session; any master names the leader.
     #[must_use]
-    pub fn new(session: Arc<dyn Session>, masters: Vec<IpAddr>) -> Self {
+    pub fn new(session: Arc<dyn HostSession>, masters: Vec<IpAddr>) -> Self {
         Self {
             program: Program {
                 name: "Chronos",

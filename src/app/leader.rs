@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
+use crate::host::HostSession;
 use crate::probe::http::Http;
 use crate::probe::marathon::parse_leader;
 use crate::probe::split_authority;
-use crate::transport::Session;
 
 /// Limit of one answer. A standby whose leader was just lost answers late.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub(super) struct Program {
     pub port: u16,
     /// The path that names its leader.
     pub question: &'static str,
-    pub session: Arc<dyn Session>,
+    pub session: Arc<dyn HostSession>,
     pub masters: Vec<IpAddr>,
 }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::leader::Program;
 use super::{AppError, DefinitionError};
+use crate::host::HostSession;
 use crate::probe::http::{Http, Reply};
-use crate::transport::Session;
 
 /// An application id, starting with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ pub struct Marathon {
 impl Marathon {
     /// Through this session; any master names the leader.
     #[must_use]
-    pub fn new(session: Arc<dyn Session>, masters: Vec<IpAddr>) -> Self {
+    pub fn new(session: Arc<dyn HostSession>, masters: Vec<IpAddr>) -> Self {
         Self {
             program: Program {
                 name: "Marathon",

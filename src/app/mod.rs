@@ -2,7 +2,7 @@
 //! to the leader and followed until they run.
 //!
 //! Owns: definitions with their macros, and the APIs of the two programs as far as deploying needs
-//! them. Must not print. May import: `probe` (its HTTP over a session), `transport`, `spec`.
+//! them. Must not print. May import: `probe` (its HTTP over a session), `host`, `spec`.
 //! Everything goes through a host of the cluster; the programs need not be reachable from outside.
 //! To add an operation: a method in `marathon` or `chronos`, and its command in `cli::app`.
 

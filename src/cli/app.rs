@@ -12,9 +12,9 @@ use super::reach::{Reached, failed, reach};
 use crate::app::{
     self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure,
 };
+use crate::host::Dial as _;
 use crate::report;
 use crate::spec::{ExitCode, Remedy, shown};
-use crate::transport::Dial as _;
 
 /// Runs a command.
 pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
@@ -388,7 +388,7 @@ async fn last_words(reached: &Reached, task: &TaskFailure) {
     let log = match reached.host_at(&task.host) {
         Some(host) => match reached.dial.dial(host).await {
             Ok(session) => app::task_log(&session, &task.task_id).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         },
         None => Ok(Vec::new()),
     };

@@ -12,14 +12,14 @@ use super::output;
 use crate::desired::{self, Desired, Draw, Recorded};
 use crate::engine::{Cancel, HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts};
 use crate::event::EventSink;
+use crate::host::{Dial, HostSession, SshHost};
 use crate::inventory::{Inventory, PasswordSource};
 use crate::plan::Limits;
 use crate::playbook::{Playbook, SecretKind};
 use crate::report::Pauser;
 use crate::spec::{HostName, Role, Secret};
 use crate::transport::{
-    Ask, AskNobody, AskTerminal, Connector, Dial, HostSettings, PrivilegeMode, Session, SshOptions,
-    TransportError,
+    Ask, AskNobody, AskTerminal, Connector, HostSettings, PrivilegeMode, SshOptions, TransportError,
 };
 
 /// An inventory and a playbook that match.
@@ -369,12 +369,13 @@ pub(super) fn host_settings(
 
 #[async_trait]
 impl Dial for Dialer {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         let settings = self
             .hosts
             .get(host)
             .ok_or_else(|| TransportError::Settings(format!("{host} is not in the inventory")))?;
-        self.connector.connect(settings).await
+        let session = self.connector.connect(settings).await?;
+        Ok(Arc::new(SshHost::over(session)))
     }
 }
 

@@ -8,14 +8,14 @@ use super::context::{self, Dialer};
 use super::error::{AppFailure, CliError};
 use super::log;
 use crate::app::AppError;
+use crate::host::HostSession;
 use crate::inventory::Inventory;
 use crate::spec::{HostName, Role};
-use crate::transport::Session;
 use crate::tunnel::Gateway;
 
 /// A session to one host, and what the inventory knows about the others.
 pub(super) struct Reached {
-    pub session: Arc<dyn Session>,
+    pub session: Arc<dyn HostSession>,
     pub dial: Arc<Dialer>,
     pub masters: Vec<IpAddr>,
     hosts: Vec<(IpAddr, HostName)>,

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::limited::{Allowance, Limited};
-use crate::transport::{BoxStream, Session, Target, TransportError};
+use crate::host::{BoxStream, HostSession, StreamTarget, TransportError};
 
 pub(super) type Boxed = Box<dyn std::error::Error + Send + Sync>;
 type Sender = SendRequest<UnsyncBoxBody<Bytes, Boxed>>;
@@ -34,12 +34,6 @@ struct Open {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The Engine's socket.
-const SOCKET: &str = "/var/run/docker.sock";
-/// Connects its standard streams to the Engine (Docker 18.09 and later), for users who may not open
-/// the socket.
-const STDIO: &str = "docker system dial-stdio";
-
 /// Connections through the Docker command at once.
 const MAX_COMMANDS: usize = 2;
 /// How long a request waits for the first of them before the second is opened.
@@ -47,9 +41,9 @@ const GROW_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The connections to one Engine.
 pub(super) struct Connections {
-    session: Arc<dyn Session>,
+    session: Arc<dyn HostSession>,
     idle: Arc<Idle>,
-    target: Arc<OnceCell<Target>>,
+    target: Arc<OnceCell<StreamTarget>>,
     commands: Arc<Semaphore>,
 }
 
@@ -89,11 +83,11 @@ impl Idle {
 }
 
 impl Connections {
-    pub(super) fn session(&self) -> &dyn Session {
+    pub(super) fn session(&self) -> &dyn HostSession {
         &*self.session
     }
 
-    pub(super) fn new(session: Arc<dyn Session>) -> Self {
+    pub(super) fn new(session: Arc<dyn HostSession>) -> Self {
         Self {
             session,
             idle: Arc::default(),
@@ -178,9 +172,7 @@ impl Connections {
 
     /// Connects to the socket; `None` when the login user may not open it. Determined once.
     async fn connect_socket(&self) -> Result<Option<Open>, std::io::Error> {
-        let socket = Target::Unix {
-            path: SOCKET.to_owned(),
-        };
+        let socket = StreamTarget::Engine;
         if self.target.get().is_some_and(|target| *target != socket) {
             return Ok(None);
         }
@@ -210,10 +202,7 @@ impl Connections {
         let (failed, attempt) = oneshot::channel();
         let (session, target) = (Arc::clone(&self.session), Arc::clone(&self.target));
         tokio::spawn(async move {
-            let command = Target::Command {
-                command: STDIO.to_owned(),
-                privileged: true,
-            };
+            let command = StreamTarget::EngineCommand;
             let opened = match session.open(command.clone()).await {
                 Ok(stream) => speak_http(stream, Some(permit)).await,
                 Err(error) => Err(std::io::Error::other(error)),
@@ -284,8 +273,8 @@ mod tests {
 
     use super::*;
     use crate::docker::Engine;
+    use crate::host::fake::FakeHost;
     use crate::spec::HostName;
-    use crate::transport::fake::FakeSession;
 
     /// Answers every request after a moment.
     async fn answer_slowly(mut far: DuplexStream) {
@@ -305,23 +294,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_without_the_socket_needs_two_channels_at_most() {
-        let socket = Target::Unix {
-            path: SOCKET.to_owned(),
-        };
-        let command = Target::Command {
-            command: STDIO.to_owned(),
-            privileged: true,
-        };
+        let socket = StreamTarget::Engine;
+        let command = StreamTarget::EngineCommand;
         let refused = TransportError::Refused {
-            what: SOCKET.to_owned(),
+            what: "/var/run/docker.sock".to_owned(),
             why: "permission denied".to_owned(),
         };
         let session = Arc::new(
-            FakeSession::new(HostName::new("m1").unwrap())
+            FakeHost::new(HostName::new("m1").unwrap())
                 .on_open(move |target| (*target == socket).then(|| Err(refused.clone())))
                 .serve(command.clone(), answer_slowly),
         );
-        let engine = Engine::over(session.clone() as Arc<dyn Session>);
+        let engine = Engine::over(session.clone() as Arc<dyn HostSession>);
         let first = engine.version().await;
         assert!(first.is_ok(), "{first:?}");
         let more = futures::future::join_all((0..8).map(|_| engine.version())).await;

@@ -28,8 +28,8 @@ use super::proxies::Proxies;
 use super::types::{
     ContainerDetail, ContainerStatus, EngineInfo, EngineStatus, ImageStatus, RegistryAuth,
 };
+use crate::host::HostSession;
 use crate::spec::{ClusterName, ContainerSpec, Recipe};
-use crate::transport::Session;
 
 /// Default limit of one answer; the streams of pulls have a limit of their own.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub struct Engine {
 impl Engine {
     /// The Engine at the far end of a session. Opens nothing before the first call.
     #[must_use]
-    pub fn over(session: Arc<dyn Session>) -> Self {
+    pub fn over(session: Arc<dyn HostSession>) -> Self {
         let connections = Arc::new(Connections::new(session));
         let of_bollard = Arc::clone(&connections);
         let transport = move |request: BollardRequest| {
@@ -74,7 +74,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn session(&self) -> &dyn Session {
+    pub(super) fn session(&self) -> &dyn HostSession {
         self.connections.session()
     }
 

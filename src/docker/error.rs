@@ -84,7 +84,7 @@ impl DockerError {
                 status: 500,
                 message: error,
             },
-            Error::IOError { err } => match err.downcast::<crate::transport::TransportError>() {
+            Error::IOError { err } => match err.downcast::<crate::host::TransportError>() {
                 Ok(transport) => Self::Disconnected {
                     what,
                     source: Box::new(transport),

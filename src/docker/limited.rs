@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::BoxStream;
+use crate::host::BoxStream;
 
 /// Limit of one answer in bytes, the progress of a pull included.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use tokio::net::UnixStream;
 
 use super::engine::Engine;
+use crate::host::{
+    BoxStream, Cost, HoldLock, HostAnswer, HostSession, LockAnswer, Operation, OperationError,
+    StreamTarget, TransportError,
+};
 use crate::spec::HostName;
-use crate::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 impl Engine {
     /// The Engine behind a socket of this machine. Opens nothing before the first call.
@@ -30,20 +33,21 @@ struct LocalSession {
 }
 
 #[async_trait]
-impl Session for LocalSession {
+impl HostSession for LocalSession {
     fn host(&self) -> &HostName {
         &self.host
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        Err(TransportError::Refused {
-            what: exec.command,
-            why: "commands run on hosts only".into(),
-        })
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        Err(refused(operation.name()).into())
+    }
+
+    async fn hold_lock(&self, _: HoldLock) -> Result<LockAnswer, TransportError> {
+        Err(refused("hold the lock"))
     }
 
     /// Whatever socket is asked for: where the Engine's is on a host says nothing about this machine.
-    async fn open(&self, _: Target) -> Result<BoxStream, TransportError> {
+    async fn open(&self, _: StreamTarget) -> Result<BoxStream, TransportError> {
         match UnixStream::connect(&self.socket).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(TransportError::Unreachable {
@@ -62,4 +66,11 @@ impl Session for LocalSession {
     }
 
     async fn close(&self) {}
+}
+
+fn refused(what: &str) -> TransportError {
+    TransportError::Refused {
+        what: what.to_owned(),
+        why: "this is done to hosts only".into(),
+    }
 }

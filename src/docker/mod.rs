@@ -1,7 +1,7 @@
 //! The Docker Engine of a host, through its API over a session.
 //!
 //! Owns: [`Engine`] and the few typed answers that other rooms need. Must not decide what a
-//! container should be. May import: `transport`, `spec`; only it may name bollard. To add a
+//! container should be. May import: `host`, `spec`; only it may name bollard. To add a
 //! request: a method in `engine.rs` that takes and returns toots' own types.
 
 #![warn(clippy::disallowed_methods)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::connect::HostRun;
@@ -11,13 +10,15 @@ use super::gates::Gates;
 use super::loads::ImageLoad;
 use super::run_context::RunContext;
 use super::work::Work;
-use super::{compose, failure, images, place, recipes, repair};
+use super::{compose, failure, images, recipes, repair};
 use crate::docker::DockerError;
 use crate::event::Failure;
 use crate::guard::{Door, StopError, StopReason};
-use crate::plan::{Package, Step};
-use crate::spec::{ClusterName, ContainerSpec, DirSpec, FileSpec};
-use crate::transport::Exec;
+use crate::host::{
+    Install, OperationError, Place, RemoveFile, RemoveUnit, StartUnit, TypedOperation,
+};
+use crate::plan::Step;
+use crate::spec::{ClusterName, ContainerSpec, DirSpec, FileSpec, Package, PackageManager};
 
 /// Why a step did not succeed, ready to be reported.
 #[derive(Debug)]
@@ -134,20 +135,19 @@ async fn execute(
             stopped(door.signal(container, component, signal).await)
         }
         Step::Unit { unit, .. } => {
-            // systemd refuses to start a unit that failed often until the failure is reset.
-            let script = "systemctl daemon-reload && systemctl enable --quiet \"$1\" && { systemctl reset-failed \"$1\" 2>/dev/null; systemctl restart \"$1\"; } || { systemctl status --no-pager --lines=20 \"$1\" >&2; exit 1; }";
-            checked(host, phase, &title, run_as_root(cx, script, unit)).await?;
-            Ok(())
+            let unit = unit.clone();
+            let deadline = cx.timeouts.exec;
+            Ok(perform(host, phase, &title, StartUnit { unit, deadline }).await?)
         }
         Step::RemoveMarker { path } => {
-            let script = "rm -f -- \"$1\"";
-            checked(host, phase, &title, run_as_root(cx, script, path)).await?;
-            Ok(())
+            let path = path.clone();
+            let deadline = cx.timeouts.exec;
+            Ok(perform(host, phase, &title, RemoveFile { path, deadline }).await?)
         }
         Step::RemoveUnit { unit } => {
-            let script = "systemctl disable --quiet --now \"$1\" && rm -f \"/etc/systemd/system/$1\" && systemctl daemon-reload";
-            checked(host, phase, &title, run_as_root(cx, script, unit)).await?;
-            Ok(())
+            let unit = unit.clone();
+            let deadline = cx.timeouts.exec;
+            Ok(perform(host, phase, &title, RemoveUnit { unit, deadline }).await?)
         }
         Step::Remove {
             container,
@@ -192,16 +192,6 @@ fn not_stopped(phase: &str, title: &str, error: StopError) -> StepError {
     }
 }
 
-fn run_as_root(cx: &RunContext, script: &'static str, argument: &str) -> Exec {
-    Exec {
-        command: format!("sh -s -- {}", crate::spec::quote(argument)),
-        stdin: Bytes::from_static(script.as_bytes()),
-        privileged: true,
-        deadline: cx.timeouts.exec,
-        max_output: 256 * 1024,
-    }
-}
-
 /// Writes files and directories in one round trip, for a step of a phase.
 pub(super) async fn write_files(
     cx: &RunContext,
@@ -211,39 +201,40 @@ pub(super) async fn write_files(
     files: &[&FileSpec],
     hosts_entries: Option<&[(String, String)]>,
 ) -> Result<(), Box<Failure>> {
-    let exec = place::command(dirs, files, hosts_entries, cx.timeouts.exec)
-        .map_err(|error| Box::new(failure::from_error(phase, title, &error)))?;
+    let place = Place {
+        dirs: dirs.iter().copied().cloned().collect(),
+        files: files.iter().copied().cloned().collect(),
+        hosts_entries: hosts_entries.map(<[_]>::to_vec),
+        deadline: cx.timeouts.exec,
+    };
     let _turn = host.placing.lock().await;
-    checked(host, phase, title, exec).await.map(drop)
+    perform(host, phase, title, place).await
 }
 
-/// Runs a command that must exit with 0; returns its output. A failure contains its last lines.
-pub(super) async fn checked(
+/// Runs an operation for a step. A failure contains the last lines that it printed.
+pub(super) async fn perform<O: TypedOperation>(
     host: &HostRun,
     phase: &str,
     title: &str,
-    exec: Exec,
-) -> Result<Vec<u8>, Box<Failure>> {
-    let output = host
-        .session
-        .exec(exec)
-        .await
-        .map_err(|error| Box::new(failure::transport(phase, title, &error)))?;
-    if output.status == 0 {
-        return Ok(output.stdout);
-    }
-    let mut failure = failure::from_text(
-        phase,
-        title,
-        format!("command exited with status {}", output.status),
-        Vec::new(),
-    );
-    failure.log = failure::tail(if output.stderr.is_empty() {
-        &output.stdout
-    } else {
-        &output.stderr
-    });
-    Err(Box::new(failure))
+    operation: O,
+) -> Result<O::Answer, Box<Failure>> {
+    let result = host.session.perform(operation).await;
+    result.map_err(|error| {
+        Box::new(match error {
+            OperationError::Transport(error) => failure::transport(phase, title, &error),
+            OperationError::Failed {
+                ref stdout,
+                ref stderr,
+                ..
+            } => {
+                let printed = if stderr.is_empty() { stdout } else { stderr };
+                let log = failure::tail(printed);
+                let failure = failure::from_error(phase, title, &error);
+                Failure { log, ..failure }
+            }
+            other => failure::from_error(phase, title, &other),
+        })
+    })
 }
 
 async fn create(
@@ -369,33 +360,6 @@ pub(super) async fn with_log(host: &HostRun, container: &str, mut failure: Failu
     failure
 }
 
-/// The command that installs a package. It waits for a package manager at work (a fresh cloud
-/// machine upgrades itself) instead of failing.
-fn installation(package: Package, manager: &str) -> Option<String> {
-    let apt = |names: &str| {
-        let apt = "apt-get -o DPkg::Lock::Timeout=300";
-        format!(
-            "export DEBIAN_FRONTEND=noninteractive; {apt} update -q && {apt} install -qy --no-install-recommends {names}"
-        )
-    };
-    Some(match (package, manager) {
-        // Debian 13 has the command in a package of its own.
-        (Package::Docker, "apt-get") => {
-            apt("docker.io $(apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli)")
-        }
-        (Package::Docker, "dnf") => "dnf install -qy moby-engine || dnf install -qy docker".into(),
-        (Package::Docker, "zypper") => "zypper --non-interactive install docker".into(),
-        (Package::Docker, "apk") => {
-            "apk add docker && rc-update add docker default && rc-service docker start".into()
-        }
-        (Package::NfsClient, "apt-get") => apt("nfs-common"),
-        (Package::NfsClient, "dnf") => "dnf install -qy nfs-utils".into(),
-        (Package::NfsClient, "zypper") => "zypper --non-interactive install nfs-client".into(),
-        (Package::NfsClient, "apk") => "apk add nfs-utils".into(),
-        _ => return None,
-    })
-}
-
 async fn install(
     cx: &RunContext,
     host: &HostRun,
@@ -404,7 +368,7 @@ async fn install(
     package: Package,
     manager: &str,
 ) -> Result<(), Box<Failure>> {
-    let Some(install) = installation(package, manager) else {
+    let Some(manager) = PackageManager::from_program(manager) else {
         let hints = vec![format!("install {} manually", package.as_str()).into()];
         return Err(Box::new(failure::from_text(
             phase,
@@ -413,20 +377,10 @@ async fn install(
             hints,
         )));
     };
-    let after = match package {
-        Package::NfsClient => "",
-        Package::Docker => {
-            "if [ -d /run/systemd/system ]; then systemctl enable --now docker; fi
-i=0; until docker version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 60 ] || { docker version; exit 1; }; sleep 0.5; done"
-        }
-    };
-    let exec = Exec {
-        command: "sh -s".into(),
-        stdin: Bytes::from(format!("set -e\n{{ {install}; }} >&2\n{after}\n")),
-        privileged: true,
+    let install = Install {
+        package,
+        manager,
         deadline: cx.timeouts.install,
-        max_output: 1024 * 1024,
     };
-    checked(host, phase, title, exec).await?;
-    Ok(())
+    perform(host, phase, title, install).await
 }

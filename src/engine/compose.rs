@@ -1,25 +1,11 @@
 //! Labels that make containers known to the host's docker-compose.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::connect::HostRun;
 use crate::docker::ImageStatus;
+use crate::host::{ComposeHashes, OperationError};
 use crate::spec::ContainerSpec;
-use crate::transport::Exec;
-
-/// Each implementation hashes a service in its own way and recreates a container whose hash
-/// differs, so the host's own docker-compose is asked for the hash. The compose file and the images
-/// are already there.
-const SCRIPT: &str = "cd /etc/toots || exit 0
-if command -v docker-compose >/dev/null; then docker-compose -f compose.yaml config '--hash=*'
-elif docker compose version >/dev/null 2>&1; then docker compose -p toots -f compose.yaml config '--hash=*'
-fi
-";
-/// docker-compose takes a second to start.
-const COMPOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The answers of the host's docker-compose, and the host's images.
 #[derive(Debug, Default)]
@@ -40,37 +26,23 @@ impl Compose {
     }
 }
 
-/// Asks once per host and run.
+/// Asks once per host and run. Each implementation hashes a service in its own way and recreates a
+/// container whose hash differs, so the host's own docker-compose is asked. The compose file and the
+/// images are already there.
 pub(super) async fn ask(host: &HostRun) -> Compose {
-    let exec = Exec {
-        command: "sh -s".into(),
-        stdin: Bytes::from_static(SCRIPT.as_bytes()),
-        privileged: true,
-        deadline: COMPOSE_LIMIT,
-        max_output: 64 << 10,
-    };
-    let (said, images) = tokio::join!(host.session.exec(exec), host.engine.images());
+    let hashes = host.session.perform(ComposeHashes);
+    let (hashes, images) = tokio::join!(hashes, host.engine.images());
     // The containers run without the labels too; docker-compose would only recreate them.
-    let said = match said {
-        Ok(output) if output.status == 0 => String::from_utf8_lossy(&output.stdout).into_owned(),
-        Ok(output) => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            tracing::warn!(host = %host.info.name, why = crate::event::escape(&why), "docker-compose cannot read its file");
-            String::new()
-        }
-        Err(error) => {
-            tracing::warn!(host = %host.info.name, %error, "docker-compose did not answer");
-            String::new()
-        }
-    };
-    let hash = |line: &str| {
-        let (service, hash) = line.split_once(' ')?;
-        let hash = hash.trim();
-        (hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()))
-            .then(|| (service.to_owned(), hash.to_owned()))
-    };
+    let hashes = hashes.unwrap_or_else(|error| {
+        let why = match &error {
+            OperationError::Failed { stderr, .. } => String::from_utf8_lossy(stderr).into_owned(),
+            other => other.to_string(),
+        };
+        tracing::warn!(host = %host.info.name, why = crate::event::escape(&why), "docker-compose cannot read its file");
+        BTreeMap::new()
+    });
     Compose {
-        hashes: said.lines().filter_map(hash).collect(),
+        hashes,
         images: images.unwrap_or_default(),
     }
 }

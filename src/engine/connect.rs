@@ -12,16 +12,16 @@ use super::reconnect::ReconnectingSession;
 use super::run_context::{HostInfo, RunContext};
 use crate::docker::Engine;
 use crate::event::{Event, Outcome};
+use crate::host::HostSession;
 use crate::observe::{self, Request};
 use crate::plan::Observed;
 use crate::spec::{HostName, Remedy, Role};
-use crate::transport::Session;
 
 /// A host with its connection.
 pub(super) struct HostRun {
     pub info: HostInfo,
     /// The connection, for its users.
-    pub session: Arc<dyn Session>,
+    pub session: Arc<dyn HostSession>,
     /// The same connection, for those who reopen it.
     pub line: Arc<ReconnectingSession>,
     pub engine: Engine,
@@ -71,7 +71,7 @@ async fn connect_host(cx: &RunContext, ledger: &Ledger, info: &HostInfo) -> Opti
                 .send(finished(&info.name, "connect", false, started));
             ledger.mark_touched(&info.name);
             let line = Arc::new(ReconnectingSession::new(session));
-            let session: Arc<dyn Session> = Arc::clone(&line) as Arc<dyn Session>;
+            let session: Arc<dyn HostSession> = Arc::clone(&line) as Arc<dyn HostSession>;
             let engine = Engine::over(Arc::clone(&session)).answering_within(cx.timeouts.answer);
             Some(HostRun {
                 info: info.clone(),
@@ -159,7 +159,7 @@ pub(super) async fn observe(cx: &RunContext, ledger: &Ledger, hosts: &Hosts) -> 
 fn hints(error: &(dyn std::error::Error + 'static)) -> Vec<Remedy> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(transport) = error.downcast_ref::<crate::transport::TransportError>() {
+        if let Some(transport) = error.downcast_ref::<crate::host::TransportError>() {
             return transport.hints().to_vec();
         }
         next = error.source();
@@ -172,7 +172,7 @@ fn lost(error: &observe::ObserveError) -> bool {
     while let Some(error) = next {
         if matches!(
             error.downcast_ref(),
-            Some(crate::transport::TransportError::Lost(_))
+            Some(crate::host::TransportError::Lost(_))
         ) {
             return true;
         }

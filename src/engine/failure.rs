@@ -1,9 +1,9 @@
 //! Turns errors of lower rooms into failures for events.
 
 use crate::event::{Failure, Outcome, escape};
+use crate::host::TransportError;
 use crate::plan::Step;
 use crate::spec::Remedy;
-use crate::transport::TransportError;
 
 /// The chain of causes, outermost first, escaped and without repetition.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {

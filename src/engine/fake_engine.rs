@@ -6,8 +6,6 @@ use std::io::Read as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -18,9 +16,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::fake_images::{Stored, digest_of, inspected, listed, save, sha};
+use crate::host::fake::FakeHost;
+use crate::host::{
+    BoxStream, HostAnswer, LockAnswer, Observation, Operation, OperationError, StreamTarget,
+    TransportError,
+};
 use crate::spec::HostName;
-use crate::transport::fake::{FakeSession, output};
-use crate::transport::{BoxStream, Exec, ExecOutput, Target, TransportError};
 
 /// Changes what a load makes of an image.
 pub(super) type Spoil = fn(&mut Stored);
@@ -123,18 +124,15 @@ impl FakeEngine {
         engine
     }
 
-    pub fn session(&self, host: HostName) -> FakeSession {
-        let socket = Target::Unix {
-            path: "/var/run/docker.sock".into(),
-        };
+    pub fn session(&self, host: HostName) -> FakeHost {
         let (perl, lock, files) = (self.clone(), self.clone(), self.clone());
-        let session = FakeSession::new(host)
-            .on_exec(observation)
-            .on_exec(move |exec| files.write(exec))
-            .on_open(move |target| lock.lock(target))
+        let session = FakeHost::new(host)
+            .on_run(observation)
+            .on_run(move |operation| files.write(operation))
+            .on_lock(move |_| Ok(lock.lock()))
             .on_open(move |target| perl.start(target));
         let (engine, lost) = (self.clone(), session.lost());
-        session.serve(socket, move |stream: DuplexStream| {
+        session.serve(StreamTarget::Engine, move |stream: DuplexStream| {
             let (engine, lost) = (engine.clone(), Arc::clone(&lost));
             async move {
                 let answer = service_fn(move |request: Request<Incoming>| {
@@ -185,55 +183,50 @@ impl FakeEngine {
 static GIVEN: Mutex<BTreeMap<u16, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 impl FakeEngine {
-    /// The process that holds the host's lock until its input ends.
-    fn lock(&self, target: &Target) -> Option<Result<BoxStream, TransportError>> {
-        let Target::Companion { .. } = target else {
-            return None;
-        };
+    /// The host's lock, held until its input ends.
+    fn lock(&self) -> LockAnswer {
+        {
+            let mut play = self.play();
+            play.locks.0 += 1;
+            if play.lock_limit.is_some_and(|limit| play.locks.0 > limit) {
+                play.locks.1 += 1;
+                return LockAnswer::Taken {
+                    holder: "ann@desk".into(),
+                };
+            }
+        }
         let engine = self.clone();
         let (near, mut far) = tokio::io::duplex(64);
         tokio::spawn(async move {
-            let is_free = {
-                let mut play = engine.play();
-                play.locks.0 += 1;
-                play.lock_limit.is_none_or(|limit| play.locks.0 <= limit)
-            };
-            if !is_free {
-                engine.play().locks.1 += 1;
-                return far.write_all(b"held ann@desk\n").await.unwrap();
-            }
-            far.write_all(b"locked\n").await.unwrap();
             far.read_to_end(&mut Vec::new()).await.unwrap();
             engine.play().locks.1 += 1;
         });
-        Some(Ok(Box::new(near)))
+        LockAnswer::Held(Box::new(near))
     }
 
     /// Files that are written to the host.
-    fn write(&self, exec: &Exec) -> Option<Result<ExecOutput, TransportError>> {
-        let text = String::from_utf8_lossy(&exec.stdin).into_owned();
-        let is_record = text.contains("/etc/toots/packages/");
-        self.play().written.extend(is_record.then_some(text));
+    fn write(&self, operation: &Operation) -> Option<Result<HostAnswer, OperationError>> {
+        let Operation::Place(place) = operation else {
+            return None;
+        };
+        for file in &place.files {
+            if file.path.starts_with("/etc/toots/packages/") {
+                let content = String::from_utf8_lossy(&file.content);
+                self.play().written.push(format!("{}\n{content}", file.path));
+            }
+        }
         None
     }
 
-    /// The scripts with which a host gives and takes an image.
-    fn start(&self, target: &Target) -> Option<Result<BoxStream, TransportError>> {
-        let Target::Command { command, .. } = target else {
-            return None;
-        };
-        let words: Vec<&str> = command.rsplit(' ').collect();
-        let output = if command.starts_with("perl -e '# Gives one image") {
-            self.give_image(words[0].trim_matches('\''))
-        } else if command.starts_with("perl -e '# Takes one image") {
-            self.take_image(words[0].parse().unwrap())
-        } else {
-            return None;
+    /// Gives and takes images.
+    fn start(&self, target: &StreamTarget) -> Option<Result<BoxStream, TransportError>> {
+        let output = match target {
+            StreamTarget::GiveImage { image, .. } => self.give_image(image),
+            StreamTarget::TakeImage { port, .. } => self.take_image(*port),
+            _ => return None,
         };
         let (near, mut far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
-            let mut token = [0; 33];
-            far.read_exact(&mut token).await.unwrap();
             far.write_all(output.as_bytes()).await.unwrap();
         });
         Some(Ok(Box::new(near)))
@@ -261,15 +254,15 @@ impl FakeEngine {
 }
 
 /// What the observation of a host finds besides its Engine.
-fn observation(exec: &Exec) -> Option<Result<ExecOutput, TransportError>> {
-    let script = String::from_utf8_lossy(&exec.stdin);
-    let nonce = script.lines().next()?.strip_prefix("nonce=")?;
-    let block = format!(
-        "\n{nonce} uname\nh 6.12 x86_64\n\n{nonce} files\n\n{nonce} contents\n\n{nonce} end\n"
-    );
-    let block = STANDARD.encode(block);
-    let answer = format!("{nonce} begin\n{block}\n{nonce} end\n");
-    Some(Ok(output(0, answer, "")))
+fn observation(operation: &Operation) -> Option<Result<HostAnswer, OperationError>> {
+    let Operation::Observe(_) = operation else {
+        return None;
+    };
+    let mut observation = Box::<Observation>::default();
+    observation.facts.hostname = "h".into();
+    observation.facts.kernel = "6.12".into();
+    observation.facts.arch = "x86_64".into();
+    Some(Ok(HostAnswer::Observe(observation)))
 }
 
 fn parameter(uri: &str, name: &str) -> Option<String> {

@@ -7,14 +7,17 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::fake_engine::FakeEngine;
+use crate::host::fake::FakeHost;
+use crate::host::{
+    BoxStream, Cost, Dial, HoldLock, HostAnswer, HostSession, LockAnswer, Operation,
+    OperationError, StreamTarget, TransportError,
+};
 use crate::spec::HostName;
-use crate::transport::fake::{FakeSession, output};
-use crate::transport::{BoxStream, Cost, Dial, Exec, ExecOutput, Session, Target, TransportError};
 
 /// A host on which toots panics: in a command once it is asked to, or at the n-th stream to its
 /// Engine.
 struct Faulty {
-    inner: FakeSession,
+    inner: FakeHost,
     bug: Arc<Bug>,
     streams: AtomicUsize,
 }
@@ -30,22 +33,22 @@ pub(super) struct Bug {
 }
 
 #[async_trait]
-impl Session for Faulty {
+impl HostSession for Faulty {
     fn host(&self) -> &HostName {
         self.inner.host()
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
         if let Some(trigger) = &self.bug.in_command {
             trigger.notified().await;
             assert!(self.bug.commands_succeed, "a bug");
-            return Ok(output(0, "", ""));
+            return Ok(HostAnswer::Place(()));
         }
-        self.inner.exec(exec).await
+        self.inner.run(operation).await
     }
 
-    async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-        let is_of_engine = matches!(target, Target::Unix { .. });
+    async fn open(&self, target: StreamTarget) -> Result<BoxStream, TransportError> {
+        let is_of_engine = target == StreamTarget::Engine;
         let number = self
             .streams
             .fetch_add(is_of_engine.into(), Ordering::SeqCst);
@@ -54,6 +57,10 @@ impl Session for Faulty {
             panic!("a bug");
         }
         self.inner.open(target).await
+    }
+
+    async fn hold_lock(&self, request: HoldLock) -> Result<LockAnswer, TransportError> {
+        self.inner.hold_lock(request).await
     }
 
     async fn settle_privilege(&self) -> Result<(), TransportError> {
@@ -78,7 +85,7 @@ pub(super) struct Dialed(pub Vec<(FakeEngine, Arc<Bug>)>);
 
 #[async_trait]
 impl Dial for Dialed {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         let n: usize = host.as_str()[1..].parse().unwrap();
         let (engine, bug) = &self.0[n - 1];
         Ok(Arc::new(Faulty {

@@ -29,7 +29,6 @@ mod ledger;
 mod loads;
 mod local_images;
 mod masters;
-mod place;
 mod planned;
 mod planning;
 mod prepare;

@@ -14,8 +14,8 @@ use super::{failure, loads, masters, prepare, repair};
 use crate::desired::Recorded;
 use crate::event::{Event, Outcome};
 use crate::observe::DockerStatus;
-use crate::plan::{self, MastersError, Observed, Package, SavedPlan, Step};
-use crate::spec::ExitCode;
+use crate::plan::{self, MastersError, Observed, SavedPlan, Step};
+use crate::spec::{ExitCode, Package};
 
 /// Observes the connected hosts and plans.
 pub(super) async fn check_and_plan(

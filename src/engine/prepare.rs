@@ -13,8 +13,8 @@ use crate::desired::{Desired, Recorded};
 use crate::event::{Event, Failure, Outcome};
 use crate::guard::{LockError, Owner};
 use crate::observe::DockerStatus;
-use crate::plan::{HostPlan, Observed, Package, Plan, Step, is_elsewhere};
-use crate::spec::{FileSpec, ImageRef, Placement, Remedy, Role};
+use crate::plan::{HostPlan, Observed, Plan, Step, is_elsewhere};
+use crate::spec::{FileSpec, ImageRef, Package, Placement, Remedy, Role};
 
 /// The file on masters that records the digests to which image references are pinned.
 pub(super) const DIGESTS: &str = "/etc/toots/images.json";

@@ -7,8 +7,11 @@ use async_trait::async_trait;
 
 use crate::event::Outcome;
 use crate::guard::{Lock, LockError, Owner};
+use crate::host::{
+    BoxStream, Cost, Dial, HoldLock, HostAnswer, HostSession, LockAnswer, Operation,
+    OperationError, StreamTarget, TransportError,
+};
 use crate::spec::HostName;
-use crate::transport::{BoxStream, Cost, Dial, Exec, ExecOutput, Session, Target, TransportError};
 
 /// A host that is lost more often than this in one run is given up.
 const MAX_RECONNECTS: u32 = 3;
@@ -16,7 +19,7 @@ const MAX_RECONNECTS: u32 = 3;
 /// A session that survives its connection, with the host's lock.
 pub(super) struct ReconnectingSession {
     host: HostName,
-    now: RwLock<Arc<dyn Session>>,
+    now: RwLock<Arc<dyn HostSession>>,
     state: tokio::sync::Mutex<ConnectionState>,
 }
 
@@ -58,7 +61,7 @@ impl ReconnectError {
 }
 
 impl ReconnectingSession {
-    pub fn new(session: Arc<dyn Session>) -> Self {
+    pub fn new(session: Arc<dyn HostSession>) -> Self {
         Self {
             host: session.host().clone(),
             now: RwLock::new(session),
@@ -66,7 +69,7 @@ impl ReconnectingSession {
         }
     }
 
-    fn session(&self) -> Arc<dyn Session> {
+    fn session(&self) -> Arc<dyn HostSession> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -106,17 +109,21 @@ impl ReconnectingSession {
 }
 
 #[async_trait]
-impl Session for ReconnectingSession {
+impl HostSession for ReconnectingSession {
     fn host(&self) -> &HostName {
         &self.host
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        self.session().exec(exec).await
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        self.session().run(operation).await
     }
 
-    async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
+    async fn open(&self, target: StreamTarget) -> Result<BoxStream, TransportError> {
         self.session().open(target).await
+    }
+
+    async fn hold_lock(&self, request: HoldLock) -> Result<LockAnswer, TransportError> {
+        self.session().hold_lock(request).await
     }
 
     async fn settle_privilege(&self) -> Result<(), TransportError> {

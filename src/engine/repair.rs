@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
-use super::apply::{checked, with_log};
+use super::apply::{perform, with_log};
 use super::connect::{HostRun, Hosts};
 use super::ending::EarlyExit;
 use super::failure;
@@ -15,11 +13,10 @@ use super::planned::Planned;
 use super::run_context::RunContext;
 use super::work::Work;
 use crate::event::{Event, Failure};
+use crate::host::{MoveAside, MovedFolder};
 use crate::plan::{HostPlan, Plan, Step};
 use crate::probe::{Proof, Verdict};
-use crate::spec::quote;
 use crate::spec::{ComponentName, ExitCode, HostName, Remedy};
-use crate::transport::Exec;
 
 /// What to do about members that hold other data than the majority.
 pub(super) fn hints(verdict: &Verdict) -> Vec<Remedy> {
@@ -110,16 +107,12 @@ pub(super) async fn rejoin(
     dirs: &[String],
 ) -> Result<(), Box<Failure>> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let suffix = format!(".before-repair-{stamp}");
-    let words: Vec<String> = dirs.iter().map(|dir| quote(dir)).collect();
-    let exec = Exec {
-        command: format!("sh -s -- {} {}", quote(&suffix), words.join(" ")),
-        stdin: Bytes::from_static(include_bytes!("move_aside.sh")),
-        privileged: true,
+    let folders = MoveAside {
+        dirs: dirs.to_vec(),
+        suffix: format!(".before-repair-{stamp}"),
         deadline: work.cx.timeouts.exec,
-        max_output: 64 * 1024,
     };
-    let moved = checked(host, phase, title, exec).await;
+    let moved = perform(host, phase, title, folders).await;
     let started = host.engine.start(container).await;
     let moved = moved.map_err(|mut failure| {
         failure.left = Some(match &started {
@@ -131,14 +124,13 @@ pub(super) async fn rejoin(
         });
         failure
     })?;
-    for line in String::from_utf8_lossy(&moved).lines() {
-        let (kib, dir) = line.split_once('\t').unwrap_or(("?", line));
+    for MovedFolder { path, kib } in moved {
+        let kib = kib.map_or_else(|| "?".to_owned(), |kib| kib.to_string());
         work.cx.events.send(Event::warning(
             Some(host.info.name.clone()),
             format!(
                 "its former data are in {} ({kib} KiB); delete them when nobody needs them",
-                crate::event::escape(dir),
-                kib = crate::event::escape(kib)
+                crate::event::escape(&path),
             ),
         ));
     }
@@ -147,58 +139,4 @@ pub(super) async fn rejoin(
         return Err(Box::new(with_log(host, container, failure).await));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::process::{Command, Output};
-
-    fn move_aside(dirs: &[&Path]) -> Output {
-        Command::new("sh")
-            .args(["-c", include_str!("move_aside.sh"), "sh", ".old-x"])
-            .args(dirs)
-            .output()
-            .unwrap()
-    }
-
-    #[test]
-    fn a_failed_move_is_undone() {
-        let root = tempfile::tempdir().unwrap();
-        let [data, log, missing] =
-            ["data", "it's log", "missing"].map(|name| root.path().join(name));
-        let moved = |dir: &Path| {
-            dir.with_file_name(format!(
-                "{}.old-x",
-                dir.file_name().unwrap().to_str().unwrap()
-            ))
-        };
-        for dir in [&data, &log] {
-            fs::create_dir(dir).unwrap();
-            fs::write(dir.join("file"), "x").unwrap();
-        }
-        // Something that is no folder stands where the second one would go, so that it fails.
-        fs::write(moved(&log), "").unwrap();
-        let output = move_aside(&[&data, &log]);
-        assert!(!output.status.success());
-        assert!(data.join("file").exists() && log.join("file").exists());
-
-        fs::remove_file(moved(&log)).unwrap();
-        let output = move_aside(&[&data, &log, &missing]);
-        assert!(output.status.success(), "{output:?}");
-        assert!(moved(&data).join("file").exists() && !data.exists() && !log.exists());
-        let lines = String::from_utf8(output.stdout).unwrap();
-        let names: Vec<&str> = lines
-            .lines()
-            .map(|line| line.split_once('\t').unwrap().1)
-            .collect();
-        assert_eq!(
-            names,
-            [
-                moved(&data).to_str().unwrap(),
-                moved(&log).to_str().unwrap()
-            ]
-        );
-    }
 }

@@ -11,9 +11,9 @@ use super::ending::Cancel;
 use crate::bundle::Bundle;
 use crate::desired::{Desired, PlaybookError, Recorded};
 use crate::event::EventSink;
+use crate::host::Dial;
 use crate::plan::{Limits, SavedPlan};
 use crate::spec::{ClusterName, ComponentName, HostName, Role, Secret};
-use crate::transport::Dial;
 
 /// A host of the inventory, as far as the engine needs it.
 #[derive(Debug, Clone)]

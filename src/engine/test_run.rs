@@ -17,12 +17,12 @@ use crate::bundle::Bundle;
 use crate::desired::{ComponentCommon, ComponentDesired, Desired, HostDesired, Recorded};
 use crate::docker::{EngineInfo, EngineStatus};
 use crate::event::{Event, EventSink};
+use crate::host::{Dial, HostSession, TransportError};
 use crate::observe::{DockerStatus, HostStatus};
 use crate::plan::{HostPlan, Step};
 use crate::spec::{
     ClusterName, ComponentName, ContainerSpec, HostName, ImageRef, NodeRecord, Versions,
 };
-use crate::transport::{Dial, Session, TransportError};
 
 pub(super) const IMAGE: &str = "registry.example/consul:1.22";
 
@@ -52,7 +52,7 @@ struct Dialed(Vec<FakeEngine>);
 
 #[async_trait]
 impl Dial for Dialed {
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError> {
+    async fn dial(&self, host: &HostName) -> Result<Arc<dyn HostSession>, TransportError> {
         let n: usize = host.as_str()[1..].parse().unwrap();
         Ok(Arc::new(self.0[n - 1].session(host.clone())))
     }

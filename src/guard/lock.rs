@@ -14,8 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::spec::quote;
-use crate::transport::{BoxStream, Session, Target, TransportError};
+use crate::host::{BoxStream, HoldLock, HostSession, LockAnswer, TransportError};
 
 /// The holder of a lock, as shown to other runs.
 #[derive(Debug, Clone)]
@@ -56,65 +55,10 @@ impl Drop for Lock {
     }
 }
 
-/// Where and how a lock is kept.
-struct Terms<'a> {
-    folder: &'a str,
-    /// Pause between two signs of life.
-    interval: Duration,
-    /// The other end is dead after this long without one.
-    limit: Duration,
-    /// Name of the host's process that serves the connection.
-    server: &'a str,
-}
-
-impl Terms<'static> {
-    /// A folder that only root can write: in `/run/lock`, which everyone can write, another user
-    /// could place a link.
-    const USUAL: Self = Self {
-        folder: "/run/toots",
-        interval: Duration::from_secs(15),
-        limit: Duration::from_secs(90),
-        server: "sshd",
-    };
-}
-
-/// Prints the holder's line from the lock file, which only the holder writes.
-const SCRIPT: &str = r#"set -u
-command -v flock >/dev/null || { echo "no flock"; exit 0; }
-dir=$2
-# In a subshell first: a failed redirection of exec ends the shell without a word.
-mkdir -p "$dir" 2>/dev/null && chmod 700 "$dir" && ( : >>"$dir/lock" ) 2>/dev/null || { echo "cannot write $dir/lock"; exit 0; }
-exec 9>>"$dir/lock"
-if ! flock -n 9; then
-  # A connection of this very run that the host does not know to be dead yet.
-  case $(head -n 1 "$dir/lock") in "$1 since "*) kill "$(sed -n 2p "$dir/lock")" 2>/dev/null; flock -w 5 9 && again=y;; esac
-  if [ -z "${again-}" ]; then echo "held $(head -n 1 "$dir/lock" | head -c 500 | tr -cd '[:print:]')"; exit 0; fi
-fi
-printf '%s since %s\n%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" $$ > "$dir/lock"
-echo locked
-# Only this shell holds the lock, so that ending it is enough. A byte is answered by a line. dd reads
-# no byte too many: the end of the input is a byte as well.
-if timeout 9 true 2>/dev/null; then
-  while
-    byte=$(timeout "$3" dd bs=1 count=1 2>/dev/null 9>&-)
-    code=$?
-    [ "$byte" = . ]
-  do echo .; done
-  if [ "$code" -ne 0 ]; then
-    # Silence, not the end of the connection: the process that serves it must end first.
-    p=$$
-    while [ "$p" -gt 1 ] && p=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status" 2>/dev/null) && [ -n "$p" ]; do
-      case $(cat "/proc/$p/comm" 2>/dev/null) in "$4"*) kill "$p" 2>/dev/null; break ;; esac
-    done
-  fi
-else
-  while byte=$(dd bs=1 count=1 2>/dev/null 9>&-); [ "$byte" = . ]; do echo .; done
-fi
-( : > "$dir/lock" ) 2>/dev/null
-# Before the output ends, which the run waits for.
-exec 9>&-"#;
-
-const LOCK_LIMIT: Duration = Duration::from_secs(15);
+/// Pause between two signs of life.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The other end is dead after this long without one.
+const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Lock {
@@ -122,76 +66,45 @@ impl Lock {
     ///
     /// # Errors
     /// When another run holds it, the host has no `flock`, or the connection fails.
-    pub async fn acquire(session: &Arc<dyn Session>, owner: &Owner) -> Result<Self, LockError> {
-        Self::acquire_on(session, owner, &Terms::USUAL).await
+    pub async fn acquire(session: &Arc<dyn HostSession>, owner: &Owner) -> Result<Self, LockError> {
+        Self::acquire_within(session, owner, INTERVAL, SILENCE_LIMIT).await
     }
 
-    async fn acquire_on(
-        session: &Arc<dyn Session>,
+    async fn acquire_within(
+        session: &Arc<dyn HostSession>,
         owner: &Owner,
-        terms: &Terms<'_>,
+        interval: Duration,
+        silence_limit: Duration,
     ) -> Result<Self, LockError> {
-        let text = format!(
+        let holder = format!(
             "{}: toots {} (run {})",
             owner.who, owner.command, owner.run_id
         );
-        let command = format!(
-            "sh -c {} toots {} {} {} {}",
-            quote(SCRIPT),
-            quote(&text),
-            quote(terms.folder),
-            terms.limit.as_secs(),
-            quote(terms.server)
-        );
-        let mut stream = session
-            .open(Target::Companion {
-                command,
-                privileged: true,
-            })
-            .await?;
-        let mut answer = Vec::new();
-        let read = async {
-            let mut byte = [0u8; 1];
-            while answer.len() < 1024 && stream.read(&mut byte).await? == 1 && byte[0] != b'\n' {
-                answer.push(byte[0]);
-            }
-            std::io::Result::Ok(())
+        let request = HoldLock {
+            holder,
+            silence_limit,
         };
-        match tokio::time::timeout(LOCK_LIMIT, read).await {
-            Err(_) => return Err(LockError::Host("no answer".into())),
-            Ok(Err(error)) => return Err(LockError::Host(crate::spec::shown(&error.to_string()))),
-            Ok(Ok(())) => {}
-        }
-        let answer = crate::spec::shown(&String::from_utf8_lossy(&answer));
-        match answer.as_str() {
-            "locked" => Ok(Self::watched(Arc::clone(session), stream, terms)),
-            "no flock" => Err(LockError::Host(
-                "flock is missing; install util-linux".into(),
-            )),
-            "" => Err(LockError::Host(
-                "the lock command ended without an answer".into(),
-            )),
-            other if other.starts_with("cannot write ") => Err(LockError::Host(other.to_owned())),
-            other => match other.strip_prefix("held") {
-                Some(holder) => {
-                    let holder = holder.trim();
-                    Err(LockError::Held {
-                        holder: if holder.is_empty() {
-                            "a run that just started".into()
-                        } else {
-                            holder.to_owned()
-                        },
-                    })
-                }
-                None => Err(LockError::Host(format!("unexpected answer {other:?}"))),
-            },
+        match session.hold_lock(request).await? {
+            LockAnswer::Held(stream) => {
+                let session = Arc::clone(session);
+                Ok(Self::watched(session, stream, interval, silence_limit))
+            }
+            LockAnswer::Taken { holder } if holder.is_empty() => Err(LockError::Held {
+                holder: "a run that just started".into(),
+            }),
+            LockAnswer::Taken { holder } => Err(LockError::Held { holder }),
+            LockAnswer::Failed(why) => Err(LockError::Host(why)),
         }
     }
 
     /// Starts the exchange of signs of life.
-    fn watched(session: Arc<dyn Session>, mut stream: BoxStream, terms: &Terms<'_>) -> Self {
+    fn watched(
+        session: Arc<dyn HostSession>,
+        mut stream: BoxStream,
+        interval: Duration,
+        limit: Duration,
+    ) -> Self {
         let (release, released) = oneshot::channel();
-        let (interval, limit) = (terms.interval, terms.limit);
         let watch = tokio::spawn(async move {
             tokio::select! {
                 // An error means that the lock was dropped, and its stream with it.
@@ -254,82 +167,28 @@ async fn exchange_signs_of_life(stream: &mut BoxStream, interval: Duration, limi
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::process::Stdio;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::process::Command;
 
     use super::*;
-    use crate::spec::HostName;
-    use crate::transport::{Cost, Exec, ExecOutput};
+    use crate::host::local_host;
 
-    /// Runs commands on this machine. Dropping a stream closes its standard input, as a closed
-    /// channel does.
-    struct Local {
-        host: HostName,
-        path: Option<String>,
-        closed: AtomicBool,
+    /// This machine, with its lock in a folder of the test. No process is named like the one that
+    /// serves the connection: the tests end no connection of the machine they run on.
+    fn local(folder: &Path, path: Option<String>) -> Arc<dyn HostSession> {
+        Arc::new(local_host(path).with_lock_at(folder.to_str().unwrap(), "no-such-server"))
     }
 
-    #[async_trait::async_trait]
-    impl Session for Local {
-        fn host(&self) -> &HostName {
-            &self.host
-        }
-
-        async fn exec(&self, _: Exec) -> Result<ExecOutput, TransportError> {
-            Err(TransportError::Command(
-                "only streams are expected here".into(),
-            ))
-        }
-
-        async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-            let Target::Companion { command, .. } = target else {
-                return Err(TransportError::Settings("unexpected".into()));
-            };
-            let mut shell = Command::new("/bin/sh");
-            shell
-                .args(["-c", &command])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped());
-            if let Some(path) = &self.path {
-                shell.env("PATH", path);
-            }
-            let mut child = shell.spawn().unwrap();
-            let stream = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
-            tokio::spawn(async move { child.wait().await });
-            Ok(Box::new(stream))
-        }
-
-        fn closed(&self) -> bool {
-            self.closed.load(Ordering::SeqCst)
-        }
-
-        fn cost(&self) -> Cost {
-            Cost::default()
-        }
-
-        async fn close(&self) {
-            self.closed.store(true, Ordering::SeqCst);
-        }
-    }
-
-    fn local(path: Option<String>) -> Arc<dyn Session> {
-        Arc::new(Local {
-            host: HostName::new("m1").unwrap(),
-            path,
-            closed: AtomicBool::new(false),
-        })
+    async fn acquire(
+        session: &Arc<dyn HostSession>,
+        run_id: &str,
+        interval: Duration,
+    ) -> Result<Lock, LockError> {
+        Lock::acquire_within(session, &owner(run_id), interval, Duration::from_secs(2)).await
     }
 
     async fn take(folder: &Path, path: Option<String>, run_id: &str) -> Result<Lock, LockError> {
-        let session = local(path);
-        Lock::acquire_on(
-            &session,
-            &owner(run_id),
-            &terms(folder, Terms::USUAL.interval),
-        )
-        .await
+        acquire(&local(folder, path), run_id, INTERVAL).await
     }
 
     /// The host frees a lock a moment after its channel closes or its holder fell silent.
@@ -341,16 +200,6 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the lock stays taken");
-    }
-
-    /// No process is named like this: the tests end no connection of the machine they run on.
-    fn terms(folder: &Path, interval: Duration) -> Terms<'_> {
-        Terms {
-            folder: folder.to_str().unwrap(),
-            interval,
-            limit: Duration::from_secs(2),
-            server: "no-such-server",
-        }
     }
 
     fn owner(run_id: &str) -> Owner {
@@ -412,8 +261,8 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let often = terms(dir.path(), Duration::from_millis(100));
-        let alive = Lock::acquire_on(&local(None), &owner("r1"), &often)
+        let often = Duration::from_millis(100);
+        let alive = acquire(&local(dir.path(), None), "r1", often)
             .await
             .unwrap();
         tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -432,11 +281,9 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let session = local(None);
-        let often = terms(dir.path(), Duration::from_millis(100));
-        let _lock = Lock::acquire_on(&session, &owner("r1"), &often)
-            .await
-            .unwrap();
+        let session = local(dir.path(), None);
+        let often = Duration::from_millis(100);
+        let _lock = acquire(&session, "r1", often).await.unwrap();
         let holder = std::fs::read_to_string(dir.path().join("lock")).unwrap();
         let holder = holder.lines().nth(1).unwrap().to_owned();
         assert!(!session.closed());

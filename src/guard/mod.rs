@@ -2,7 +2,7 @@
 //!
 //! Owns: [`may_stop`] and [`order`], pure functions of what the probes answered, [`Door`], through
 //! which every running container is stopped, and [`Lock`]. Must not change anything else on a host.
-//! May import: `probe`, `docker`, `transport`, `spec`. To guard another service: report its members
+//! May import: `probe`, `docker`, `host`, `spec`. To guard another service: report its members
 //! in `probe/`; the arithmetic is the same.
 
 #![warn(clippy::disallowed_methods)]

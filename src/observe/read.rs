@@ -2,15 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::parse::{self, ParseError};
-use super::types::{DockerStatus, HostStatus, Listener};
+use super::types::{DockerStatus, HostStatus};
 use crate::docker::{DockerError, Engine};
-use crate::spec::quote;
-use crate::transport::{Exec, Session, TransportError};
+use crate::host::{HostSession, Listener, Observation, Observe, OperationError, TransportError};
 
 /// What to observe besides the machine itself.
 #[derive(Debug, Clone, Default)]
@@ -41,19 +37,15 @@ pub enum ObserveError {
         /// Its last lines of standard error.
         stderr: String,
     },
-    /// The answer is not the script's output.
-    #[error("cannot observe the host: unexpected answer: {0}")]
-    Answer(ParseError),
+    /// The answer is not that of an observation.
+    #[error("cannot observe the host: {0}")]
+    Answer(OperationError),
     /// The Engine failed, other than being absent or silent.
     #[error("cannot observe the host's containers")]
     Docker(#[from] DockerError),
 }
 
-const SCRIPT: &str = include_str!("script.sh");
-const REACH_SCRIPT: &str = include_str!("reach.bash");
-const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
-const MAX_OUTPUT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Attempts to observe a host while its processes and its Engine's containers do not match.
 const MAX_OBSERVATIONS: usize = 3;
@@ -68,7 +60,7 @@ const MAX_OBSERVATIONS: usize = 3;
 /// When the script cannot be run or its answer is incomplete. An Engine that does not answer is
 /// data, not an error.
 pub async fn read(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     engine: &Engine,
     request: &Request,
 ) -> Result<HostStatus, ObserveError> {
@@ -87,24 +79,27 @@ pub async fn read(
 /// One observation, and what may be explained by the next one: the ids of listening containers that
 /// the Engine did not list, listeners without a process, and an Engine that did not answer.
 async fn once(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     engine: &Engine,
     request: &Request,
 ) -> Result<(HostStatus, BTreeSet<String>), ObserveError> {
-    let (script, docker) = tokio::join!(script(session, request), docker(engine));
-    let mut status = script?;
-    let here = status.docker_here;
-    status.host.docker = match docker {
+    let (observation, docker) = tokio::join!(observe(session, request), docker(engine));
+    let mut observation = observation?;
+    let here = observation.docker_here;
+    let unit = std::mem::take(&mut observation.docker_unit);
+    let owners = std::mem::take(&mut observation.owners);
+    let mut status = HostStatus::from(observation);
+    status.docker = match docker {
         Ok(up) => up,
         Err(error) if transport_lost(&error) => return Err(error.into()),
         // Whether an Engine is there says nothing then: it would be as silent after it is installed.
         Err(error) if needs_more_sessions(&error) => DockerStatus::OutOfSessions(full(&error)),
         Err(_) if !here => DockerStatus::Absent,
         Err(error) => {
-            let unit = if status.docker_unit.is_empty() {
+            let unit = if unit.is_empty() {
                 String::new()
             } else {
-                format!(" (unit is {})", status.docker_unit)
+                format!(" (unit is {unit})")
             };
             DockerStatus::Silent(format!("{}{unit}", full(&error)))
         }
@@ -113,7 +108,6 @@ async fn once(
         listener.holders.is_empty() && request.ports.contains(&listener.port)
     };
     let mut unexplained: BTreeSet<String> = status
-        .host
         .listeners
         .iter()
         .filter(is_unexplained)
@@ -121,18 +115,14 @@ async fn once(
         .collect();
     // An Engine fails to list what is being removed at that moment.
     if matches!(
-        status.host.docker,
+        status.docker,
         DockerStatus::Silent(_) | DockerStatus::Unreadable { .. }
     ) {
         unexplained.insert("the Engine".to_owned());
     }
-    if let DockerStatus::Up { containers, .. } = &status.host.docker {
-        for listener in &mut status.host.listeners {
-            for id in listener
-                .holders
-                .iter()
-                .filter_map(|pid| status.owners.get(pid))
-            {
+    if let DockerStatus::Up { containers, .. } = &status.docker {
+        for listener in &mut status.listeners {
+            for id in listener.holders.iter().filter_map(|pid| owners.get(pid)) {
                 match containers.iter().find(|c| c.id == *id) {
                     Some(container) => {
                         _ = listener
@@ -144,7 +134,7 @@ async fn once(
             }
         }
     }
-    Ok((status.host, unexplained))
+    Ok((status, unexplained))
 }
 
 fn full(error: &dyn std::error::Error) -> String {
@@ -203,70 +193,46 @@ async fn docker(engine: &Engine) -> Result<DockerStatus, DockerError> {
     }
 }
 
-async fn script(
-    session: &Arc<dyn Session>,
+async fn observe(
+    session: &Arc<dyn HostSession>,
     request: &Request,
-) -> Result<parse::ScriptAnswer, ObserveError> {
-    let nonce = format!("{:016x}", rand::random::<u64>());
-    let exec = Exec {
-        command: "sh -s".into(),
-        stdin: Bytes::from(command(&nonce, request)),
-        privileged: true,
-        deadline: request.deadline.unwrap_or(SCRIPT_LIMIT),
-        max_output: MAX_OUTPUT_BYTES,
+) -> Result<Observation, ObserveError> {
+    let operation = Observe {
+        paths: request.paths.clone(),
+        data_dirs: request.data_dirs.clone(),
+        reach: request.reach.clone(),
+        deadline: request.deadline,
     };
-    let before = now_ms();
-    let output = session.exec(exec).await?;
-    if output.status != 0 {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let stderr = stderr.trim().chars().take(2000).collect();
-        return Err(ObserveError::Script {
-            status: output.status,
-            stderr,
-        });
-    }
-    parse::reading(&output.stdout, &nonce, before).map_err(ObserveError::Answer)
-}
-
-/// The script with its parameters, all of them on standard input: the nonce stays secret.
-pub(super) fn command(nonce: &str, request: &Request) -> String {
-    let words = |items: &[String]| {
-        let words: Vec<String> = items.iter().map(|item| quote(item)).collect();
-        quote(&words.join(" "))
-    };
-    let reach: Vec<String> = request
-        .reach
-        .iter()
-        .map(|(address, port)| format!("{address}/{port}"))
-        .collect();
-    format!(
-        "nonce={nonce}\npaths={}\ndata={}\nreach={}\nreach_script={}\n{SCRIPT}",
-        words(&request.paths),
-        words(&request.data_dirs),
-        words(&reach),
-        quote(REACH_SCRIPT),
-    )
-}
-
-/// Milliseconds since the epoch on the operator's clock.
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
+    session
+        .perform(operation)
+        .await
+        .map(|observation| *observation)
+        .map_err(|error| match error {
+            OperationError::Transport(error) => ObserveError::Session(error),
+            OperationError::Failed { status, stderr, .. } => ObserveError::Script {
+                status,
+                stderr: String::from_utf8_lossy(&stderr)
+                    .trim()
+                    .chars()
+                    .take(2000)
+                    .collect(),
+            },
+            other => ObserveError::Answer(other),
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::Bytes;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
 
-    use super::super::sections::encode;
     use super::*;
+    use crate::host::fake::FakeHost;
+    use crate::host::{BoxStream, HostAnswer, Operation, ParseError, StreamTarget};
     use crate::spec::HostName;
-    use crate::transport::fake::{FakeSession, output};
-    use crate::transport::{BoxStream, Target};
 
     const LISTED: &str = "aaaa";
     const FAILING: &str = "failing";
@@ -277,22 +243,30 @@ mod tests {
     async fn read_of(owners: &'static [&'static str]) -> (Option<String>, usize) {
         let readings = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&readings);
-        let script = move |exec: &Exec| {
+        let observation = move |_: &Operation| {
             let owner = owners[count.fetch_add(1, Ordering::SeqCst)];
-            let stdin = String::from_utf8_lossy(&exec.stdin);
-            let nonce = stdin.lines().next()?.strip_prefix("nonce=")?.to_owned();
-            let socket = "tcp LISTEN 0 0 10.0.0.1:8500 0.0.0.0:*";
-            let sockets = if owner.is_empty() {
-                format!("complete\nsockets\n{socket}")
-            } else {
-                let users = r#"users:(("consul",pid=7,fd=3))"#;
-                format!("complete\n7 {owner}\nsockets\n{socket} {users}")
+            let mut listener = Listener {
+                protocol: "tcp".into(),
+                address: [10, 0, 0, 1].into(),
+                port: 8500,
+                process: None,
+                pid: None,
+                holders: Vec::new(),
+                container: None,
             };
-            let sections = [("docker-here", "1"), ("sockets", sockets.as_str())];
-            Some(Ok(output(0, encode(&nonce, &sections, b""), "")))
+            let mut observation = Observation {
+                docker_here: true,
+                ..Observation::default()
+            };
+            if !owner.is_empty() {
+                listener.holders.push(7);
+                observation.owners.insert(7, owner.to_owned());
+            }
+            observation.listeners.push(listener);
+            Some(Ok(HostAnswer::Observe(Box::new(observation))))
         };
         let listings = Arc::new(AtomicUsize::new(0));
-        let docker = move |_: &Target| {
+        let docker = move |_: &StreamTarget| {
             let (near, far) = tokio::io::duplex(64 * 1024);
             let listings = Arc::clone(&listings);
             let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -318,10 +292,10 @@ mod tests {
             );
             Some(Ok(Box::new(near) as BoxStream))
         };
-        let fake = FakeSession::new(HostName::new("m1").unwrap())
-            .on_exec(script)
+        let fake = FakeHost::new(HostName::new("m1").unwrap())
+            .on_run(observation)
             .on_open(docker);
-        let session: Arc<dyn Session> = Arc::new(fake);
+        let session: Arc<dyn HostSession> = Arc::new(fake);
         let status = read(
             &session,
             &Engine::over(Arc::clone(&session)),
@@ -368,7 +342,7 @@ mod tests {
         crate::testing::snapshot_messages!("observe_error", ObserveError, hints: |_| Vec::new(), {
             ObserveError::Session(_) => ObserveError::Session(TransportError::Lost("closed by the host".into())),
             ObserveError::Script { .. } => ObserveError::Script { status: 2, stderr: "sh: syntax error".into() },
-            ObserveError::Answer(_) => ObserveError::Answer(ParseError::Truncated),
+            ObserveError::Answer(_) => ObserveError::Answer(OperationError::Observation(ParseError::Truncated)),
             ObserveError::Docker(_) => ObserveError::Docker(DockerError::Deadline { what: "list containers".into(), limit: Duration::from_secs(30) }),
         });
     }

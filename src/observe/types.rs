@@ -1,9 +1,9 @@
 //! What was observed on a host, typed and bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use crate::docker::{ContainerStatus, EngineStatus, ImageStatus};
+use crate::host::{Facts, FileStatus, Listener, Observation};
 use crate::spec::{ComponentName, DefaultImages, Membership, NodeRecord, RecordError, Secret};
 
 /// Everything that was observed on a host.
@@ -37,129 +37,25 @@ pub struct HostStatus {
     pub docker: DockerStatus,
 }
 
-/// A machine's facts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
-    /// The host's own name.
-    pub hostname: String,
-    /// `ID` of os-release.
-    pub os_id: String,
-    /// `VERSION_ID` of os-release.
-    pub os_version: String,
-    /// `uname -m`.
-    pub arch: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// /etc/machine-id.
-    pub machine_id: String,
-    /// Number of processors.
-    pub cpus: u32,
-    /// Memory in KiB.
-    pub mem_total_kib: u64,
-    /// The Engine's data root.
-    pub docker_root: String,
-    /// Free space in KiB below the Engine's data root (or its nearest existing parent).
-    pub disk_free_docker_kib: u64,
-    /// Free space for [`Facts::CONTAINERD_ROOT`], in KiB; `None` when it does not exist.
-    pub disk_free_containerd_kib: Option<u64>,
-    /// Free space in KiB below /var/lib/toots (or its nearest existing parent).
-    pub disk_free_data_kib: u64,
-    /// The host's clock minus the operator's at the middle of the exchange, in milliseconds.
-    pub clock_offset_ms: i64,
-    /// Interfaces with their addresses.
-    pub nics: BTreeMap<String, Vec<IpAddr>>,
-    /// 1 or 2.
-    pub cgroup_version: u8,
-    /// Mount points on the way to toots' data: whether mounts below them are shared.
-    pub mounts: BTreeMap<String, bool>,
-    /// Addresses to which the host's own name resolves.
-    pub own_name_resolves_to: Vec<IpAddr>,
-    /// Whether systemd is PID 1.
-    pub systemd: bool,
-    /// Package managers present: `apt-get`, `dnf`, `zypper`, `apk`.
-    pub package_managers: Vec<String>,
-    /// Whether the docker command exists.
-    pub docker_command: bool,
-    /// Whether the program that mounts NFS is installed.
-    pub nfs_client: bool,
-    /// Whether the kernel has NFS, or a module for it.
-    pub nfs_kernel: bool,
-    /// docker-compose's version, v1 or v2, if present.
-    pub compose_version: Option<String>,
-    /// TCP addresses `host:port` that were tried: whether this host could connect.
-    pub reaches: BTreeMap<String, bool>,
-}
-
-impl Facts {
-    /// Where containerd keeps images, if its configuration says nothing else.
-    pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
-
-    /// The mount point of a path, when mounts below it are not shared. `None` when they are, or when
-    /// it is not known.
-    #[must_use]
-    pub fn private_mount(&self, path: &str) -> Option<&str> {
-        let path = std::path::Path::new(path);
-        let holds = |point: &&String| path.starts_with(point.as_str());
-        let point = self.mounts.keys().filter(holds).max_by_key(|p| p.len())?;
-        (!self.mounts[point]).then_some(point)
-    }
-
-    /// The platform of its images, `OS/ARCH`; `None` for an architecture that toots does not know.
-    #[must_use]
-    pub fn platform(&self) -> Option<&'static str> {
-        match self.arch.as_str() {
-            "x86_64" => Some("linux/amd64"),
-            "aarch64" => Some("linux/arm64"),
-            _ => None,
+impl From<Observation> for HostStatus {
+    /// Without the Engine.
+    fn from(observation: Observation) -> Self {
+        Self {
+            facts: observation.facts,
+            node: observation.node,
+            membership: observation.membership,
+            secrets: observation.secrets,
+            proven: observation.proven,
+            digests: observation.digests,
+            default_images: observation.default_images,
+            files: observation.files,
+            has_data: observation.has_data,
+            listeners: observation.listeners,
+            hosts_entries: observation.hosts_entries,
+            units: observation.units,
+            docker: DockerStatus::default(),
         }
     }
-}
-
-/// A path on a host.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct FileStatus {
-    /// `f` regular, `d` directory, `l` link, `o` other.
-    pub kind: char,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// SHA-256 of a regular file.
-    pub sha256: Option<String>,
-    /// Content of a small regular file that is not secret (a mode without group and other rights
-    /// means secret).
-    pub content: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for FileStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}{:04o} {}:{} {:?}",
-            self.kind, self.mode, self.uid, self.gid, self.sha256
-        )
-    }
-}
-
-/// A listening socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// Bound address (`0.0.0.0` and `::` are all).
-    pub address: IpAddr,
-    pub port: u16,
-    /// Process name, when readable.
-    pub process: Option<String>,
-    /// Process id, when readable.
-    pub pid: Option<u32>,
-    /// All processes that hold the socket; of those that pass it on to each other, some may be gone
-    /// a moment later.
-    pub holders: Vec<u32>,
-    /// Container name, when the process runs in one of the host's containers.
-    pub container: Option<String>,
 }
 
 /// The Engine of a host.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::explain::{changed_fields, file_diff};
 use super::images;
-use super::types::{FileChange, HostPlan, Observed, Package, Plan, Step};
+use super::types::{FileChange, HostPlan, Observed, Plan, Step};
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::docker::ContainerStatus;
 use crate::observe::{DockerStatus, FileStatus, HostStatus};
 use crate::spec::{
-    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, NodeRecord, Placement,
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, NodeRecord, Package, Placement,
 };
 
 /// The changes that bring the observed hosts to their desired state.

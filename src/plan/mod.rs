@@ -32,4 +32,4 @@ pub use masters::{
 pub use preflight::{Finding, Limits, preflight};
 pub use recorded::{IdentityError, recorded};
 pub use saved::{SavedPlan, SavedPlanError};
-pub use types::{FileChange, HostPlan, LoadSource, Observed, Package, Plan, Step};
+pub use types::{FileChange, HostPlan, LoadSource, Observed, Plan, Step};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::observe::HostStatus;
 use crate::spec::{
-    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, PackageVersions, Recipe,
-    Role,
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, Package, PackageVersions,
+    Recipe, Role,
 };
 
 /// The observed state by host; a host that was not observed is absent.
@@ -22,26 +22,6 @@ pub struct FileChange {
     pub reason: String,
     /// Unified diff of a text with known old content; secrets are masked.
     pub diff: Option<String>,
-}
-
-/// A package that is installed from the distribution where it is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Package {
-    /// The Engine.
-    Docker,
-    /// The NFS client.
-    NfsClient,
-}
-
-impl Package {
-    /// The name in messages.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::NfsClient => "the NFS client",
-        }
-    }
 }
 
 /// Where an image is loaded from.

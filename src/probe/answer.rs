@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Member;
 use crate::event::escape;
-use crate::transport::TransportError;
+use crate::host::{OperationError, TransportError};
 
 /// Why a question has no usable answer. Text from hosts is already escaped and shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,18 @@ impl ProbeError {
             question: question.to_owned(),
             why: show(why.to_string().as_bytes()),
             text: show(text),
+        }
+    }
+
+    /// An operation without an answer.
+    pub(super) fn operation(question: &str, error: OperationError) -> Self {
+        match error {
+            OperationError::Transport(error) => Self::transport(question, &error),
+            OperationError::Failed { ref stderr, .. } => Self::malformed(question, &error, stderr),
+            OperationError::Answer { ref output, .. } => Self::malformed(question, &error, output),
+            OperationError::Place(_) | OperationError::Observation(_) => {
+                Self::malformed(question, error, b"")
+            }
         }
     }
 

@@ -9,8 +9,8 @@ use super::answer::{Answer, ProbeError};
 use super::canary::{self, CanaryImage};
 use super::{ContainerState, Member, ProbeContext, Proof, Verdict, ask, ask_ordinary, vip};
 use crate::docker::Engine;
+use crate::host::HostSession;
 use crate::spec::{ClusterName, ComponentName, HostName, ImageRef, ProbeSpec, Secret};
-use crate::transport::Session;
 
 /// Limit of one ordinary probe.
 const ORDINARY_PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -157,7 +157,7 @@ async fn registrators(groups: &Groups, proof: Proof, context: &ProbeContext) -> 
 /// When the probe does not pass.
 pub async fn ordinary(
     host: &HostName,
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     engine: &Engine,
     container: &str,
     address: IpAddr,

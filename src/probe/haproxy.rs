@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 
 use super::answer::{Answer, ProbeError, show};
 use super::http::Http;
 use super::tally::Tally;
 use super::{Member, ProbeContext, Route, Verdict};
-use crate::transport::{Exec, Session};
+use crate::host::{HostSession, OperationError, ReadState, ServiceState};
 
 /// A reload takes less than a second; after this long the workers have the configuration or never
 /// will.
@@ -70,19 +69,16 @@ pub struct Configuration {
     pub served: String,
 }
 
-/// Parses the edge's record (`TIME taken NUMBER` or `TIME refused WHY`), followed by the host's
-/// time.
+/// Parses the edge's record (`TIME taken NUMBER` or `TIME refused WHY`).
 ///
 /// # Errors
 /// When the form is unexpected.
-pub fn parse_state(body: &[u8]) -> Answer<(Newest, Duration)> {
-    let text = String::from_utf8_lossy(body);
+pub fn parse_state(state: &ServiceState) -> Answer<(Newest, Duration)> {
+    let text = String::from_utf8_lossy(&state.record);
     let read = || {
-        let (record, now) = text.trim_end().split_once('\n')?;
-        let mut words = record.splitn(3, ' ');
-        let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+        let mut words = text.trim_end().splitn(3, ' ');
         let (at, result, detail) = (
-            time(words.next()?)?,
+            words.next()?.parse::<jiff::Timestamp>().ok()?,
             words.next()?,
             words.next()?.to_owned(),
         );
@@ -93,10 +89,10 @@ pub fn parse_state(body: &[u8]) -> Answer<(Newest, Duration)> {
         };
         Some((
             newest,
-            Duration::try_from(time(now)?.duration_since(at)).unwrap_or_default(),
+            Duration::try_from(state.now.duration_since(at)).unwrap_or_default(),
         ))
     };
-    read().ok_or_else(|| ProbeError::malformed("newest configuration", "no record", body))
+    read().ok_or_else(|| ProbeError::malformed(NEWEST, "no record", &state.record))
 }
 
 /// Queries every edge in parallel; `None` for one that is down.
@@ -108,7 +104,11 @@ pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answ
     .await
 }
 
-async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &ProbeContext) -> Answers {
+async fn ask_edge(
+    session: &Arc<dyn HostSession>,
+    member: &Member,
+    context: &ProbeContext,
+) -> Answers {
     let address = member.address.to_string();
     let mut http = Http::new(
         Arc::clone(session),
@@ -149,14 +149,8 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &ProbeCo
             },
         )
     };
-    let newest = async {
-        Some(
-            match newest(session, context.haproxy_state.as_ref()?, context.deadline).await {
-                Ok(output) => parse_state(&output),
-                Err(error) => Err(error),
-            },
-        )
-    };
+    let newest =
+        async { Some(newest(session, context.haproxy_state.as_ref()?, context.deadline).await) };
     let ((entrance, route), (stats, served), newest) = tokio::join!(entrance, stats, newest);
     let configuration = newest.map(|newest| {
         let ((newest, since), served) = (newest?, served?);
@@ -177,24 +171,23 @@ async fn ask_edge(session: &Arc<dyn Session>, member: &Member, context: &ProbeCo
 const STATS: &str = "/;csv";
 const SERVED: &str = "/generation";
 
-/// Reads the record and the host's time, so that only the host's clock counts.
-async fn newest(session: &Arc<dyn Session>, path: &str, limit: Duration) -> Answer<Vec<u8>> {
-    let exec = Exec {
-        command: format!("cat {path} && date -u +%Y-%m-%dT%H:%M:%SZ"),
-        stdin: Bytes::new(),
-        privileged: false,
+const NEWEST: &str = "newest configuration";
+
+async fn newest(
+    session: &Arc<dyn HostSession>,
+    path: &str,
+    limit: Duration,
+) -> Answer<(Newest, Duration)> {
+    let operation = ReadState {
+        path: path.to_owned(),
         deadline: limit,
-        max_output: 4 << 10,
     };
-    let question = "newest configuration";
-    match session.exec(exec).await {
-        Ok(output) if output.status == 0 => Ok(output.stdout),
-        Ok(output) => Err(ProbeError::malformed(
-            question,
-            format!("command exited with status {}", output.status),
-            &output.stderr,
-        )),
-        Err(error) => Err(ProbeError::transport(question, &error)),
+    match session.perform(operation).await {
+        Ok(state) => parse_state(&state),
+        Err(OperationError::Answer { output, .. }) => {
+            Err(ProbeError::malformed(NEWEST, "no record", &output))
+        }
+        Err(error) => Err(ProbeError::operation(NEWEST, error)),
     }
 }
 

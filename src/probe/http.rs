@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{Answer, ProbeError, authority, show};
+use crate::host::{BoxStream, HostSession, StreamTarget};
 use crate::spec::Secret;
-use crate::transport::{BoxStream, Session, Target};
 
 /// Limit of an answer's body in bytes; larger than any answer that a probe requests.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -88,7 +88,7 @@ impl Drop for Connection {
 
 /// The HTTP interface of one member.
 pub struct Http {
-    session: Arc<dyn Session>,
+    session: Arc<dyn HostSession>,
     address: String,
     port: u16,
     deadline: Duration,
@@ -101,7 +101,7 @@ impl Http {
     /// Prepares requests to an address as seen from the host. Sends nothing yet.
     #[must_use]
     pub fn new(
-        session: Arc<dyn Session>,
+        session: Arc<dyn HostSession>,
         address: impl Into<String>,
         port: u16,
         deadline: Duration,
@@ -257,7 +257,7 @@ impl Http {
     }
 
     async fn connect(&self, question: &str) -> Answer<Connection> {
-        let target = Target::Tcp {
+        let target = StreamTarget::Tcp {
             address: self.address.clone(),
             port: self.port,
         };
@@ -361,7 +361,7 @@ fn unreachable(question: &str, error: &dyn std::error::Error) -> ProbeError {
 /// # Errors
 /// When there is no complete answer within 5 s.
 pub async fn get(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     address: &str,
     port: u16,
     path: &str,
@@ -376,7 +376,7 @@ pub async fn get(
 /// # Errors
 /// When there is no complete answer within 5 s.
 pub async fn post(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     address: &str,
     port: u16,
     path: &str,

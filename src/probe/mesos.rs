@@ -13,8 +13,8 @@ use super::answer::{Answer, ProbeError, is_member, show, split_authority};
 use super::http::{Http, Reply};
 use super::tally::Tally;
 use super::{Member, ProbeContext, Verdict};
+use crate::host::HostSession;
 use crate::spec::HostName;
-use crate::transport::Session;
 
 /// A master's answer to `GET_HEALTH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +169,7 @@ pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answ
 }
 
 async fn ask_master(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     member: &Member,
     context: &ProbeContext,
 ) -> Answers {

@@ -2,7 +2,7 @@
 //! kinds of probes.
 //!
 //! Owns: the questions and the pure judgement of the answers. Must not change anything on a host.
-//! May import: `transport`, `docker`, `spec`, and `event::escape`, because text from hosts ends in
+//! May import: `host`, `docker`, `spec`, and `event::escape`, because text from hosts ends in
 //! a verdict.
 //!
 //! Each service has `read`, which queries every member in parallel and stores each answer, or why

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::consul::{Instance, parse_instances};
 use super::http::Http;
 use super::{Member, Verdict};
-use crate::transport::Session;
+use crate::host::HostSession;
 
 /// The instances of a service in Consul's catalogue, read through one agent; empty when there is
 /// none.
@@ -16,7 +16,7 @@ use crate::transport::Session;
 /// # Errors
 /// When the agent does not answer correctly.
 pub async fn consul_service_instances(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     address: &str,
     port: u16,
     name: &str,
@@ -36,7 +36,7 @@ pub async fn consul_service_instances(
 /// # Errors
 /// When the server does not answer correctly.
 pub async fn passing_instances(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     server: &str,
     name: &str,
     tag: Option<&str>,

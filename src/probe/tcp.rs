@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::{Answer, ProbeError, show};
-use crate::transport::{BoxStream, Session, Target};
+use crate::host::{BoxStream, HostSession, StreamTarget};
 
 /// Limit of an answer in bytes; the longest one (`mntr` of a large ensemble) has about 30 KiB.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -16,7 +16,7 @@ const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// When nothing listens there, or the answer does not end in time.
 pub async fn line(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     address: &str,
     port: u16,
     send: &str,
@@ -27,7 +27,7 @@ pub async fn line(
         "" => format!("connection to port {port}"),
         word => word.to_owned(),
     };
-    let target = Target::Tcp {
+    let target = StreamTarget::Tcp {
         address: address.to_owned(),
         port,
     };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::host::HostSession;
 use crate::spec::HostName;
-use crate::transport::Session;
 
 /// A member to query. A member without a session counts as down.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub struct Member {
     /// Recorded member number, for services that have one.
     pub member: Option<u8>,
     /// The session to its host.
-    pub session: Option<Arc<dyn Session>>,
+    pub session: Option<Arc<dyn HostSession>>,
 }
 
 /// The kind of proof.

@@ -4,27 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 
 use super::answer::{Answer, ProbeError};
 use super::tally::Tally;
 use super::{Member, Verdict};
-use crate::transport::Exec;
-
-/// Whether `ip -o addr` lists the address.
-#[must_use]
-pub fn holds(listing: &str, vip: IpAddr) -> bool {
-    let own = |line: &str| {
-        line.split_whitespace()
-            .nth(3)?
-            .split('/')
-            .next()?
-            .parse::<IpAddr>()
-            .ok()
-    };
-    listing.lines().any(|line| own(line) == Some(vip))
-}
+use crate::host::HostAddresses;
 
 /// Judges who holds the address: one answer per edge in the same order, `None` for one that is
 /// down.
@@ -60,25 +45,10 @@ pub fn judge(vip: IpAddr, edges: &[Member], answers: &[Option<Answer<bool>>]) ->
 /// Queries every edge in parallel.
 pub async fn ask(vip: IpAddr, edges: &[Member], limit: Duration) -> Verdict {
     let answers = join_all(edges.iter().map(|edge| async move {
-        let exec = Exec {
-            command: "PATH=$PATH:/usr/sbin:/sbin ip -o addr show".into(),
-            stdin: Bytes::new(),
-            privileged: false,
-            deadline: limit,
-            max_output: 256 << 10,
-        };
-        let question = "ip addr";
-        Some(match edge.session.as_ref()?.exec(exec).await {
-            Ok(output) if output.status == 0 => {
-                Ok(holds(&String::from_utf8_lossy(&output.stdout), vip))
-            }
-            Ok(output) => Err(ProbeError::malformed(
-                question,
-                format!("command exited with status {}", output.status),
-                &output.stderr,
-            )),
-            Err(error) => Err(ProbeError::transport(question, &error)),
-        })
+        let session = edge.session.as_ref()?;
+        let addresses = session.perform(HostAddresses { deadline: limit }).await;
+        let held = addresses.map(|addresses| addresses.contains(&vip));
+        Some(held.map_err(|error| ProbeError::operation("ip addr", error)))
     }))
     .await;
     judge(vip, edges, &answers)
@@ -89,13 +59,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transport::Session;
-    use crate::transport::fake::FakeSession;
+    use crate::host::HostSession;
+    use crate::host::fake::FakeHost;
 
     fn edges(answers: &[Option<Answer<bool>>]) -> Vec<Member> {
         let edge = |(i, answer): (usize, &Option<Answer<bool>>)| {
             let host: crate::spec::HostName = format!("e{}", i + 1).parse().unwrap();
-            let session: Arc<dyn Session> = Arc::new(FakeSession::new(host.clone()));
+            let session: Arc<dyn HostSession> = Arc::new(FakeHost::new(host.clone()));
             Member {
                 host,
                 address: "10.0.0.1".parse().unwrap(),
@@ -131,21 +101,5 @@ mod tests {
             two.faults
         );
         assert!(judged(&[Some(Ok(true)), None]).healthy);
-    }
-
-    #[test]
-    fn reads_addresses_in_both_families() {
-        let listing = "2: eth1    inet 10.0.0.31/24 brd 10.0.0.255 scope global eth1\\ valid_lft forever\n\
-                       2: eth1    inet 10.0.0.100/32 scope global eth1\\ valid_lft forever\n\
-                       2: eth1    inet6 fd00::64/128 scope global nodad\\ valid_lft forever\n";
-        for (address, held) in [
-            ("10.0.0.100", true),
-            ("fd00::64", true),
-            ("10.0.0.10", false),
-            ("10.0.0.255", false),
-        ] {
-            assert_eq!(holds(listing, address.parse().unwrap()), held, "{address}");
-        }
-        assert!(!holds("", "10.0.0.1".parse().unwrap()));
     }
 }

@@ -21,14 +21,13 @@ mod connect;
 mod dial;
 mod endpoint;
 mod explain;
-#[doc(hidden)]
-pub mod fake;
 mod handler;
 mod identity;
 mod known_hosts;
 mod link;
 mod offer;
 mod privilege;
+mod script;
 mod server_banner;
 mod session;
 mod settings;
@@ -47,8 +46,7 @@ pub use explain::Explained;
 pub use known_hosts::parse_for_fuzzing as fuzz_known_hosts;
 #[doc(hidden)]
 pub use privilege::fuzz_privilege;
-pub use session::{
-    BoxStream, Cost, Dial, Exec, ExecOutput, Session, Stream, Target, TransportError,
-};
+pub use script::{assign_variables, perl_in_line, script_in_line, script_on_input, words};
+pub use session::{BoxStream, Cost, Exec, ExecOutput, Session, Stream, Target, TransportError};
 pub use settings::{HostSettings, PrivilegeMode, SshOptions, SshTimeouts};
 pub use trust::ShownKey;

@@ -1,6 +1,5 @@
 //! The interface between toots and hosts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -214,16 +213,6 @@ pub trait Session: Send + Sync {
 
     /// Closes the connection cleanly.
     async fn close(&self);
-}
-
-/// Opens sessions; a fake in tests.
-#[async_trait]
-pub trait Dial: Send + Sync {
-    /// Opens an authenticated connection to a host of the inventory.
-    ///
-    /// # Errors
-    /// When the host is unreachable, untrusted or denies the login.
-    async fn dial(&self, host: &HostName) -> Result<Arc<dyn Session>, TransportError>;
 }
 
 #[cfg(test)]

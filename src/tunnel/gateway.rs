@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
+use crate::host::{BoxStream, Dial, HostSession, StreamTarget, TransportError};
 use crate::spec::HostName;
-use crate::transport::{BoxStream, Dial, Session, Target, TransportError};
 
 /// A connection to the first host that accepts the login; opened when first needed, and again when
 /// it was lost.
 pub struct Gateway {
     dial: Arc<dyn Dial>,
     hosts: Vec<HostName>,
-    now: Mutex<Option<Arc<dyn Session>>>,
+    now: Mutex<Option<Arc<dyn HostSession>>>,
 }
 
 impl Gateway {
@@ -32,7 +32,7 @@ impl Gateway {
     ///
     /// # Errors
     /// That of the last host, when none accepts the login.
-    pub async fn session(&self) -> Result<Arc<dyn Session>, TransportError> {
+    pub async fn session(&self) -> Result<Arc<dyn HostSession>, TransportError> {
         let mut now = self.now.lock().await;
         if let Some(session) = now.as_ref().filter(|session| !session.closed()) {
             return Ok(Arc::clone(session));
@@ -57,7 +57,7 @@ impl Gateway {
     pub async fn open(&self, address: &str, port: u16) -> Result<BoxStream, TransportError> {
         self.session()
             .await?
-            .open(Target::Tcp {
+            .open(StreamTarget::Tcp {
                 address: address.to_owned(),
                 port,
             })

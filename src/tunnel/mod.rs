@@ -2,7 +2,7 @@
 //! resolves the cluster's names.
 //!
 //! Owns: both servers, and the resolution of names. May import: `probe` (to query Consul),
-//! `transport`, `spec`. Nothing on a host listens for them and nothing changes there: every
+//! `host`, `spec`. Nothing on a host listens for them and nothing changes there: every
 //! connection is a channel of one SSH connection. To add a kind of name: `names`.
 
 #![warn(clippy::disallowed_methods)]

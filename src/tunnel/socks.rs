@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::gateway::{Gateway, client};
 use super::names::{Destination, Names};
+use crate::host::{BoxStream, TransportError};
 use crate::probe::passing_instances;
 use crate::spec::shown;
-use crate::transport::{BoxStream, TransportError};
 
 /// Limit of the SOCKS handshake with a client.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);

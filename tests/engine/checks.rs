@@ -1,26 +1,26 @@
 //! What preflight finds, and how it is reported.
 
 use toots::event::RunResult;
+use toots::host::{Listener, StreamTarget};
 use toots::spec::NodeRecord;
-use toots::transport::Target;
 
 use super::*;
 
-/// The sections of a machine that is too small and of an unknown architecture.
-fn unsound(n: u8) -> BTreeMap<&'static str, String> {
-    let mut sections = sound(n);
-    sections.insert("uname", format!("h{n} 6.12 riscv64"));
-    sections.insert("memory", "1024".into());
-    sections
+/// A machine that is too small and of an unknown architecture.
+fn unsound(n: u8) -> Observation {
+    let mut observation = sound(n);
+    observation.facts.arch = "riscv64".into();
+    observation.facts.mem_total_kib = 1024;
+    observation
 }
 
 /// A machine that nothing is asked but the observation.
-fn machine(n: u8, sections: BTreeMap<&'static str, String>) -> (HostName, Arc<FakeSession>) {
-    (host(n), Arc::new(observed(n, sections, Vec::new())))
+fn machine(n: u8, observation: Observation) -> (HostName, Arc<FakeHost>) {
+    (host(n), Arc::new(observed(n, observation, Vec::new())))
 }
 
 /// A machine that belongs to another cluster.
-fn foreign(n: u8, sections: BTreeMap<&'static str, String>) -> (HostName, Arc<FakeSession>) {
+fn foreign(n: u8, observation: Observation) -> (HostName, Arc<FakeHost>) {
     let record = NodeRecord {
         format: NodeRecord::FORMAT,
         cluster: "other".parse().unwrap(),
@@ -29,13 +29,13 @@ fn foreign(n: u8, sections: BTreeMap<&'static str, String>) -> (HostName, Arc<Fa
         member: None,
     };
     let files = vec![(NodeRecord::PATH, serde_json::to_vec(&record).unwrap())];
-    (host(n), Arc::new(observed(n, sections, files)))
+    (host(n), Arc::new(observed(n, observation, files)))
 }
 
 /// Checks the hosts; the result, which is the last event. No host was asked for more than the
 /// observation, so that nothing was changed and no lock was taken.
 async fn check<const N: usize>(
-    machines: [(HostName, Arc<FakeSession>); N],
+    machines: [(HostName, Arc<FakeHost>); N],
     heard: &Arc<RecordedEvents>,
 ) -> RunResult {
     let inventory = inventory::parse(INVENTORY, "inventory.toml", Path::new(".")).unwrap();
@@ -44,7 +44,7 @@ async fn check<const N: usize>(
 
 async fn check_for<const N: usize>(
     inventory: Inventory,
-    machines: [(HostName, Arc<FakeSession>); N],
+    machines: [(HostName, Arc<FakeHost>); N],
     heard: &Arc<RecordedEvents>,
 ) -> RunResult {
     let sessions = BTreeMap::from(machines);
@@ -52,12 +52,13 @@ async fn check_for<const N: usize>(
     let result = engine::check(&context_for(inventory, Played { sessions }, heard)).await;
     assert_eq!(result.changed, 0);
     for session in played {
-        let commands = session.commands();
-        assert_eq!(commands.len(), 1, "one script");
+        let operations = session.operations();
+        let [Operation::Observe(observe)] = operations.as_slice() else {
+            panic!("{operations:?}");
+        };
         // The admin page of ZooKeeper listens on loopback: no other master connects to it.
-        let script = String::from_utf8_lossy(&commands[0].stdin);
-        assert!(!script.contains("/2182"), "{script}");
-        let is_engine = |target: &Target| !matches!(target, Target::Tcp { .. });
+        assert!(observe.reach.iter().all(|(_, port)| *port != 2182));
+        let is_engine = |target: &StreamTarget| !matches!(target, StreamTarget::Tcp { .. });
         assert!(session.targets().iter().all(is_engine));
     }
     let events = heard.0.lock().unwrap();
@@ -122,7 +123,7 @@ async fn suitable_hosts_pass_the_check() {
 #[tokio::test]
 async fn check_warns_without_refusing() {
     let mut nameless = sound(2);
-    nameless.remove("own-name");
+    nameless.facts.own_name_resolves_to.clear();
     let heard = Arc::new(RecordedEvents::default());
     let machines = [
         machine(1, sound(1)),
@@ -181,12 +182,19 @@ async fn check_goes_on_without_the_hosts_that_it_misses() {
     );
 }
 
-/// The sections of a machine on which another program has the port of ZooKeeper.
-fn occupied(n: u8) -> BTreeMap<&'static str, String> {
-    let mut sections = sound(n);
-    let sockets = "sockets\ntcp LISTEN 0 50 *:2181 *:* users:((\"java\",pid=7,fd=3))";
-    sections.insert("sockets", format!("complete\n{sockets}"));
-    sections
+/// A machine on which another program has the port of ZooKeeper.
+fn occupied(n: u8) -> Observation {
+    let mut observation = sound(n);
+    observation.listeners.push(Listener {
+        protocol: "tcp".into(),
+        address: "::".parse().unwrap(),
+        port: 2181,
+        process: Some("java".into()),
+        pid: Some(7),
+        holders: vec![7],
+        container: None,
+    });
+    observation
 }
 
 /// Three are masters, so that their ports and their connections are checked.
@@ -196,7 +204,8 @@ async fn three_machines_without_an_inventory_are_checked_as_masters() {
     let inventory = inventory::candidates(&machines, None, None).unwrap();
     let heard = Arc::new(RecordedEvents::default());
     let mut cut_off = sound(2);
-    cut_off.insert("reach", "10.0.0.1/2181 0".into());
+    let peer = "10.0.0.1 port 2181".to_owned();
+    cut_off.facts.reaches.insert(peer, false);
     let machines = [
         machine(1, occupied(1)),
         machine(2, cut_off),

@@ -1,8 +1,8 @@
 //! Runs on clusters with other masters than the inventory, and on those without a record of them.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use toots::host::StreamTarget;
 use toots::spec::{MemberRecord, Membership, NodeRecord};
-use toots::transport::Target;
 
 use super::*;
 
@@ -10,23 +10,24 @@ const CONF: &str = "clientPort=2181\nserverId=1\nserver.1=10.0.0.1:2888:3888:par
                     server.2=10.0.0.2:2888:3888:participant\n\
                     server.3=10.0.0.3:2888:3888:participant\n";
 
-fn member_port(n: u8) -> Target {
-    Target::Tcp {
+fn member_port(n: u8) -> StreamTarget {
+    StreamTarget::Tcp {
         address: format!("10.0.0.{n}"),
         port: 2181,
     }
 }
 
 /// A master that was proven, with these records, and a running member.
-fn master(n: u8, records: &[(&'static str, Vec<u8>)]) -> (HostName, Arc<FakeSession>) {
+fn master(n: u8, records: &[(&'static str, Vec<u8>)]) -> (HostName, Arc<FakeHost>) {
     let mut files = vec![("/etc/toots/proven/zookeeper", b"now".to_vec())];
     files.extend(records.iter().cloned());
-    let session = observed(n, BTreeMap::new(), files).serve(member_port(n), |mut far| async move {
-        let mut word = [0; 4];
-        far.read_exact(&mut word).await.unwrap();
-        assert_eq!(&word, b"conf");
-        far.write_all(CONF.as_bytes()).await.unwrap();
-    });
+    let session =
+        observed(n, Observation::default(), files).serve(member_port(n), |mut far| async move {
+            let mut word = [0; 4];
+            far.read_exact(&mut word).await.unwrap();
+            assert_eq!(&word, b"conf");
+            far.write_all(CONF.as_bytes()).await.unwrap();
+        });
     (host(n), Arc::new(session))
 }
 
@@ -59,7 +60,7 @@ fn members(serial: u64) -> (&'static str, Vec<u8>) {
 
 /// The exit code of `up`, its warnings, and whether the running members were asked. Nothing but the
 /// observation was sent to any host.
-async fn run(text: &str, masters: Vec<(HostName, Arc<FakeSession>)>) -> (u8, String, bool) {
+async fn run(text: &str, masters: Vec<(HostName, Arc<FakeHost>)>) -> (u8, String, bool) {
     let sessions: BTreeMap<_, _> = masters.into_iter().collect();
     let played: Vec<_> = sessions.values().cloned().collect();
     let heard = Arc::new(RecordedEvents::default());
@@ -67,11 +68,11 @@ async fn run(text: &str, masters: Vec<(HostName, Arc<FakeSession>)>) -> (u8, Str
     assert_eq!(result.changed, 0);
     let mut asked = false;
     for session in played {
-        assert_eq!(session.commands().len(), 1, "one script");
+        assert_eq!(session.operations().len(), 1, "the observation");
         asked |= session
             .targets()
             .iter()
-            .any(|target| matches!(target, Target::Tcp { .. }));
+            .any(|target| matches!(target, StreamTarget::Tcp { .. }));
     }
     let events = heard.0.lock().unwrap();
     let warnings = events.iter().filter_map(|event| match event {

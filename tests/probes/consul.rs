@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use toots::host::HostSession;
 use toots::probe::{Member, ProbeContext, Proof, Verdict, ask};
 use toots::spec::HostName;
-use toots::transport::Session;
 
 use super::play::{Server, World, members, recorded, renamed};
 

@@ -125,7 +125,7 @@ async fn an_edge_that_is_frozen_is_named() {
         let mut edge = edge();
         edge.insert("GET /generation".into(), reply(200, served));
         edge.insert(
-            "cat /state && date -u +%Y-%m-%dT%H:%M:%SZ".into(),
+            "/state".into(),
             reply(0, &format!("{record}\n{}\n", at(1000))),
         );
         let world = world(vec![edge]);
@@ -181,7 +181,7 @@ async fn a_canary_appears_in_consul_and_is_gone() {
     )]);
     let world1 = world(vec![there]);
     let (slaves, sessions) = members(&world1, "slave", "10.0.0.", 2, &[]);
-    let session = sessions[0].clone() as Arc<dyn toots::transport::Session>;
+    let session = sessions[0].clone() as Arc<dyn toots::host::HostSession>;
     let found = consul_service_instances(&session, "10.0.0.1", 8500, "canary").await;
     let first = &found.as_ref().unwrap()[0];
     assert_eq!(

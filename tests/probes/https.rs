@@ -10,10 +10,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
+use toots::host::{
+    BoxStream, Cost, HoldLock, HostAnswer, HostSession, LockAnswer, Operation, OperationError,
+    StreamTarget, TransportError,
+};
 use toots::playbook::{Playbook, Renderer, TemplateValues};
 use toots::probe::{Member, ask_ordinary};
 use toots::spec::{HostName, ProbeLogin, ProbeSpec, Secret};
-use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 /// A host whose server speaks TLS and wants the login toots:drawn-password.
 struct TlsHost {
@@ -22,16 +25,20 @@ struct TlsHost {
 }
 
 #[async_trait]
-impl Session for TlsHost {
+impl HostSession for TlsHost {
     fn host(&self) -> &HostName {
         &self.name
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        panic!("no command is expected, got {}", exec.command)
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        panic!("no operation is expected, got {operation:?}")
     }
 
-    async fn open(&self, _: Target) -> Result<BoxStream, TransportError> {
+    async fn hold_lock(&self, _: HoldLock) -> Result<LockAnswer, TransportError> {
+        panic!("no lock is expected")
+    }
+
+    async fn open(&self, _: StreamTarget) -> Result<BoxStream, TransportError> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let acceptor = self.acceptor.clone();
         tokio::spawn(async move {

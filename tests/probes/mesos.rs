@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use toots::host::HostSession;
 use toots::probe::{ProbeContext, Proof, Verdict, ask};
 use toots::spec::HostName;
-use toots::transport::Session;
 
 use super::play::{Server, World, members, recorded, renamed};
 

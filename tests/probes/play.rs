@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use toots::host::{
+    BoxStream, Cost, HoldLock, HostAnswer, HostSession, LockAnswer, Operation, OperationError,
+    ServiceState, StreamTarget, TransportError,
+};
 use toots::probe::Member;
 use toots::spec::HostName;
-use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 #[derive(Clone, Default)]
 pub struct Reply {
@@ -105,26 +108,41 @@ pub struct Play {
 }
 
 #[async_trait]
-impl Session for Play {
+impl HostSession for Play {
     fn host(&self) -> &HostName {
         &self.host
     }
 
-    async fn exec(&self, exec: Exec) -> Result<ExecOutput, TransportError> {
-        let reply = self.world.servers[&self.address]
-            .get(&exec.command)
-            .unwrap_or_else(|| panic!("{} is not played", exec.command));
-        let status = u32::from(reply.status);
-        Ok(ExecOutput {
-            status,
-            stdout: reply.body.clone().into(),
-            stderr: reply.body.clone().into(),
-        })
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        let Operation::ReadState(request) = operation else {
+            panic!("{operation:?} is not played")
+        };
+        let reply = &self.world.servers[&self.address][&request.path];
+        let (record, now) = reply.body.trim_end().rsplit_once('\n').unwrap_or_default();
+        match now.parse() {
+            _ if reply.status != 0 => Err(OperationError::Failed {
+                status: u32::from(reply.status),
+                stdout: Vec::new(),
+                stderr: reply.body.clone().into(),
+            }),
+            Ok(now) => Ok(HostAnswer::ReadState(ServiceState {
+                record: record.into(),
+                now,
+            })),
+            Err(_) => Err(OperationError::Answer {
+                operation: "ReadState",
+                output: reply.body.clone().into(),
+            }),
+        }
     }
 
-    async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
+    async fn hold_lock(&self, _: HoldLock) -> Result<LockAnswer, TransportError> {
+        panic!("a probe takes no lock")
+    }
+
+    async fn open(&self, target: StreamTarget) -> Result<BoxStream, TransportError> {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        let Target::Tcp { address, port } = target else {
+        let StreamTarget::Tcp { address, port } = target else {
             panic!("only TCP is expected")
         };
         assert!(
@@ -303,7 +321,7 @@ pub fn members(
                 streams: AtomicU32::new(0),
             });
             sessions.push(Arc::clone(&play));
-            let session = (!down.contains(&i)).then_some(play as Arc<dyn Session>);
+            let session = (!down.contains(&i)).then_some(play as Arc<dyn HostSession>);
             Member {
                 host,
                 address: address.parse().unwrap(),

@@ -9,9 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::net::TcpStream;
 use toots::guard::{Standing, may_stop, order};
+use toots::host::{
+    BoxStream, Cost, HoldLock, HostAnswer, HostSession, LockAnswer, Operation, OperationError,
+    StreamTarget, TransportError,
+};
 use toots::probe::{Member, Ports, ProbeContext, Proof, Verdict, ask};
 use toots::spec::HostName;
-use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 const JARS: [&str; 2] = [
     "/usr/share/java/zookeeper.jar",
@@ -25,17 +28,21 @@ struct Loop {
 }
 
 #[async_trait]
-impl Session for Loop {
+impl HostSession for Loop {
     fn host(&self) -> &HostName {
         &self.host
     }
 
-    async fn exec(&self, _: Exec) -> Result<ExecOutput, TransportError> {
-        panic!("a probe runs no command")
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        panic!("no operation is expected, got {operation:?}")
     }
 
-    async fn open(&self, target: Target) -> Result<BoxStream, TransportError> {
-        let Target::Tcp { port, .. } = target else {
+    async fn hold_lock(&self, _: HoldLock) -> Result<LockAnswer, TransportError> {
+        panic!("no lock is expected")
+    }
+
+    async fn open(&self, target: StreamTarget) -> Result<BoxStream, TransportError> {
+        let StreamTarget::Tcp { port, .. } = target else {
             panic!("only TCP is expected")
         };
         let refused = |e: std::io::Error| TransportError::Refused {
@@ -140,7 +147,7 @@ async fn three_servers_are_proven_and_guarded() {
             let session = Arc::new(Loop {
                 host: host.clone(),
                 address: address.clone(),
-            }) as Arc<dyn Session>;
+            }) as Arc<dyn HostSession>;
             Member {
                 host,
                 address: address.parse().unwrap(),

@@ -13,7 +13,7 @@ async fn judge(servers: BTreeMap<u8, Server>, net: &str, count: u8, down: &[u8])
     let verdict = ask("zookeeper", &members, Proof::Read, &ProbeContext::default()).await;
     for session in sessions {
         assert!(
-            toots::transport::Session::cost(&*session).streams <= 4,
+            toots::host::HostSession::cost(&*session).streams <= 4,
             "mntr, conf and the AdminServer, once more for digests"
         );
     }

@@ -7,8 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use toots::docker::{BuildRequest, DockerError, Engine, Proxies};
+use toots::host::{
+    BoxStream, Cost, HoldLock, HostAnswer, HostSession, LockAnswer, Operation, OperationError,
+    StreamTarget, TransportError,
+};
 use toots::spec::{HostName, ImageRef, LocalFile, PackageVersions, Recipe, Secret, digest};
-use toots::transport::{BoxStream, Cost, Exec, ExecOutput, Session, Target, TransportError};
 
 /// An Engine that records a request and gives one answer.
 struct Play {
@@ -18,16 +21,20 @@ struct Play {
 }
 
 #[async_trait]
-impl Session for Play {
+impl HostSession for Play {
     fn host(&self) -> &HostName {
         &self.host
     }
 
-    async fn exec(&self, _: Exec) -> Result<ExecOutput, TransportError> {
-        panic!("a build runs no command")
+    async fn run(&self, operation: Operation) -> Result<HostAnswer, OperationError> {
+        panic!("no operation is expected, got {operation:?}")
     }
 
-    async fn open(&self, _: Target) -> Result<BoxStream, TransportError> {
+    async fn hold_lock(&self, _: HoldLock) -> Result<LockAnswer, TransportError> {
+        panic!("no lock is expected")
+    }
+
+    async fn open(&self, _: StreamTarget) -> Result<BoxStream, TransportError> {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (answer, request) = (self.answer.clone(), Arc::clone(&self.request));
         tokio::spawn(answer_once(theirs, answer, request));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use toots::docker::Engine;
+use toots::host::SshHost;
 use toots::transport::{BoxStream, Exec, HostSettings, Session, Target, TransportError};
 
 use crate::lab::{Sshd, command, connector, ready, run, settings, stdout};
@@ -406,7 +407,7 @@ async fn a_sudo_user_without_the_engines_socket_waits_for_no_idle_connection() {
             ..sshd.host()
         };
         let session = connector(settings()).connect(&host).await.unwrap();
-        let engine = Engine::over(session.clone());
+        let engine = Engine::over(Arc::new(SshHost::over(session.clone())));
         for _ in 0..2 {
             let requests = futures::future::join_all((0..6).map(|_| engine.version()));
             let commands = futures::future::join_all((0..12).map(|n| {

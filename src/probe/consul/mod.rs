@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::answer::Answer;
 use super::http::Http;
 use super::{Member, ProbeContext, Proof, Verdict};
-use crate::transport::Session;
+use crate::host::HostSession;
 
 pub use judge::judge;
 pub use parse::{
@@ -65,7 +65,7 @@ pub async fn read(members: &[Member], context: &ProbeContext) -> Reading {
     Reading { servers, clients }
 }
 
-fn http(session: &Arc<dyn Session>, member: &Member, context: &ProbeContext) -> Http {
+fn http(session: &Arc<dyn HostSession>, member: &Member, context: &ProbeContext) -> Http {
     Http::new(
         Arc::clone(session),
         member.address.to_string(),
@@ -82,7 +82,7 @@ async fn agent(http: &mut Http) -> Answer<ConsulAgent> {
 /// Six questions over three connections: one connection would wait six times, six would cost six
 /// channels.
 async fn ask_server(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     member: &Member,
     context: &ProbeContext,
 ) -> Answers {

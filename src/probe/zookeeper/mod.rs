@@ -20,7 +20,7 @@ use futures::future::join_all;
 use super::answer::{Answer, ProbeError};
 use super::http::Http;
 use super::{Member, ProbeContext, Proof, Verdict, tcp};
-use crate::transport::Session;
+use crate::host::HostSession;
 
 pub use digests::Comparison;
 pub use judge::judge;
@@ -53,7 +53,7 @@ pub async fn read(members: &[Member], context: &ProbeContext) -> Vec<Option<Answ
 }
 
 async fn ask_member(
-    session: &Arc<dyn Session>,
+    session: &Arc<dyn HostSession>,
     member: &Member,
     context: &ProbeContext,
 ) -> Answers {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::host::BoxStream;
 use crate::probe::answer::{Answer, ProbeError, show};
-use crate::transport::BoxStream;
 
 /// Error code: the node already exists.
 pub(super) const NODE_EXISTS: i32 = -110;

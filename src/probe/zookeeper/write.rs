@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::wire::{Client, NODE_EXISTS, Op};
+use crate::host::StreamTarget;
 use crate::probe::answer::{Answer, ProbeError};
 use crate::probe::tally::list;
 use crate::probe::{Member, ProbeContext, Verdict};
 use crate::spec::HostName;
-use crate::transport::Target;
 
 /// Parent of the proof nodes. It stays, because another run may be using it.
 const PARENT: &str = "/toots";
@@ -143,7 +143,7 @@ async fn create(
     context: &ProbeContext,
 ) -> Answer<Client> {
     let session = member.session.as_ref().ok_or(ProbeError::Down)?;
-    let target = Target::Tcp {
+    let target = StreamTarget::Tcp {
         address: member.address.to_string(),
         port: context.ports.zookeeper,
     };

@@ -1,22 +1,20 @@
-//! Parses the script's answer, typed and bounded. What cannot be parsed is skipped or refused; no
+//! Parses the observation's answer, typed and bounded. What cannot be parsed is skipped or refused; no
 //! input causes a panic.
+//!
+//! The script starts at most 40 processes, however much there is to observe; a test counts them. So
+//! files are read by one program for all of them, and their contents come in one archive.
+//!
+//! Whether a host reaches its peers is tried on the host, by the /dev/tcp of bash (`reach.bash`).
+//! Streams through the session (`direct-tcpip`) would start no process, but sshd gives the same
+//! answer for a refused connection, which proves that no firewall is in between, as for one without
+//! a route, and often forbids such streams. Connections that exist already prove nothing either: a
+//! new firewall rule leaves them alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::observation::{Facts, FileStatus, Listener, Observation};
 use super::sections::{self, Sections};
-use super::types::{Facts, FileStatus, HostStatus, Listener};
-use crate::spec::{ComponentName, DefaultImages, Membership, NodeRecord, Secret};
-
-/// The script's part of an observation.
-#[derive(Debug, Default)]
-pub(super) struct ScriptAnswer {
-    pub host: HostStatus,
-    pub docker_here: bool,
-    pub docker_unit: String,
-    /// Process id → container id.
-    pub owners: BTreeMap<u32, String>,
-}
 
 /// Why an answer is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,20 +33,20 @@ pub(super) fn reading(
     output: &[u8],
     nonce: &str,
     before_ms: i64,
-) -> Result<ScriptAnswer, ParseError> {
+) -> Result<Observation, ParseError> {
     let mut sections = sections::decode(output, nonce)?;
-    let mut out = ScriptAnswer {
+    let mut out = Observation {
         docker_here: sections.get("docker-here") == "1",
         docker_unit: sections.get("docker-unit").to_owned(),
-        ..ScriptAnswer::default()
+        ..Observation::default()
     };
-    out.host.facts = facts(&sections, before_ms);
+    out.facts = facts(&sections, before_ms);
     let contents = std::mem::take(&mut sections.contents);
-    out.host.files = files(sections.get("files"), sections.get("sums"), contents);
-    records_of_toots(&mut out.host);
-    out.host.has_data = sections.get("data").lines().map(str::to_owned).collect();
-    out.host.hosts_entries = pairs(sections.get("hosts"));
-    out.host.units = units(sections.get("unit-files"), sections.get("units"));
+    out.files = files(sections.get("files"), sections.get("sums"), contents);
+    out.take_records();
+    out.has_data = sections.get("data").lines().map(str::to_owned).collect();
+    out.hosts_entries = pairs(sections.get("hosts"));
+    out.units = units(sections.get("unit-files"), sections.get("units"));
     let mut lines = sections.get("sockets").lines();
     out.owners = lines
         .by_ref()
@@ -56,7 +54,7 @@ pub(super) fn reading(
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(pid, id)| Some((pid.parse().ok()?, id.to_owned())))
         .collect();
-    out.host.listeners = lines.filter_map(listener).collect();
+    out.listeners = lines.filter_map(listener).collect();
     Ok(out)
 }
 
@@ -243,35 +241,6 @@ fn files(
         }
     }
     out
-}
-
-/// Moves toots' own records out of the files; secrets leave the map, so that nothing that shows
-/// files can show them.
-fn records_of_toots(host: &mut HostStatus) {
-    for (path, file) in &mut host.files {
-        if let Some(name) = path.strip_prefix("/etc/toots/secrets/") {
-            if let Some(content) = file.content.take() {
-                host.secrets.insert(
-                    name.to_owned(),
-                    Secret::new(String::from_utf8_lossy(&content).trim().to_owned()),
-                );
-            }
-        } else if let Some(name) = path.strip_prefix("/etc/toots/proven/") {
-            host.proven.extend(ComponentName::new(name));
-        } else if path == NodeRecord::PATH {
-            let content = file.content.as_deref().unwrap_or_default();
-            host.node = Some(NodeRecord::parse(content));
-        } else if path == Membership::PATH {
-            let content = file.content.as_deref().unwrap_or_default();
-            host.membership = Some(Membership::parse(content));
-        } else if path == DefaultImages::PATH {
-            let content = file.content.as_deref().unwrap_or_default();
-            host.default_images = Some(DefaultImages::parse(content));
-        } else if path == "/etc/toots/images.json" {
-            let content = file.content.as_deref().unwrap_or_default();
-            host.digests = serde_json::from_slice(content).unwrap_or_default();
-        }
-    }
 }
 
 /// One line of `ss -H -lntup`.

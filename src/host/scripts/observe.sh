@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Observes a host; changes nothing. Runs in dash, bash and busybox. Prints one block of base64
 # between "NONCE begin" and "NONCE end"; decoded, it is sections of text, each after a line "NONCE
 # KEY", and last an archive. Nothing on the host can look like the start of a section: the nonce is

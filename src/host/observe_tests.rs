@@ -9,8 +9,11 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::parse::{ScriptAnswer, reading};
-use super::read::{Request, command};
+use super::observation::Observation;
+use super::operation::Observe;
+use super::parse::reading;
+use super::played_host::{shells, succeeds};
+use super::ssh::observation;
 
 const NONCE: &str = "0123456789abcdef";
 const MAX_PROCESSES: usize = 40;
@@ -44,8 +47,8 @@ impl Folders {
         path.display().to_string()
     }
 
-    fn script(&self, request: &Request) -> String {
-        command(NONCE, request)
+    fn script(&self, request: &Observe) -> String {
+        observation(NONCE, request)
             .replace("/etc/toots", &self.managed().display().to_string())
             .replace("/etc/systemd/system", &self.units().display().to_string())
     }
@@ -68,31 +71,9 @@ fn run(program: &mut Command, script: &str) -> Output {
     output
 }
 
-fn read_with(shell: &[&str], script: &str) -> ScriptAnswer {
+fn read_with(shell: &[&str], script: &str) -> Observation {
     let output = run(Command::new(shell[0]).args(&shell[1..]).arg("-s"), script);
     reading(&output.stdout, NONCE, 0).unwrap()
-}
-
-fn succeeds(command: &[&str]) -> bool {
-    let status = Command::new(command[0]).args(&command[1..]).status();
-    status.is_ok_and(|status| status.success())
-}
-
-/// The shells of this machine, of those on which the script must run.
-fn shells() -> Vec<Vec<&'static str>> {
-    let shells = [
-        vec!["sh"],
-        vec!["dash"],
-        vec!["bash"],
-        vec!["busybox", "sh"],
-    ];
-    let (found, missing): (Vec<_>, Vec<_>) = shells
-        .into_iter()
-        .partition(|shell| succeeds(&[shell, &["-c", ":"][..]].concat()));
-    for shell in missing {
-        println!("skipped: {} is not installed", shell.join(" "));
-    }
-    found
 }
 
 #[test]
@@ -101,13 +82,13 @@ fn reads_this_machine() {
     let file = dir.path().join("a.conf");
     fs::write(&file, "hello\n").unwrap();
     let (dir, file) = (dir.path().display().to_string(), file.display().to_string());
-    let request = Request {
+    let request = Observe {
         paths: vec![file.clone(), dir.clone(), "/nowhere".into()],
         data_dirs: vec![dir.clone(), "/nowhere".into()],
         reach: vec![("127.0.0.1".into(), 1)],
-        ..Request::default()
+        ..Observe::default()
     };
-    let host = read_with(&["sh"], &command(NONCE, &request)).host;
+    let host = read_with(&["sh"], &observation(NONCE, &request));
     let facts = &host.facts;
     assert!(
         facts.mem_total_kib > 0
@@ -144,7 +125,7 @@ fn reads_this_machine() {
 
 #[test]
 fn an_answer_that_is_cut_short_is_refused() {
-    let script = command(NONCE, &Request::default());
+    let script = observation(NONCE, &Observe::default());
     let output = run(Command::new("sh").arg("-s"), &script).stdout;
     assert!(reading(&output, NONCE, 0).is_ok());
     for bytes in [2, 20, 200] {
@@ -185,7 +166,7 @@ fn hostile_files_are_neither_mistaken_nor_followed() {
     fs::hard_link(&open, &twin).unwrap();
     let [link, twin] = [link, twin].map(|path| path.display().to_string());
     for shell in shells() {
-        let host = read_with(&shell, &folders.script(&Request::default())).host;
+        let host = read_with(shell.words, &folders.script(&Observe::default()));
         let content = |path: &str| host.files[path].content.clone();
         let files: BTreeSet<&str> = host
             .files
@@ -196,7 +177,7 @@ fn hostile_files_are_neither_mistaken_nor_followed() {
         let expected = [
             &open, &closed, &large, &full, &secret, &escaped, &long, &twin,
         ];
-        assert_eq!(files, expected.map(String::as_str).into(), "{shell:?}");
+        assert_eq!(files, expected.map(String::as_str).into(), "{shell}");
         for path in files {
             let digest = crate::spec::digest(&fs::read(path).unwrap());
             assert_eq!(host.files[path].sha256, Some(digest), "{path}");
@@ -231,13 +212,13 @@ async fn a_port_without_an_answer_hides_no_other_port() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ports = [1, address.port(), 2, open.local_addr().unwrap().port()];
-    let request = Request {
+    let request = Observe {
         reach: ports.map(|port| ("127.0.0.1".to_owned(), port)).into(),
-        ..Request::default()
+        ..Observe::default()
     };
-    let script = command(NONCE, &request);
+    let script = observation(NONCE, &request);
     let answer = tokio::task::spawn_blocking(move || read_with(&["sh"], &script));
-    let reaches = answer.await.unwrap().host.facts.reaches;
+    let reaches = answer.await.unwrap().facts.reaches;
     let name = |port: u16| format!("127.0.0.1 port {port}");
     let expected: BTreeMap<String, bool> = ports
         .map(|port| (name(port), port != address.port()))
@@ -246,8 +227,8 @@ async fn a_port_without_an_answer_hides_no_other_port() {
 }
 
 /// Runs the script with only these tools in its path.
-fn observe_with(tools: &Path) -> ScriptAnswer {
-    let script = command(NONCE, &Request::default());
+fn observe_with(tools: &Path) -> Observation {
+    let script = observation(NONCE, &Observe::default());
     let (before, after) = script.split_once("export LC_ALL=C").unwrap();
     let (_, after) = after.split_once('\n').unwrap();
     let path = tools.display();
@@ -269,7 +250,7 @@ fn listeners_are_found_without_ss() {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let six = std::net::TcpListener::bind("[::1]:0").ok();
-    let host = observe_with(tools.path()).host;
+    let host = observe_with(tools.path());
     let mut wanted = vec![
         ("tcp", tcp.local_addr().unwrap()),
         ("udp", udp.local_addr().unwrap()),
@@ -298,7 +279,7 @@ fn listeners_are_matched_to_their_containers() {
         fs::write(dir.path().join(pid).join("cgroup"), lines).unwrap();
     }
     let ss = r#"tcp LISTEN 0 1 *:81 *:* users:(("haproxy",pid=8,fd=3),("x",pid=7,fd=3))"#;
-    let script = command(NONCE, &Request::default())
+    let script = observation(NONCE, &Observe::default())
         .replace("ss -H -lntup", &format!("echo '{ss}'"))
         .replace("if have ss", "if true")
         .replace(
@@ -307,7 +288,7 @@ fn listeners_are_matched_to_their_containers() {
         );
     let answer = read_with(&["sh"], &script);
     assert_eq!(answer.owners, BTreeMap::from([(8, id)]));
-    assert_eq!(answer.host.listeners[0].holders, [8, 7]);
+    assert_eq!(answer.listeners[0].holders, [8, 7]);
 }
 
 /// A process that holds a listening socket.
@@ -355,7 +336,7 @@ fn count_started(trace: &str) -> (usize, usize) {
 }
 
 /// What a host has at most: 100 files, 20 containers, 6 units, and 6 masters and a server to reach.
-fn fill(folders: &Folders) -> (Vec<ListeningProcess>, Request) {
+fn fill(folders: &Folders) -> (Vec<ListeningProcess>, Observe) {
     for n in 0..100 {
         let (name, mode) = match n % 10 {
             0 => (format!("secrets/{n}"), 0o600),
@@ -372,11 +353,11 @@ fn fill(folders: &Folders) -> (Vec<ListeningProcess>, Request) {
     let reach = peers
         .chain([(8, 1), (8, 2), (8, 3)])
         .map(|(peer, port)| (format!("127.0.0.{peer}"), port));
-    let request = Request {
+    let request = Observe {
         paths: vec!["/etc/hosts".into(), "/nowhere".into()],
         data_dirs: (0..6).map(|n| format!("/var/lib/{n}")).collect(),
         reach: reach.collect(),
-        ..Request::default()
+        ..Observe::default()
     };
     (
         (0..20).map(|_| ListeningProcess::start()).collect(),
@@ -388,7 +369,7 @@ fn fill(folders: &Folders) -> (Vec<ListeningProcess>, Request) {
 fn trace_with(
     shell: &[&str],
     folders: &Folders,
-    request: &Request,
+    request: &Observe,
     holders: &[ListeningProcess],
 ) -> (usize, usize) {
     let trace = folders.0.path().join("trace");
@@ -400,7 +381,7 @@ fn trace_with(
         .args(shell)
         .arg("-s");
     let output = run(&mut strace, &folders.script(request));
-    let host = reading(&output.stdout, NONCE, 0).unwrap().host;
+    let host = reading(&output.stdout, NONCE, 0).unwrap();
     let contents = host.files.values().filter(|file| file.content.is_some());
     assert_eq!(contents.count(), 101, "with /etc/hosts");
     assert_eq!(host.units.len(), 6);
@@ -422,12 +403,12 @@ fn few_processes_are_started() {
     let (holders, request) = fill(&folders);
     for shell in shells() {
         // While listeners of other tests end, the script reads them again: up to three attempts.
-        let mut attempts = (0..3).map(|_| trace_with(&shell, &folders, &request, &holders));
+        let mut attempts = (0..3).map(|_| trace_with(shell.words, &folders, &request, &holders));
         let few = attempts.find(|(processes, programs)| {
-            println!("{shell:?}: {processes} processes, {programs} programs");
+            println!("{shell}: {processes} processes, {programs} programs");
             let few = 1..=MAX_PROCESSES;
             few.contains(processes) && few.contains(programs)
         });
-        assert!(few.is_some(), "{shell:?}: more than {MAX_PROCESSES}");
+        assert!(few.is_some(), "{shell}: more than {MAX_PROCESSES}");
     }
 }
