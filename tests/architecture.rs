@@ -292,6 +292,199 @@ fn scan_finds_every_import_form() {
     );
 }
 
+/// Commands of sessions, which only these rooms may name: all others use the operations of `host`.
+const COMMANDS: &[&str] = &["Exec", "ExecOutput", "Target", "Session"];
+
+#[test]
+fn commands_are_named_below_the_host_room_alone() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for path in sources(&src) {
+        let file = path.strip_prefix(&src).unwrap();
+        let room = file.iter().next().unwrap().to_str().unwrap();
+        let code = without_comments(&fs::read_to_string(&path).unwrap());
+        let named = paths(&code).into_iter().filter(|(to, item)| {
+            to == "transport" && (item.is_empty() || COMMANDS.contains(&item.as_str()))
+        });
+        let named: Vec<_> = named.map(|(_, item)| item).collect();
+        if room == "host" || room == "transport" {
+            seen += named.len();
+        } else {
+            assert!(named.is_empty(), "{}: {named:?}", file.display());
+        }
+    }
+    assert!(seen > 0, "the scan finds the names");
+}
+
+/// The texts in quotes of a source, as written.
+fn literals(code: &str) -> Vec<String> {
+    let bytes = code.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let rest = &code[at..];
+        let hashes = bytes[at + 1..]
+            .iter()
+            .take_while(|byte| **byte == b'#')
+            .count();
+        let is_in_word = at > 0 && is_word(char::from(bytes[at - 1]));
+        let (open, close) = match bytes[at] {
+            b'/' if rest.starts_with("//") => {
+                at += rest.find('\n').unwrap_or(rest.len());
+                continue;
+            }
+            b'"' => (1, "\"".to_owned()),
+            b'r' if !is_in_word && bytes.get(at + 1 + hashes) == Some(&b'"') => {
+                (2 + hashes, format!("\"{}", "#".repeat(hashes)))
+            }
+            // A character, or the name of a lifetime.
+            b'\'' if rest.starts_with("'\\") => {
+                at += 2 + rest[3..].find('\'').map_or(1, |end| end + 2);
+                continue;
+            }
+            b'\'' if rest[1..].chars().nth(1) == Some('\'') => {
+                at += 2 + rest[1..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+            _ => {
+                at += rest.chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+        };
+        let begin = at + open;
+        let mut end = begin;
+        while end < bytes.len() && !code[end..].starts_with(&close) {
+            let is_escape = open == 1 && bytes[end] == b'\\';
+            end += code[end..].chars().next().map_or(1, char::len_utf8) + usize::from(is_escape);
+            while !code.is_char_boundary(end) {
+                end += 1;
+            }
+        }
+        found.push(code[begin..end.min(bytes.len())].to_owned());
+        at = end + close.len();
+    }
+    found
+}
+
+/// What stands in the text of a shell, and in no advice to a person.
+const SHELL_TEXT: &[&str] = &[
+    "sh -",
+    "perl -",
+    "#!/",
+    "set -",
+    "exec ",
+    "eval ",
+    "2>",
+    ">&",
+    "/dev/null",
+    "$(",
+    "$1",
+    "$@",
+    "\"$",
+    "; do ",
+    "; done",
+    "; then",
+    "if [",
+    "[ -",
+    "command -v",
+    "dial-stdio",
+    "apt-get -",
+    "apt-get install",
+    "daemon-reload",
+    "ip -o",
+    "rm -f",
+];
+
+/// Of advice that looks like it.
+const ADVICE: &[&str] = &["; then run again"];
+
+fn shell_text(literal: &str) -> Option<&'static str> {
+    let text = ADVICE
+        .iter()
+        .fold(literal.to_owned(), |text, advice| text.replace(advice, ""));
+    SHELL_TEXT.iter().copied().find(|part| text.contains(part))
+}
+
+/// Tests play hosts, and their programs with them.
+fn is_for_tests(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap();
+    let ends = [
+        "_tests.rs",
+        "testing.rs",
+        "test_run.rs",
+        "faulty_session.rs",
+        "local.rs",
+        "played_host.rs",
+    ];
+    name.starts_with("fake") || ends.iter().any(|end| name.ends_with(end))
+}
+
+#[test]
+fn rust_holds_no_shell_text() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut scanned = 0;
+    let mut found = Vec::new();
+    for path in sources(&root.join("src")) {
+        let file = path.strip_prefix(root).unwrap().to_str().unwrap();
+        if file.starts_with("src/transport/") || is_for_tests(file) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for literal in literals(code) {
+            scanned += 1;
+            if let Some(part) = shell_text(&literal) {
+                found.push(format!("{file}: {part:?} in {literal:?}"));
+            }
+        }
+    }
+    assert!(scanned > 3000, "the scan finds the literals, got {scanned}");
+    assert!(
+        found.is_empty(),
+        "a script belongs to src/host/scripts:\n{}",
+        found.join("\n")
+    );
+    // The scan finds what it looks for.
+    let transport = fs::read_to_string(root.join("src/transport/script.rs")).unwrap();
+    assert!(
+        literals(&transport)
+            .iter()
+            .any(|literal| shell_text(literal).is_some())
+    );
+    let code = "let c = '\"'; // \"a\"\nlet (a, b): (&'a str, _) = (\"x\\\"y\", r#\"z\"w\"#); '\\''; \"end\"";
+    assert_eq!(literals(code), ["x\\\"y", "z\"w", "end"]);
+}
+
+#[test]
+fn each_script_for_hosts_is_a_file_in_the_host_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts = root.join("src/host/scripts");
+    let ssh = fs::read_to_string(root.join("src/host/ssh.rs")).unwrap();
+    for entry in fs::read_dir(&scripts).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        let used = ssh.matches(&format!("script!(\"{name}\")")).count();
+        assert_eq!(used, 1, "{name}");
+    }
+    // What an image is built with runs in a container of the build.
+    let in_builds = ["src/playbook/packages.sh"];
+    for room in fs::read_dir(root.join("src"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        for entry in fs::read_dir(&room)
+            .into_iter()
+            .flatten()
+            .map(Result::unwrap)
+        {
+            let path = entry.path();
+            let file = path.strip_prefix(root).unwrap().to_str().unwrap();
+            let is_script = path
+                .extension()
+                .is_some_and(|extension| ["sh", "bash", "pl"].iter().any(|e| extension == *e));
+            assert!(!is_script || in_builds.contains(&file), "{file}");
+        }
+    }
+}
+
 /// Requests that end a container → the files that may send them, besides the one that defines them.
 /// Everything else goes through the guard's door.
 const ENDS_A_CONTAINER: &[(&str, &[&str])] = &[
