@@ -13,6 +13,7 @@ mod hostile;
 mod lab;
 mod limits;
 mod login;
+mod operations;
 mod privilege;
 mod prompts;
 #[path = "../pty/mod.rs"]

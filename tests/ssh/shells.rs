@@ -17,7 +17,7 @@ use crate::privilege::{Rule, sudo};
 use crate::users::Account;
 
 /// A server whose login shell counts its starts, runs a startup text and is this program.
-fn server(shell: &str, startup: &str, more: &str) -> Sshd {
+pub(super) fn server(shell: &str, startup: &str, more: &str) -> Sshd {
     let sshd = Sshd::start_with(&["ed25519"], |dir| {
         let login = dir.join("login");
         let starts = dir.join("starts");
