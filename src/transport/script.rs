@@ -55,6 +55,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::transport::shell::Launch;
 
     const VALUES: [&str; 4] = ["it's", "", "a\nb $HOME `id`", "\\n!x"];
     const SHOW: &str = "printf '<%s>' \"$@\"";
@@ -88,6 +89,43 @@ mod tests {
     #[test]
     fn a_script_in_the_line_leaves_the_input_free() {
         assert_eq!(run(&script_in_line("cat", &[]), "input"), "input");
+    }
+
+    /// A script with what login shells read in their own ways, behind the line that they get.
+    #[test]
+    fn scripts_mean_the_same_in_every_login_shell() {
+        let script = format!(
+            "# It's a comment \\n with $x `id`, !x and\n# a second line\nset -eu\n{SHOW}\ncat"
+        );
+        let shown: String = VALUES.map(|value| format!("<{value}>")).concat();
+        for shell in [
+            &["dash"][..],
+            &["bash"],
+            &["fish"],
+            &["tcsh"],
+            &["busybox", "sh"],
+        ] {
+            let launch = Launch::new(&script_in_line(&script, &VALUES));
+            let child = Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-c", &launch.line])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn();
+            let Ok(mut child) = child else {
+                println!("skipped: {} is not installed", shell[0]);
+                continue;
+            };
+            let input = format!("{}input\n", launch.preface);
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(input.as_bytes()).unwrap();
+            drop(stdin);
+            let output = child.wait_with_output().unwrap().stdout;
+            let output = String::from_utf8(output).unwrap();
+            let (_, printed) = output.split_once('\n').unwrap();
+            assert_eq!(printed, format!("{shown}input\n"), "{}", shell[0]);
+        }
     }
 
     #[test]
