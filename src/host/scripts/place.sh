@@ -18,10 +18,15 @@ if [ -f "$s/manifest" ]; then
 fi
 rm -rf "$s"
 mkdir "$s"
-trap 'rm -rf "$s"' EXIT
+new=
+# shellcheck disable=SC2086
+clean_up() {
+  [ -z "$new" ] || rm -f $new
+  rm -rf "$s"
+}
+trap clean_up EXIT
 tar -x -f - -C "$s"
 fail() { echo "$1" >&2; exit 20; }
-new=
 while read -r kind mode uid gid n path; do
   case "$kind" in
     d)
@@ -35,10 +40,10 @@ while read -r kind mode uid gid n path; do
       dir=${path%/*}
       [ -d "$dir" ] || (umask 022; mkdir -p "$dir")
       rm -f "$path.toots-new"
+      new="$new $path.toots-new"
       cp "$s/$n" "$path.toots-new"
       chown "$uid:$gid" "$path.toots-new"
-      chmod "$mode" "$path.toots-new"
-      new="$new $path.toots-new" ;;
+      chmod "$mode" "$path.toots-new" ;;
   esac
 done < "$s/manifest"
 # shellcheck disable=SC2086

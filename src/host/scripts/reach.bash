@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Prints "ADDRESS/PORT 1" or "ADDRESS/PORT 0" for each argument. Reached: connected, or refused at
 # once. Not reached: no answer, or no route. bash alone can connect without another program.
 #
