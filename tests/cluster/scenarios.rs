@@ -23,12 +23,14 @@ pub type Scenario = (&'static str, fn(&Lab));
 
 /// On machines of their own, one after the other, beside the scenarios of [`BESIDE_SPAN`]. Those
 /// before need the processor for themselves; a later one stops the registry.
-pub const BESIDE: [Scenario; 2] = [
+pub const BESIDE: [Scenario; 4] = [
     ("first_day_with_the_shipped_defaults", day::first),
     ("wrong_first_image_is_corrected", first::wrong_image),
+    ("images_are_built_by_recipes", recipes::built_once),
+    ("engines_that_cannot_be_used_are_refused", engines::refused),
 ];
 pub const BESIDE_SPAN: (&str, &str) = (
-    "running_containers_need_a_clear_yes",
+    "frozen_edge_is_reported",
     "add_slave_contacts_masters_and_the_new_host",
 );
 
@@ -76,14 +78,11 @@ pub const ALL: &[Scenario] = &[
         "add_slave_contacts_masters_and_the_new_host",
         grow::add_slave,
     ),
-    ("docker_is_installed_when_missing", engines::install),
     ("bundle_brings_images_to_both_stores", engines::other_store),
     ("newest_engine_builds_and_loads", engines::newest),
     ("lost_image_comes_from_another_host", engines::lost_image),
-    ("engines_that_cannot_be_used_are_refused", engines::refused),
     ("add_edge", grow::add_edge),
     ("hosts_with_several_roles", grow::several_roles),
-    ("images_are_built_by_recipes", recipes::built_once),
     (
         "optional_components_are_added_and_removed",
         options::on_and_off,

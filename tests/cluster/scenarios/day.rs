@@ -2,12 +2,12 @@
 //! defaults.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::lab::{Lab, Run, on};
 
-const NAMES: [&str; 3] = ["d1", "d2", "d3"];
+pub const MASTERS: [&str; 3] = ["d1", "d2", "d3"];
 const ADDRESSES: &str = "10.42.7.61,10.42.7.62,10.42.7.63";
 
 /// Three machines without an Engine, each with every role. The inventory has addresses, the user, and
@@ -37,7 +37,7 @@ pub fn first(lab: &Lab) {
     let machines = lab.inventory.with_file_name(".lab/known_hosts");
     let known = std::fs::read_to_string(machines).expect("the lab's keys");
     let recorded = std::fs::read_to_string(folder.path().join("known_hosts")).expect("keys");
-    assert!(recorded.lines().count() >= NAMES.len(), "{recorded}");
+    assert!(recorded.lines().count() >= MASTERS.len(), "{recorded}");
     for key in recorded.lines().filter_map(|line| line.split(' ').nth(2)) {
         assert!(known.contains(key), "{key}");
     }
@@ -57,11 +57,24 @@ pub fn first(lab: &Lab) {
         "stand-ins are named: {}",
         status.stdout
     );
-    for name in NAMES {
+    for name in MASTERS {
         stops_by_its_signal(name);
     }
     toots(&["cluster", "up", "--output", "json"]).expect(0);
     remove();
+}
+
+/// The lab's inventory with these machines as the only hosts; starts those that are not there.
+pub fn three_masters(lab: &Lab) -> PathBuf {
+    lab.demo(&["lab", "d1", "d2", "d3"]);
+    lab.changed("three-masters", |text| {
+        let (before, rest) = text.split_once("slaves = ").expect("slaves");
+        let (_, rest) = rest.split_once("[hosts.m1]").expect("the masters");
+        let (hosts, rest) = rest.split_once("[hosts.s1]").expect("the slave");
+        let (_, rest) = rest.split_once("[network]").expect("the network");
+        let hosts = hosts.replace("10.42.7.1", "10.42.7.6");
+        format!("{before}\n[hosts.m1]{hosts}[network]{rest}")
+    })
 }
 
 /// Starts the machines anew.
@@ -71,7 +84,7 @@ pub fn machines(lab: &Lab) {
 }
 
 pub fn remove() {
-    for name in NAMES {
+    for name in MASTERS {
         let machine = format!("toots-lab-{name}");
         drop(
             Command::new("docker")

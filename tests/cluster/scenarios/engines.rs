@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::grow::add;
+use super::day;
 use crate::lab::{Lab, Run, local, on};
 
 /// Of the machine `bare`.
@@ -15,42 +15,14 @@ fn bare(lab: &Lab) {
     lab.demo(&["lab", "bare"]);
 }
 
-/// It is installed, unless the inventory forbids it.
-pub fn install(lab: &Lab) {
-    bare(lab);
-    let forbidden = lab.changed("no-install", |text| {
-        format!("{text}\n[docker]\ninstall = false\n")
-    });
-    let words = [
-        "cluster",
-        "add-slave",
-        ADDRESS,
-        "--name",
-        "bare",
-        "--output",
-        "plain",
-    ];
-    let run = lab.toots_with(&forbidden, &words).expect(4);
-    assert!(
-        run.stderr.contains("Docker is not installed")
-            || run.stdout.contains("Docker is not installed"),
-        "{}{}",
-        run.stdout,
-        run.stderr
-    );
-    let done = add(lab, "add-slave", "bare", ADDRESS);
-    assert!(
-        done.iter().any(|step| step.starts_with("install docker")),
-        "{done:?}"
-    );
-    assert!(on("bare", "docker ps --format '{{.Names}}'").contains("toots-mesos-slave"));
-    local(&["docker", "rm", "-fv", "toots-lab-bare"]);
-}
-
-/// Podman behind the Engine's socket, users that are mapped to others, and an Engine without root,
-/// each from Debian's packages: refused before any change, and named.
+/// No Engine where none may be installed; Podman behind its socket, users that are mapped to others, and
+/// an Engine without root, each from Debian's packages: refused before any change, and named.
 pub fn refused(lab: &Lab) {
     bare(lab);
+    let masters = day::three_masters(lab);
+    let text = std::fs::read_to_string(&masters).expect("the inventory");
+    let forbidden = masters.with_file_name("no-install.toml");
+    std::fs::write(&forbidden, text + "\n[docker]\ninstall = false\n").expect("an inventory");
     let refuse = |why: &str| {
         let words = [
             "cluster",
@@ -61,7 +33,7 @@ pub fn refused(lab: &Lab) {
             "--output",
             "plain",
         ];
-        let run = lab.toots(&words).expect(4);
+        let run = lab.toots_with(&forbidden, &words).expect(4);
         let said = format!("{}{}", run.stdout, run.stderr);
         // The lines are as wide as the terminal.
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -71,6 +43,7 @@ pub fn refused(lab: &Lab) {
             ""
         );
     };
+    refuse("Docker is not installed");
     on(
         "bare",
         "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get update -q
@@ -102,6 +75,7 @@ pub fn refused(lab: &Lab) {
     );
     refuse("Docker runs rootless");
     local(&["docker", "rm", "-fv", "toots-lab-bare"]);
+    day::remove();
 }
 
 /// Another release of the distribution and another image store, beside the usual one, with images

@@ -36,15 +36,7 @@ pub fn untrusted(lab: &Lab) {
 /// although no majority of them ever ran.
 pub fn wrong_image(lab: &Lab) {
     day::machines(lab);
-    let masters = lab.changed("three-masters", |text| {
-        let (before, rest) = text.split_once("slaves = ").expect("slaves");
-        let (_, rest) = rest.split_once("[hosts.m1]").expect("the masters");
-        let (hosts, rest) = rest.split_once("[hosts.s1]").expect("the slave");
-        let (_, rest) = rest.split_once("[network]").expect("the network");
-        // By the addresses of the machines d1, d2 and d3.
-        let hosts = hosts.replace("10.42.7.1", "10.42.7.6");
-        format!("{before}\n[hosts.m1]{hosts}[network]{rest}")
-    });
+    let masters = day::three_masters(lab);
     let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
     let wrong = masters.with_file_name("wrong-image.toml");
     let text = std::fs::read_to_string(&masters).expect("the inventory");
@@ -59,7 +51,6 @@ pub fn wrong_image(lab: &Lab) {
     cases::run(lab, "24_wrong_first_image.sh", inventories);
     lab.toots_with(&masters, &["cluster", "up", "--yes"])
         .expect(0);
-    day::remove();
 }
 
 pub fn plan_fresh(lab: &Lab) {

@@ -4,10 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::lab::{Lab, MASTERS, Run, containers, on};
-
-/// supervisord runs on every host, so that all need its image.
-const HOSTS: [&str; 5] = ["m1", "m2", "m3", "s1", "e1"];
+use super::day::{self, MASTERS};
+use crate::lab::{Lab, Run, containers, on};
 
 const UP: [&str; 5] = ["cluster", "up", "--yes", "--output", "json"];
 
@@ -50,14 +48,19 @@ fn leftovers(machine: &str) -> String {
 }
 
 /// One host builds an image, the others load it from there; a changed argument builds one image and
-/// replaces one component; what was removed by hand comes back from a host that has it.
+/// replaces one component; what was removed by hand comes back from a host that has it. supervisord
+/// runs on every host, so that all need its image.
 pub fn built_once(lab: &Lab) {
+    let masters = day::three_masters(lab);
+    lab.toots_with(&masters, &UP).expect(0);
     let table = "[images.supervisord]\n";
     let with = |name: &str, argument: &str| {
-        lab.changed(name, |text| {
-            let text = text.replace(table, &format!("{table}{argument}"));
-            format!("{text}\n[components]\nsupervisord = true\n")
-        })
+        let text = std::fs::read_to_string(&masters).expect("the inventory");
+        let text = text.replace(table, &format!("{table}{argument}"));
+        let path = masters.with_file_name(format!("{name}.toml"));
+        let text = format!("{text}\n[components]\nsupervisord = true\n");
+        std::fs::write(&path, text).expect("an inventory");
+        path
     };
     let supervisord = with("recipes", "");
     killed(lab, &supervisord);
@@ -66,12 +69,12 @@ pub fn built_once(lab: &Lab) {
     assert_eq!(count(&steps, "build supervisord"), 1, "{steps:?}");
     assert_eq!(
         count(&steps, "load supervisord"),
-        HOSTS.len() - 1,
+        MASTERS.len() - 1,
         "{steps:?}"
     );
-    let first = images("m1", "supervisord");
+    let first = images(MASTERS[0], "supervisord");
     assert_eq!(first.len(), 1);
-    for machine in HOSTS {
+    for machine in MASTERS {
         assert_eq!(images(machine, "supervisord"), first, "{machine}");
         assert_eq!(leftovers(machine), "", "{machine}");
     }
@@ -87,7 +90,6 @@ pub fn built_once(lab: &Lab) {
     removed_by_hand(lab, &supervisord, &first);
     failed(lab, &with("recipe-fails", "version = \"0.0.1\"\n"));
     argument(lab, &with("recipe-argument", "version = \"4.2*\"\n"));
-    lab.toots(&UP).expect(0);
 }
 
 /// toots is killed while the image is built: nothing of the build stays, and nothing was replaced.
@@ -107,18 +109,18 @@ fn killed(lab: &Lab, inventory: &Path) {
         .expect("the builder's lines");
     run.kill().expect("it runs");
     run.wait().expect("it ends");
-    assert_eq!(images("m1", "supervisord"), [""; 0]);
+    assert_eq!(images(MASTERS[0], "supervisord"), [""; 0]);
 }
 
 fn removed_by_hand(lab: &Lab, inventory: &Path, first: &[String]) {
     on(
-        "m2",
+        MASTERS[1],
         "docker rm -f toots-supervisord && docker image prune -af",
     );
     let run = lab.toots_with(inventory, &UP).expect(0);
-    let supervisord = ("m2".to_owned(), "load supervisord".to_owned());
+    let supervisord = (MASTERS[1].to_owned(), "load supervisord".to_owned());
     assert_eq!(brought(&run), [supervisord], "without a build");
-    assert_eq!(images("m2", "supervisord"), first);
+    assert_eq!(images(MASTERS[1], "supervisord"), first);
 }
 
 /// A failed build leaves the cluster as it is, and shows why.
@@ -135,19 +137,19 @@ fn failed(lab: &Lab, inventory: &Path) {
     );
     let after: Vec<_> = MASTERS.map(containers).into();
     assert_eq!(before, after);
-    assert_eq!(leftovers("m1").lines().count(), 0, "steps that failed");
+    assert_eq!(leftovers(MASTERS[0]).lines().count(), 0, "steps that failed");
 }
 
 fn argument(lab: &Lab, inventory: &Path) {
-    let before: Vec<_> = HOSTS.map(containers).into();
+    let before: Vec<_> = MASTERS.map(containers).into();
     let run = lab.toots_with(inventory, &UP).expect(0);
     let steps = brought(&run);
     assert_eq!(
         (count(&steps, "build supervisord"), steps.len()),
-        (1, HOSTS.len()),
+        (1, MASTERS.len()),
         "{steps:?}"
     );
-    for (machine, before) in HOSTS.iter().zip(before) {
+    for (machine, before) in MASTERS.iter().zip(before) {
         for (name, container) in containers(machine) {
             let is_same = before.get(&name) == Some(&container);
             assert_eq!(is_same, name != "toots-supervisord", "{machine}: {name}");
