@@ -212,7 +212,9 @@ impl FakeEngine {
         for file in &place.files {
             if file.path.starts_with("/etc/toots/packages/") {
                 let content = String::from_utf8_lossy(&file.content);
-                self.play().written.push(format!("{}\n{content}", file.path));
+                self.play()
+                    .written
+                    .push(format!("{}\n{content}", file.path));
             }
         }
         None

@@ -137,7 +137,11 @@ fn failed(lab: &Lab, inventory: &Path) {
     );
     let after: Vec<_> = MASTERS.map(containers).into();
     assert_eq!(before, after);
-    assert_eq!(leftovers(MASTERS[0]).lines().count(), 0, "steps that failed");
+    assert_eq!(
+        leftovers(MASTERS[0]).lines().count(),
+        0,
+        "steps that failed"
+    );
 }
 
 fn argument(lab: &Lab, inventory: &Path) {
