@@ -18,7 +18,7 @@ impl Engine {
     /// The Engine behind a socket of this machine. Opens nothing before the first call.
     #[must_use]
     pub fn local(socket: PathBuf) -> Self {
-        Self::over(Arc::new(LocalSession {
+        Self::over(Arc::new(SocketSession {
             // Shown nowhere.
             host: HostName::new("localhost").unwrap_or_else(|_| unreachable!()),
             socket,
@@ -27,13 +27,13 @@ impl Engine {
 }
 
 /// A session that leads to one socket.
-struct LocalSession {
+struct SocketSession {
     host: HostName,
     socket: PathBuf,
 }
 
 #[async_trait]
-impl HostSession for LocalSession {
+impl HostSession for SocketSession {
     fn host(&self) -> &HostName {
         &self.host
     }

@@ -13,8 +13,13 @@ use serde_json::Value;
 
 pub const MASTERS: [&str; 3] = ["m1", "m2", "m3"];
 
+/// A cluster of the lab's machines.
 pub struct Lab {
+    /// Where the lab's own files are.
+    pub folder: PathBuf,
     pub inventory: PathBuf,
+    /// Names in the inventory, and of the machines.
+    pub masters: [&'static str; 3],
 }
 
 /// One run of toots.
@@ -112,8 +117,11 @@ pub fn is_long() -> bool {
 
 impl Lab {
     pub fn find() -> Option<Self> {
-        std::env::var_os("TOOTS_LAB").map(|path| Self {
-            inventory: PathBuf::from(path),
+        let inventory = PathBuf::from(std::env::var_os("TOOTS_LAB")?);
+        Some(Self {
+            folder: inventory.parent()?.to_owned(),
+            inventory,
+            masters: MASTERS,
         })
     }
 
@@ -136,10 +144,10 @@ impl Lab {
         self.toots_with(&self.inventory, args)
     }
 
-    /// A changed copy of the inventory beside it, so that its relative paths stay valid.
+    /// A changed copy of the inventory among the lab's files; its relative paths stay valid.
     pub fn changed(&self, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
         let text = std::fs::read_to_string(&self.inventory).expect("the inventory");
-        let path = self.inventory.with_file_name(format!(".lab/{name}.toml"));
+        let path = self.folder.join(format!(".lab/{name}.toml"));
         let text = change(&text).replace("\".lab/", "\"");
         std::fs::write(&path, text).expect("a changed inventory");
         path
@@ -148,7 +156,7 @@ impl Lab {
     /// `vagrant/demo WORDS`
     #[track_caller]
     pub fn demo(&self, words: &[&str]) {
-        let demo = self.inventory.with_file_name("demo");
+        let demo = self.folder.join("demo");
         let output = Command::new(demo)
             .args(words)
             .stdin(Stdio::null())
@@ -268,7 +276,7 @@ pub fn pull(lab: &Lab, machine: &str, image: &str) {
     else {
         return;
     };
-    let password = std::fs::read_to_string(lab.inventory.with_file_name(".lab/registry-password"))
+    let password = std::fs::read_to_string(lab.folder.join(".lab/registry-password"))
         .expect("the registry's password");
     let password = password.trim();
     on(
@@ -381,7 +389,7 @@ impl Proxies {
 
 /// One proxy for each host, and an inventory and known_hosts that lead through them.
 pub fn proxies(lab: &Lab, delay: Duration, change: impl Fn(&str) -> String) -> Proxies {
-    let folder = lab.inventory.with_file_name(".lab");
+    let folder = lab.folder.join(".lab");
     let known = std::fs::read_to_string(folder.join("known_hosts")).expect("known_hosts");
     let (mut keys, mut lines, mut ports) = (String::new(), BTreeMap::new(), BTreeMap::new());
     for (host, n) in [("m1", 11), ("m2", 12), ("m3", 13), ("s1", 21), ("e1", 31)] {

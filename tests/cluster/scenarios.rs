@@ -23,16 +23,20 @@ pub type Scenario = (&'static str, fn(&Lab));
 
 /// On machines of their own, one after the other, beside the scenarios of [`BESIDE_SPAN`]. Those
 /// before need the processor for themselves; a later one stops the registry.
-pub const BESIDE: [Scenario; 4] = [
+pub const BESIDE: [Scenario; 8] = [
     ("first_day_with_the_shipped_defaults", day::first),
     ("wrong_first_image_is_corrected", first::wrong_image),
+    (
+        "early_end_finishes_the_replacement",
+        early::in_a_replacement,
+    ),
+    ("lost_lock_ends_the_work_on_its_host", early::without_lock),
+    ("diverged_member_is_repaired", repair::diverged),
+    ("lost_data_are_explained", repair::wiped),
     ("images_are_built_by_recipes", recipes::built_once),
     ("engines_that_cannot_be_used_are_refused", engines::refused),
 ];
-pub const BESIDE_SPAN: (&str, &str) = (
-    "frozen_edge_is_reported",
-    "add_slave_contacts_masters_and_the_new_host",
-);
+pub const BESIDE_SPAN: (&str, &str) = ("frozen_edge_is_reported", "hosts_with_several_roles");
 
 pub const ALL: &[Scenario] = &[
     ("untrusted_host_gets_no_login", first::untrusted),
@@ -65,13 +69,6 @@ pub const ALL: &[Scenario] = &[
     ("saved_plan_runs_or_is_refused", change::kept_plan),
     ("half_replaced_server_is_finished", change::half_replaced),
     ("lost_connection_is_reopened", change::cut_off),
-    (
-        "early_end_finishes_the_replacement",
-        early::in_a_replacement,
-    ),
-    ("lost_lock_ends_the_work_on_its_host", early::without_lock),
-    ("diverged_member_is_repaired", repair::diverged),
-    ("lost_data_are_explained", repair::wiped),
     ("refused_pull_fails_before_changes", change::registry),
     ("docker_compose_knows_the_containers", change::compose),
     (

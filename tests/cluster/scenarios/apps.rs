@@ -29,7 +29,7 @@ fn toots(lab: &Lab, words: &[&str]) -> Run {
 
 /// Writes a definition beside the inventory.
 fn written(lab: &Lab, name: &str, text: &str) -> String {
-    let path: PathBuf = lab.inventory.with_file_name(format!(".lab/{name}"));
+    let path: PathBuf = lab.folder.join(format!(".lab/{name}"));
     std::fs::write(&path, text).expect("a definition");
     path.display().to_string()
 }

@@ -185,7 +185,7 @@ pub fn kept_plan(lab: &Lab) {
     lab.toots_with(&inventory, &["cluster", "up", "--yes"])
         .expect(0);
     on("m3", "docker rm -f toots-chronos");
-    let plan = lab.inventory.with_file_name(".lab/kept.plan");
+    let plan = lab.folder.join(".lab/kept.plan");
     let plan = plan.to_str().expect("a path");
     let out = ["cluster", "plan", "--out", plan, "--output", "plain"];
     lab.toots_with(&inventory, &out).expect(0);
@@ -270,11 +270,7 @@ pub fn cut_off(lab: &Lab) {
 pub fn registry(lab: &Lab) {
     let (own, other) = (image(lab, "haproxy"), image(lab, "haproxy-other"));
     let nothing = other.replace("haproxy-other", "nothing");
-    std::fs::write(
-        lab.inventory.with_file_name(".lab/wrong-password"),
-        "wrong\n",
-    )
-    .expect("a password");
+    std::fs::write(lab.folder.join(".lab/wrong-password"), "wrong\n").expect("a password");
     let login = lab.changed("wrong-login", |text| {
         text.replace(&own, &other)
             .replace(".lab/registry-password", ".lab/wrong-password")

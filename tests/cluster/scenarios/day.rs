@@ -2,7 +2,7 @@
 //! defaults.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::lab::{Lab, Run, on};
@@ -34,7 +34,7 @@ pub fn first(lab: &Lab) {
     toots(&["inventory", "check"]).expect(0);
     toots(&["ssh", "trust", "--yes"]).expect(0);
     // The keys are those that the machines themselves show.
-    let machines = lab.inventory.with_file_name(".lab/known_hosts");
+    let machines = lab.folder.join(".lab/known_hosts");
     let known = std::fs::read_to_string(machines).expect("the lab's keys");
     let recorded = std::fs::read_to_string(folder.path().join("known_hosts")).expect("keys");
     assert!(recorded.lines().count() >= MASTERS.len(), "{recorded}");
@@ -64,17 +64,29 @@ pub fn first(lab: &Lab) {
     remove();
 }
 
-/// The lab's inventory with these machines as the only hosts; starts those that are not there.
-pub fn three_masters(lab: &Lab) -> PathBuf {
+/// The lab with these machines as its only hosts; starts those that are not there.
+pub fn three_masters(lab: &Lab) -> Lab {
     lab.demo(&["lab", "d1", "d2", "d3"]);
-    lab.changed("three-masters", |text| {
+    let inventory = lab.changed("three-masters", |text| {
         let (before, rest) = text.split_once("slaves = ").expect("slaves");
         let (_, rest) = rest.split_once("[hosts.m1]").expect("the masters");
         let (hosts, rest) = rest.split_once("[hosts.s1]").expect("the slave");
         let (_, rest) = rest.split_once("[network]").expect("the network");
-        let hosts = hosts.replace("10.42.7.1", "10.42.7.6");
-        format!("{before}\n[hosts.m1]{hosts}[network]{rest}")
-    })
+        let hosts = format!("[hosts.m1]{hosts}").replace("10.42.7.1", "10.42.7.6");
+        let text = format!("{before}\n{hosts}[network]{rest}");
+        MASTERS
+            .iter()
+            .zip(lab.masters)
+            .fold(text, |text, (new, former)| {
+                text.replace(&format!("\"{former}\""), &format!("\"{new}\""))
+                    .replace(&format!("[hosts.{former}]"), &format!("[hosts.{new}]"))
+            })
+    });
+    Lab {
+        folder: lab.folder.clone(),
+        inventory,
+        masters: MASTERS,
+    }
 }
 
 /// Starts the machines anew.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, is_long, local, on, until};
+use super::day;
+use crate::lab::{Lab, is_long, local, on, until};
 
 /// The signals that end a run, with the exit code that follows.
 const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
@@ -29,6 +30,7 @@ enum Cause {
 /// replacement is finished, no other begins, and the next run goes on from there. A short run tries
 /// one cause at each action: all of them at every request are tried by the engine's own tests.
 pub fn in_a_replacement(lab: &Lab) {
+    let lab = &day::three_masters(lab);
     let mut heaps = 300..;
     for (turn, at) in ACTIONS.into_iter().enumerate() {
         for (cause, signal) in SIGNALS.into_iter().map(Some).chain([None]).enumerate() {
@@ -55,6 +57,7 @@ pub fn in_a_replacement(lab: &Lab) {
 /// it, nothing more is sent to that host, which is named, and the next run goes on from there. A short
 /// run tries two actions: while the former container is there, and while none is.
 pub fn without_lock(lab: &Lab) {
+    let lab = &day::three_masters(lab);
     let actions = if is_long() {
         &ACTIONS[..]
     } else {
@@ -77,7 +80,7 @@ struct Reports {
 }
 
 impl Reports {
-    fn listen() -> Self {
+    fn listen(lab: &Lab) -> Self {
         let (sender, received) = channel();
         let watch = |master: &'static str| {
             let mut watch = Command::new("docker")
@@ -104,7 +107,7 @@ impl Reports {
             });
             watch
         };
-        let watches = MASTERS.into_iter().map(watch).collect();
+        let watches = lab.masters.into_iter().map(watch).collect();
         // The Engine answers a moment later.
         std::thread::sleep(Duration::from_millis(300));
         Self { watches, received }
@@ -126,9 +129,12 @@ impl Reports {
     /// Waits for an action on a host.
     fn wait_for(&self, host: &str, action: &str) {
         let limit = Duration::from_secs(60);
-        while self.received.recv_timeout(limit).expect(action)
-            != (host_name(host), action.to_owned())
-        {}
+        loop {
+            let (on, seen) = self.received.recv_timeout(limit).expect(action);
+            if (on, seen.as_str()) == (host, action) {
+                break;
+            }
+        }
     }
 }
 
@@ -140,13 +146,6 @@ impl Drop for Reports {
             let _ = watch.wait();
         }
     }
-}
-
-fn host_name(host: &str) -> &'static str {
-    MASTERS
-        .into_iter()
-        .find(|master| *master == host)
-        .expect("a master")
 }
 
 /// A run that replaces ZooKeeper's members.
@@ -163,7 +162,7 @@ const STEP: &str = "replace toots-zookeeper";
 
 impl Replacement {
     fn start(inventory: &Path, lab: &Lab, more: &[&str]) -> Self {
-        let reports = Reports::listen();
+        let reports = Reports::listen(lab);
         let mut arguments = vec!["cluster", "up", "--yes", "--output", "json"];
         arguments.extend(more);
         let mut run = lab
@@ -273,7 +272,7 @@ fn end_one(lab: &Lab, cause: Cause, at: &str, code: i32, heap: usize) -> Option<
         heaps.starts_with("toots-zookeeper running\n[") && heaps.contains(&format!("-Xmx{heap}m")),
         "{cause_at} on {host}: {heaps}"
     );
-    for other in MASTERS.iter().filter(|other| **other != host) {
+    for other in lab.masters.iter().filter(|other| **other != host) {
         let env = on(other, "docker inspect -f '{{.Config.Env}}' toots-zookeeper");
         assert!(
             !env.contains(&format!("-Xmx{heap}m")),

@@ -19,7 +19,7 @@ fn bare(lab: &Lab) {
 /// an Engine without root, each from Debian's packages: refused before any change, and named.
 pub fn refused(lab: &Lab) {
     bare(lab);
-    let masters = day::three_masters(lab);
+    let masters = day::three_masters(lab).inventory;
     let text = std::fs::read_to_string(&masters).expect("the inventory");
     let forbidden = masters.with_file_name("no-install.toml");
     std::fs::write(&forbidden, text + "\n[docker]\ninstall = false\n").expect("an inventory");
@@ -152,7 +152,7 @@ fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
     let names = machines.map(|(name, _)| name);
     names.iter().for_each(|machine| remove(machine));
     lab.demo(&["lab", names[0], names[1]]);
-    let file = lab.inventory.with_file_name(".lab/images.tar");
+    let file = lab.folder.join(".lab/images.tar");
     drop(std::fs::remove_file(&file));
     let path = file.display().to_string();
     let built = copy_built_images();

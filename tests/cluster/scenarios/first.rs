@@ -36,7 +36,7 @@ pub fn untrusted(lab: &Lab) {
 /// although no majority of them ever ran.
 pub fn wrong_image(lab: &Lab) {
     day::machines(lab);
-    let masters = day::three_masters(lab);
+    let masters = day::three_masters(lab).inventory;
     let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
     let wrong = masters.with_file_name("wrong-image.toml");
     let text = std::fs::read_to_string(&masters).expect("the inventory");

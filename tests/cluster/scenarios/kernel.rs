@@ -75,11 +75,7 @@ pub fn own_kernel(lab: &Lab) {
     );
     lab.demo(&["vm"]);
     let v1 = Machine {
-        key: lab
-            .inventory
-            .with_file_name(".lab/key")
-            .display()
-            .to_string(),
+        key: lab.folder.join(".lab/key").display().to_string(),
     };
     let with = |name: &str, machine: &str, rest: &str| {
         lab.changed(name, |text| {

@@ -456,7 +456,7 @@ fn certificates(folder: &std::path::Path) {
 /// A client in a namespace of its own reaches the cluster's hosts through an edge, and nothing
 /// without a certificate does.
 pub fn vpn(lab: &Lab) {
-    let folder = lab.inventory.with_file_name(".lab");
+    let folder = lab.folder.join(".lab");
     certificates(&folder);
     let inventory = lab.changed("vpn", |text| {
         text.to_owned()

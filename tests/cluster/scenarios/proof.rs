@@ -290,7 +290,7 @@ pub fn sshuttle(lab: &Lab) {
         "{{.NetworkSettings.Networks.bridge.IPAddress}}",
         "toots-lab-s1",
     ]);
-    let folder = format!("{}:/lab:ro", lab.inventory.with_file_name(".lab").display());
+    let folder = format!("{}:/lab:ro", lab.folder.join(".lab").display());
     drop(
         std::process::Command::new("docker")
             .args(["rm", "-f", CLIENT])

@@ -51,7 +51,7 @@ fn leftovers(machine: &str) -> String {
 /// replaces one component; what was removed by hand comes back from a host that has it. supervisord
 /// runs on every host, so that all need its image.
 pub fn built_once(lab: &Lab) {
-    let masters = day::three_masters(lab);
+    let masters = day::three_masters(lab).inventory;
     lab.toots_with(&masters, &UP).expect(0);
     let table = "[images.supervisord]\n";
     let with = |name: &str, argument: &str| {

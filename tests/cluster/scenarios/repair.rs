@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, address, on, until};
+use super::day;
+use crate::lab::{Lab, address, on, until};
 
 /// Runs one command of ZooKeeper's own client in a container.
 fn client(machine: &str, container: &str, server: &str, command: &str) {
@@ -55,14 +56,17 @@ fn diverge(member: &str, other: &str) {
 }
 
 pub fn diverged(lab: &Lab) {
+    let lab = &day::three_masters(lab);
     let status = || lab.toots(&["cluster", "status", "--output", "json"]);
     let report: Value = serde_json::from_str(&status().expect(0).stdout).expect("one object");
     let leader = report["services"]["zookeeper"]["leader"].clone();
-    let member = MASTERS
+    let member = lab
+        .masters
         .into_iter()
         .find(|m| leader != *m)
         .expect("a follower");
-    let other = MASTERS
+    let other = lab
+        .masters
         .into_iter()
         .rfind(|m| *m != member)
         .expect("another");
@@ -165,7 +169,9 @@ pub fn diverged(lab: &Lab) {
 /// Two members without data do not vote, and the third one is no quorum: toots says so, and its
 /// command brings the service back with the data that are left.
 pub fn wiped(lab: &Lab) {
-    let (kept, lost) = ("m2", ["m1", "m3"]);
+    let lab = &day::three_masters(lab);
+    let [first, kept, last] = lab.masters;
+    let lost = [first, last];
     let server = format!("{}:2181", address(kept));
     client(kept, "toots-zookeeper", &server, "create /kept x");
     for member in lost {
@@ -185,19 +191,19 @@ pub fn wiped(lab: &Lab) {
     let run = run.expect(6);
     assert_eq!(run.result()["changed"], 0);
     let events = run.events();
-    let sentence = "zookeeper: m1, m3 lost their data";
+    let sentence = format!("zookeeper: {first}, {last} lost their data");
     let warning = events
         .iter()
         .filter_map(|event| event["text"].as_str())
-        .find(|text| text.starts_with(sentence))
+        .find(|text| text.starts_with(&sentence))
         .expect("an explanation");
     let status = lab.toots(&["cluster", "status"]).expect(6);
-    assert!(status.stdout.contains(sentence), "{}", status.stdout);
+    assert!(status.stdout.contains(&sentence), "{}", status.stdout);
 
     let (_, command) = warning
-        .split_once("as root on m1, run: ")
+        .split_once(&format!("as root on {first}, run: "))
         .expect("a command");
-    on("m1", command);
+    on(first, command);
     until("the cluster is healthy", Duration::from_secs(120), || {
         lab.toots(&["cluster", "status"]).code == 0
     });

@@ -45,7 +45,7 @@ impl Watch {
 /// A run that needs a passphrase, logs in to the registry for a pull and writes through every
 /// service; then everything that it left or printed.
 pub fn nowhere(lab: &Lab) {
-    let folder = lab.inventory.with_file_name(".lab");
+    let folder = lab.folder.join(".lab");
     let key = folder.join("key.locked");
     drop(std::fs::remove_file(&key));
     std::fs::copy(folder.join("key"), &key).expect("a copy of the key");
