@@ -2,7 +2,6 @@
 //! its list has passed its gate; components without a path between them run in parallel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -18,12 +17,6 @@ use crate::guard::{self, QuorumServices as _, Standing};
 use crate::plan::Step;
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
-
-/// How long the guard is asked again when every member's host takes part: an election or an
-/// outdated view passes, a dead host does not.
-const GUARD_RETRY_LIMIT: Duration = Duration::from_secs(60);
-/// Pause between two questions to the guard.
-const GUARD_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The results of all components.
 #[derive(Default)]
@@ -320,19 +313,14 @@ async fn choose_next_member<'a>(
     Ok(chosen.map(|(next, refusal)| (next, refusal, turn)))
 }
 
-/// The member that the guard lets go first. A refusal must persist while every member's host takes
-/// part.
+/// The member that the guard lets go first.
 async fn ask_guard(
     gates: &Gates<'_>,
     name: &ComponentName,
     left: &[HostName],
     quorum: bool,
 ) -> Option<(HostName, Option<guard::Refusal>)> {
-    let started = Instant::now();
-    let everyone = gates
-        .holders(name)
-        .iter()
-        .all(|(host, _)| gates.hosts.contains_key(host) && gates.ledger.alive(host));
+    let began = Instant::now();
     loop {
         let views = if quorum {
             gates.read().await
@@ -356,16 +344,8 @@ async fn ask_guard(
         let Err(refusal) = allowed else {
             return Some((next, None));
         };
-        if !everyone || started.elapsed() >= GUARD_RETRY_LIMIT {
+        if !gates.wait_to_ask_again(name, &refusal, began).await {
             return Some((next, Some(refusal)));
         }
-        tracing::info!(%refusal, "asking the guard again");
-        let event = Event::GateWaiting {
-            service: name.to_string(),
-            missing: refusal.to_string(),
-            elapsed_ms: ms(started),
-        };
-        gates.cx.events.send(event);
-        tokio::time::sleep(GUARD_RETRY_INTERVAL).await;
     }
 }

@@ -14,7 +14,7 @@ use super::run_context::RunContext;
 use super::{ending, failure, repair};
 use crate::desired::{ComponentDesired, Desired};
 use crate::event::Event;
-use crate::guard::QuorumServices;
+use crate::guard::{QuorumServices, Refusal};
 use crate::probe::{self, Groups, Member, Proof, Verdict};
 use crate::spec::{ComponentName, HostName, Remedy};
 
@@ -25,6 +25,12 @@ const FIRST_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval of the events about an open gate.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the guard is asked again when every member's host takes part: an election or an
+/// outdated view passes, a dead host does not.
+const GUARD_RETRY_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two questions to the guard.
+const GUARD_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A gate that did not pass: the faults.
 #[derive(Debug)]
@@ -61,6 +67,29 @@ impl QuorumServices for Gates<'_> {
             (name.clone(), verdict.unwrap_or_else(|| unknown(name)))
         };
         names.iter().zip(verdicts).map(named).collect()
+    }
+
+    /// While every member's host takes part. Dropped when the run is to end.
+    async fn wait_to_ask_again(
+        &self,
+        component: &ComponentName,
+        refusal: &Refusal,
+        began: Instant,
+    ) -> bool {
+        let takes_part = |host: &HostName| self.hosts.contains_key(host) && self.ledger.alive(host);
+        let holders = self.holders(component);
+        let is_complete = holders.iter().all(|(host, _)| takes_part(host));
+        if !is_complete || began.elapsed() >= GUARD_RETRY_LIMIT {
+            return false;
+        }
+        tracing::info!(%refusal, "asking the guard again");
+        self.cx.events.send(Event::GateWaiting {
+            service: component.to_string(),
+            missing: refusal.to_string(),
+            elapsed_ms: ms(began),
+        });
+        let pause = tokio::time::sleep(GUARD_RETRY_INTERVAL);
+        self.cx.cancel.droppable(pause).await.is_some()
     }
 }
 
@@ -336,5 +365,40 @@ mod tests {
         assert_eq!(name_obstacle(&down, Some(&verdict)), down[0]);
         assert_eq!(name_obstacle(&both, None), both[0]);
         assert_eq!(name_obstacle(&[], None), "");
+    }
+    /// A member that is late for a moment must not end a run; one whose host is lost stays away.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_stands_when_time_or_a_host_is_lost() {
+        use crate::engine::fake_engine::FakeEngine;
+        use crate::engine::test_run::{Run, host};
+
+        let run = Run::on(&[FakeEngine::default()], None).await;
+        let component = ComponentName::new("consul").unwrap();
+        let refusal = Refusal {
+            member: host(1),
+            service: "consul".into(),
+            down: Vec::new(),
+            left: 1,
+            members: 3,
+            needed: 2,
+        };
+        let began = Instant::now();
+        let work = run.work();
+        let gates = work.gates();
+        while gates.wait_to_ask_again(&component, &refusal, began).await {}
+        assert_eq!(began.elapsed(), GUARD_RETRY_LIMIT);
+        let ended = Run::on(&[FakeEngine::default()], None).await;
+        ended.cx.cancel.cancel(ending::EndCause::Interrupted);
+        let (work, now) = (ended.work(), Instant::now());
+        let again = work
+            .gates()
+            .wait_to_ask_again(&component, &refusal, now)
+            .await;
+        assert!(!again, "nothing waits in a run that ends");
+        let failure = failure::from_text("consul", "connect", String::from("lost"), Vec::new());
+        run.ledger
+            .fail(&host(1), crate::event::Outcome::Failed, failure);
+        let again = gates.wait_to_ask_again(&component, &refusal, Instant::now());
+        assert!(!again.await);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::quorum::{Refusal, Standing, may_stop};
 use crate::docker::{DockerError, Engine};
@@ -32,6 +33,15 @@ pub trait QuorumServices: Send + Sync {
 
     /// The current verdict of each of them.
     async fn read(&self) -> BTreeMap<ComponentName, Verdict>;
+
+    /// Waits after a refusal that may end by itself: a member is late for a moment. `false` when the
+    /// refusal stands; `began`: when the guard was asked first.
+    async fn wait_to_ask_again(
+        &self,
+        component: &ComponentName,
+        refusal: &Refusal,
+        began: Instant,
+    ) -> bool;
 }
 
 /// Why a container was not stopped.
@@ -133,6 +143,25 @@ impl Door<'_> {
         if reason == StopReason::WholeCluster || !self.services.components().contains(component) {
             return Ok(());
         }
+        let began = Instant::now();
+        loop {
+            let answer = self.ask_guard_once(container, component, reason).await;
+            let Err(StopError::Quorum(refusal)) = &answer else {
+                return answer;
+            };
+            let services = self.services;
+            if !services.wait_to_ask_again(component, refusal, began).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn ask_guard_once(
+        &self,
+        container: &str,
+        component: &ComponentName,
+        reason: StopReason,
+    ) -> Result<(), StopError> {
         let (detail, views) = futures::join!(self.engine.inspect(container), self.services.read());
         let serves = match detail {
             Ok(detail) => Some(detail.is_serving()),
