@@ -80,7 +80,9 @@ pub(super) fn save(image: &Stored, asked: &str, has_containerd_store: bool) -> V
         names.push(format!("{at}/layer.tar"));
         add(&names[at], layer);
     }
-    add("config.json", &image.config);
+    if !image.config.is_empty() {
+        add("config.json", &image.config);
+    }
     let tags = image.tags.contains(asked).then_some([asked]);
     let manifest = json!([{"Config": "config.json", "RepoTags": tags, "Layers": names}]);
     add("manifest.json", manifest.to_string().as_bytes());

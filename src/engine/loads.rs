@@ -10,14 +10,14 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::connect::HostRun;
 use super::work::{CLOSE_DELAY, Work};
-use super::{failure, images, recipes};
+use super::{failure, recipes};
 use crate::bundle::{Bundle, BundleImage, BundlePart, ImageVariant};
 use crate::desired::{BundleContents, Desired};
 use crate::docker::{
     ArchivePart, DockerError, ImageArchive, ImageContent, ImageDetail, SavedImage,
 };
 use crate::event::{Event, Failure};
-use crate::plan::{self, LoadSource};
+use crate::plan;
 use crate::spec::{HostName, ImageRef, Recipe};
 
 /// Parallel loads: they share this machine's line, and one that ends is worth more than two halves.
@@ -38,6 +38,8 @@ pub(super) struct SavedImages {
     loaded: Mutex<BTreeSet<ImageRef>>,
     /// Whether the host could not give an image to another one directly.
     pub(super) is_indirect: AtomicBool,
+    /// Held by who brings an image otherwise, because the host does not give it.
+    pub(super) replacing: tokio::sync::Mutex<()>,
 }
 
 impl Default for SavedImages {
@@ -48,6 +50,7 @@ impl Default for SavedImages {
             has_containerd_store: OnceCell::new(),
             loaded: Mutex::default(),
             is_indirect: AtomicBool::new(false),
+            replacing: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -70,7 +73,7 @@ impl SavedImages {
         loaded.contains(image)
     }
 
-    fn record_loaded(&self, image: &ImageRef) {
+    pub(super) fn record_loaded(&self, image: &ImageRef) {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.insert(image.clone());
     }
@@ -80,6 +83,22 @@ impl SavedImages {
 pub(super) struct ImageHolder<'a> {
     pub host: &'a HostRun,
     pub name: String,
+}
+
+/// Why an image was not loaded from another host.
+pub(super) enum LoadError {
+    /// What the other host gave cannot be used.
+    Source(Box<Failure>),
+    /// This host could not load it.
+    Host(Box<Failure>),
+}
+
+impl LoadError {
+    pub fn into_failure(self) -> Box<Failure> {
+        match self {
+            Self::Source(failure) | Self::Host(failure) => failure,
+        }
+    }
 }
 
 /// One image to be loaded on one host.
@@ -95,55 +114,6 @@ pub(super) struct ImageLoad<'a> {
 }
 
 impl<'a> ImageLoad<'a> {
-    /// Loads it. An image of a registry that its host lost meanwhile is taken from another host, else
-    /// pulled.
-    pub async fn run(&self, from: &LoadSource) -> Result<(), Box<Failure>> {
-        let from = match from {
-            LoadSource::Bundle(_) => return self.load_from_bundle().await,
-            LoadSource::Host(from) => from,
-        };
-        if let Some(holder) = self.find_holder(Some(from)).await {
-            return self.load_from(holder).await;
-        }
-        if self.image.recipe_hash().is_some() {
-            if self.find_in_bundle().is_some() {
-                return self.load_from_bundle().await;
-            }
-            let mut failure = self.fail("no host that takes part has the image".into());
-            failure.hints = vec!["run again when a host that has it is back".into()];
-            return Err(failure);
-        }
-        self.warn(format!("{from} does not have {}; pulling it", self.image));
-        let Work { cx, .. } = *self.work;
-        images::pull(
-            cx,
-            self.host,
-            self.phase,
-            self.title,
-            self.image,
-            self.digest,
-        )
-        .await
-    }
-
-    /// Loads it from any host that has it, because it cannot be pulled. `None` when no host has it.
-    pub async fn instead_of_pull(&self, why: &Failure) -> Option<Result<(), Box<Failure>>> {
-        let holder = self.find_holder(None).await?;
-        self.warn(format!(
-            "cannot pull {}: {}; loading it from {}, which has it",
-            self.image,
-            why.cause.join(": "),
-            holder.host.info.name
-        ));
-        Some(self.load_from(holder).await)
-    }
-
-    /// A host of the same architecture that has the image now: this one, else any.
-    async fn find_holder(&self, preferred: Option<&HostName>) -> Option<ImageHolder<'a>> {
-        self.ask_for_image(self.candidates(preferred).into_iter())
-            .await
-    }
-
     /// Whether the host had the image when it was observed, or loaded it in this run.
     fn had_image(&self, other: &HostRun) -> bool {
         let status = self.work.planned.observed.get(&other.info.name);
@@ -152,7 +122,7 @@ impl<'a> ImageLoad<'a> {
     }
 
     /// Other hosts of the same architecture, the likeliest first.
-    fn candidates(&self, preferred: Option<&HostName>) -> Vec<&'a HostRun> {
+    pub(super) fn candidates(&self, preferred: Option<&HostName>) -> Vec<&'a HostRun> {
         let Work { hosts, ledger, .. } = *self.work;
         let arch = |name| {
             let status = self.work.planned.observed.get(name);
@@ -175,7 +145,7 @@ impl<'a> ImageLoad<'a> {
     }
 
     /// The first that has the image now; few are asked.
-    async fn ask_for_image(
+    pub(super) async fn ask_for_image(
         &self,
         hosts: impl Iterator<Item = &'a HostRun>,
     ) -> Option<ImageHolder<'a>> {
@@ -194,9 +164,9 @@ impl<'a> ImageLoad<'a> {
         None
     }
 
-    async fn load_from(&self, holder: ImageHolder<'_>) -> Result<(), Box<Failure>> {
+    pub(super) async fn load_from(&self, holder: ImageHolder<'_>) -> Result<(), LoadError> {
         if let Some(done) = self.load_directly(&holder, None).await {
-            return done;
+            return done.map_err(LoadError::Source);
         }
         let ImageHolder { host: source, name } = holder;
         let from = &source.info.name;
@@ -208,7 +178,7 @@ impl<'a> ImageLoad<'a> {
             if matches!(error, DockerError::TemporaryFile { .. }) {
                 failure.hints = vec!["free space there, or set TMPDIR to another folder".into()];
             }
-            Box::new(failure)
+            LoadError::Source(Box::new(failure))
         })?;
         let content = saved.content();
         let is_built = self.image.recipe_hash().is_some();
@@ -219,15 +189,16 @@ impl<'a> ImageLoad<'a> {
         };
         if !is_wanted {
             let text = format!("{from} saved another image than {}", self.image);
-            return Err(self.fail(text));
+            return Err(LoadError::Source(self.fail(text)));
         }
         // Never closed.
         let _turn = source.saved.turns.acquire().await;
         let archive = |shared| Ok(saved.archive(shared));
-        self.send(content, from.as_str(), is_built, archive).await
+        let sent = self.send(content, from.as_str(), is_built, archive).await;
+        sent.map_err(LoadError::Host)
     }
 
-    async fn load_from_bundle(&self) -> Result<(), Box<Failure>> {
+    pub(super) async fn load_from_bundle(&self) -> Result<(), Box<Failure>> {
         let (bundle, image, variant) = self
             .find_in_bundle()
             .ok_or_else(|| self.fail("the bundle does not have the image".into()))?;
@@ -256,7 +227,7 @@ impl<'a> ImageLoad<'a> {
     }
 
     /// The image in the run's bundle, for the platform of the host.
-    fn find_in_bundle(&self) -> Option<(&'a Bundle, &'a BundleImage, &'a ImageVariant)> {
+    pub(super) fn find_in_bundle(&self) -> Option<(&'a Bundle, &'a BundleImage, &'a ImageVariant)> {
         let Work { cx, planned, .. } = *self.work;
         let bundle = cx.mode.bundle.as_deref()?;
         let status = planned.observed.get(&self.host.info.name)?;

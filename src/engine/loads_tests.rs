@@ -17,7 +17,7 @@ use crate::engine::planning::build_plan;
 use crate::engine::prepare::prove_pulls;
 use crate::engine::run_context::RegistryLogin;
 use crate::engine::test_run::{IMAGE, RecordedEvents, Run, host};
-use crate::plan::Step;
+use crate::plan::{LoadSource, Step};
 use crate::spec::{PackageVersions, Role};
 
 fn load(from: LoadSource, digest: &str) -> Step {
@@ -191,7 +191,9 @@ async fn a_host_that_lost_the_image_is_replaced_by_another_or_by_a_pull() {
     assert_eq!(target.play().pulls, 1);
     assert_eq!(
         run.warnings(),
-        [format!("h1 does not have {IMAGE}; pulling it")]
+        [format!(
+            "no other host that takes part gives {IMAGE}; pulling it"
+        )]
     );
 }
 

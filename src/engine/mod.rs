@@ -26,6 +26,7 @@ mod faulty_session;
 mod gates;
 mod images;
 mod ledger;
+mod load_sources;
 mod loads;
 mod local_images;
 mod masters;

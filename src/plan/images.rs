@@ -93,7 +93,8 @@ pub(super) fn bring(
 
 /// The packages of an image in the record that most masters have: one that was away during a build has
 /// a former one.
-fn find_packages(image: &ImageRef, desired: &Desired, observed: &Observed) -> PackageVersions {
+#[must_use]
+pub fn find_packages(image: &ImageRef, desired: &Desired, observed: &Observed) -> PackageVersions {
     let path = PackageVersions::path(image);
     let masters = desired.hosts.iter();
     let masters = masters.filter(|host| host.roles.contains(&Role::Master));

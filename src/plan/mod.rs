@@ -24,7 +24,7 @@ mod types;
 
 pub use diff::{diff, diff_in_scope};
 pub use disks::find_full_builders;
-pub use images::{can_build, find_unbuildable, is_elsewhere, is_present};
+pub use images::{can_build, find_packages, find_unbuildable, is_elsewhere, is_present};
 pub use lost_data::{LostData, find_lost_data};
 pub use masters::{
     MastersError, MemberLists, changes_unrecorded_masters, check_masters, needs_member_lists,

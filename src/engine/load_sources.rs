@@ -1,0 +1,236 @@
+//! From where an image is loaded, and what brings it when that source lost it or gives what cannot be
+//! used.
+
+use super::connect::HostRun;
+use super::failure;
+use super::images;
+use super::loads::{ImageHolder, ImageLoad, LoadError};
+use super::recipes;
+use super::work::Work;
+use crate::event::Failure;
+use crate::plan::{self, LoadSource};
+use crate::spec::HostName;
+
+impl<'a> ImageLoad<'a> {
+    /// Loads it. Where no host gives it, an image of a registry is pulled, and one of a recipe is taken
+    /// from the bundle, else built.
+    pub async fn run(&self, from: &LoadSource) -> Result<(), Box<Failure>> {
+        let from = match from {
+            LoadSource::Bundle(_) => return self.load_from_bundle().await,
+            LoadSource::Host(from) => from,
+        };
+        let mut unusable = Vec::new();
+        if let Some(done) = self.load_from_hosts(from, &mut unusable).await {
+            return done;
+        }
+        let Some(first) = unusable.first().copied() else {
+            return self.bring_otherwise(from).await;
+        };
+        // Others fail on the same host: the first of them brings the image and gives it to the rest.
+        let _turn = first.saved.replacing.lock().await;
+        match self.load_from_hosts(from, &mut unusable).await {
+            Some(done) => done,
+            None => self.bring_otherwise(from).await,
+        }
+    }
+
+    /// Loads it from any host that has it, because it cannot be pulled. `None` when no host has it.
+    pub async fn instead_of_pull(&self, why: &Failure) -> Option<Result<(), Box<Failure>>> {
+        let holder = self.find_holder(None, &[]).await?;
+        self.warn(format!(
+            "cannot pull {}: {}; loading it from {}, which has it",
+            self.image,
+            why.cause.join(": "),
+            holder.host.info.name
+        ));
+        let loaded = self.load_from(holder).await;
+        Some(loaded.map_err(LoadError::into_failure))
+    }
+
+    /// Loads it from the first host that gives it; hosts that have it and do not are added to
+    /// `unusable`. `None` when no other has it.
+    async fn load_from_hosts(
+        &self,
+        preferred: &HostName,
+        unusable: &mut Vec<&'a HostRun>,
+    ) -> Option<Result<(), Box<Failure>>> {
+        while let Some(holder) = self.find_holder(Some(preferred), unusable).await {
+            let source = holder.host;
+            let failure = match self.load_from(holder).await {
+                Err(LoadError::Source(failure)) => failure,
+                Err(LoadError::Host(failure)) => return Some(Err(failure)),
+                Ok(()) => return Some(Ok(())),
+            };
+            self.warn(format!(
+                "cannot use {} of {}: {}",
+                self.image,
+                source.info.name,
+                failure.cause.join(": ")
+            ));
+            unusable.push(source);
+        }
+        None
+    }
+
+    /// A host of the same architecture that has the image now: this one, else any but these.
+    async fn find_holder(
+        &self,
+        preferred: Option<&HostName>,
+        unusable: &[&HostRun],
+    ) -> Option<ImageHolder<'a>> {
+        let is_usable = |host: &&HostRun| unusable.iter().all(|other| !std::ptr::eq(*other, *host));
+        let candidates = self.candidates(preferred).into_iter().filter(is_usable);
+        self.ask_for_image(candidates).await
+    }
+
+    /// Without another host.
+    async fn bring_otherwise(&self, from: &HostName) -> Result<(), Box<Failure>> {
+        let (image, host) = (self.image, self.host);
+        let Work { cx, planned, .. } = *self.work;
+        let missing = format!("no other host that takes part gives {image}");
+        if image.recipe_hash().is_none() {
+            self.warn(format!("{missing}; pulling it"));
+            return images::pull(cx, host, self.phase, self.title, image, self.digest).await;
+        }
+        if self.find_in_bundle().is_some() {
+            return self.load_from_bundle().await;
+        }
+        let Some(wanted) = planned.desired.recipes.get(image) else {
+            let hints = vec![format!("run again when {from} is back").into()];
+            let failure = failure::from_text(self.phase, self.title, missing, hints);
+            return Err(Box::new(failure));
+        };
+        self.warn(format!("{missing}; building it"));
+        let packages = plan::find_packages(image, &planned.desired, &planned.observed);
+        let base = wanted.base_digest.as_deref();
+        recipes::build(self.work, host, self.phase, &wanted.recipe, base, &packages).await?;
+        host.saved.record_loaded(image);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::desired::RecipeDesired;
+    use crate::engine::fake_engine::FakeEngine;
+    use crate::engine::fake_images::Stored;
+    use crate::engine::test_run::{Run, host};
+    use crate::plan::Step;
+    use crate::spec::{ImageRef, Recipe};
+
+    fn recipe() -> Recipe {
+        Recipe {
+            name: "mesos".into(),
+            base: ImageRef("debian:13-slim".into()),
+            arguments: BTreeMap::new(),
+            files: BTreeMap::new(),
+            local_files: BTreeMap::new(),
+        }
+    }
+
+    fn built() -> Stored {
+        let mut image = Stored::new(&[b"base", b"mesos"], "");
+        let mut config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+        let recipe = recipe();
+        let wanted = recipe.image();
+        let hash = wanted.recipe_hash().unwrap();
+        config["config"] = serde_json::json!({"Labels": {Recipe::LABEL: hash}});
+        image.config = config.to_string().into_bytes();
+        image.id = crate::engine::fake_images::sha(&image.config);
+        image.tags = [wanted.0].into();
+        image
+    }
+
+    /// h1 has the image of the recipe and gives what nobody can use.
+    async fn run_beside_a_bad_source(engines: &[FakeEngine]) -> Run {
+        engines[0].play().images = vec![built()];
+        engines[0].play().saves_incompletely = true;
+        let mut run = Run::on(engines, None).await;
+        let wanted = RecipeDesired {
+            recipe: recipe(),
+            base_digest: None,
+            changed: BTreeSet::new(),
+        };
+        run.planned.desired.recipes.insert(recipe().image(), wanted);
+        run
+    }
+
+    fn load(n: usize) -> (usize, Step) {
+        let step = Step::Load {
+            image: recipe().image(),
+            digest: None,
+            from: LoadSource::Host(host(1)),
+        };
+        (n, step)
+    }
+
+    const UNUSABLE: &str = "cannot save {image} on h1";
+
+    /// Besides those about Perl, which these hosts lack.
+    fn warnings(run: &Run) -> Vec<String> {
+        let mut warnings = run.warnings();
+        warnings.retain(|warning| !warning.contains("directly"));
+        warnings
+    }
+
+    fn is_unusable(warning: &str) -> bool {
+        let image = recipe().image();
+        warning.starts_with(&format!("cannot use {image} of h1: "))
+            && warning.contains(&UNUSABLE.replace("{image}", image.as_str()))
+            && warning.contains("the archive has no configuration")
+    }
+
+    #[tokio::test]
+    async fn the_next_host_gives_an_image_that_the_former_cannot_give() {
+        let engines = [(); 3].map(|()| FakeEngine::with(false, Vec::new()));
+        engines[1].play().images = vec![built()];
+        let mut run = run_beside_a_bad_source(&engines).await;
+        assert_eq!(run.bring(vec![load(3)]).await, []);
+        assert_eq!(engines[2].play().images[0].tags, built().tags);
+        assert_eq!(engines[2].play().builds, [""; 0]);
+        let warnings = warnings(&run);
+        assert!(
+            warnings.len() == 1 && is_unusable(&warnings[0]),
+            "{warnings:?}"
+        );
+    }
+
+    /// One host builds it, the others load that.
+    #[tokio::test]
+    async fn an_image_that_no_host_gives_is_built_once() {
+        let engines = [(); 4].map(|()| FakeEngine::with(false, Vec::new()));
+        for engine in &engines[1..] {
+            engine.play().built = Some(built());
+        }
+        let mut run = run_beside_a_bad_source(&engines).await;
+        assert_eq!(run.bring(vec![load(2), load(3), load(4)]).await, []);
+        let builds: usize = engines
+            .iter()
+            .map(|engine| engine.play().builds.len())
+            .sum();
+        assert_eq!(builds, 1);
+        for engine in &engines[1..] {
+            assert_eq!(engine.play().images[0].tags, built().tags);
+        }
+        let mut warnings = warnings(&run);
+        warnings.retain(|warning| !is_unusable(warning));
+        let image = recipe().image();
+        let building = format!("no other host that takes part gives {image}; building it");
+        assert_eq!(warnings, [building]);
+    }
+
+    /// A recipe of an earlier toots.
+    #[tokio::test]
+    async fn an_unknown_recipe_is_not_built() {
+        let engines = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
+        let mut run = run_beside_a_bad_source(&engines).await;
+        run.planned.desired.recipes.clear();
+        let image = recipe().image();
+        let why = format!("no other host that takes part gives {image}");
+        assert_eq!(run.bring(vec![load(2)]).await, [(host(2), why)]);
+        assert_eq!(engines[1].play().builds, [""; 0]);
+    }
+}
