@@ -209,6 +209,7 @@ pub fn address(machine: &str) -> String {
     let group = match role {
         "m" => 1,
         "s" => 2,
+        "d" => 6,
         _ => 3,
     };
     format!("10.42.7.{group}{number}")
