@@ -224,6 +224,13 @@ async fn a_stream_that_nobody_reads_holds_up_nobody_for_long() {
         })
         .await
         .unwrap();
+    let pid = loop {
+        let written = std::fs::read_to_string(sshd.at("pid")).unwrap_or_default();
+        if written.ends_with('\n') {
+            break written;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     assert_eq!(stdout(&*session, "echo through").await, "through\n");
@@ -233,7 +240,6 @@ async fn a_stream_that_nobody_reads_holds_up_nobody_for_long() {
         start.elapsed()
     );
     // Abandoned, it has nobody to write to.
-    let pid = std::fs::read_to_string(sshd.at("pid")).unwrap();
     while std::path::Path::new("/proc").join(pid.trim()).exists() {
         assert!(start.elapsed() < Duration::from_secs(150));
         tokio::time::sleep(Duration::from_millis(100)).await;
