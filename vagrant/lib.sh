@@ -51,7 +51,7 @@ at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 # only where something must be built.
 tools() {
   need docker:docker.io dockerd:docker.io vagrant:vagrant ssh:openssh-client sshd:openssh-server openssl:openssl curl:curl shellcheck:shellcheck gpg:gnupg \
-    fish:fish tcsh:tcsh sudo:sudo doas:opendoas
+    fish:fish tcsh:tcsh zsh:zsh busybox:busybox sudo:sudo doas:opendoas
   # A library without a command.
   [ -d /usr/lib/python3/dist-packages/paramiko ] || need no-command-of:python3-paramiko
 }
