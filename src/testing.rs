@@ -4,6 +4,25 @@
 //! a test beside it that calls [`snapshot_messages`] with a sample of every variant.
 
 use std::error::Error;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Writes a program, by a process of its own: a test beside this one may fork while this process has
+/// the file open for writing, and a file that anybody writes cannot be executed. A shell would then go
+/// on to the program of this name in the machine's own folders.
+pub(crate) fn write_program(path: &Path, script: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    assert!(writer.wait().unwrap().success());
+}
 
 /// Snapshots the text, the causes and the hints of every variant of an error type.
 ///

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -25,8 +24,7 @@ fn docker() -> Option<tempfile::TempDir> {
     let path = folder.path().join("docker");
     let script = "#!/bin/sh\ncd \"${0%/*}\" && case $1 in\n  save) cat \"$2\" ;;\n  \
                   load) cat > loaded && echo 'Loaded image ID: sha256:1' ;;\nesac\n";
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    crate::testing::write_program(&path, script);
     fs::write(folder.path().join("image"), IMAGE).unwrap();
     Some(folder)
 }

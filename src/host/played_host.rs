@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -100,9 +100,7 @@ impl PlayedHost {
             state.display(),
             units.display()
         );
-        self.write(&format!("bin/{name}"), &script);
-        let program = self.path(&format!("bin/{name}"));
-        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        crate::testing::write_program(&self.path(&format!("bin/{name}")), &script);
     }
 
     /// The script for this host.
