@@ -58,5 +58,7 @@ if [ -f "$s/hosts" ]; then
   chmod 644 "$s/hosts.new"
   cp "$s/hosts.new" /etc/hosts.toots-new
   chmod 644 /etc/hosts.toots-new
+  # The new name may reach the disk before the content does.
+  sync /etc/hosts.toots-new 2>/dev/null || sync
   mv -f /etc/hosts.toots-new /etc/hosts 2>/dev/null || { rm -f /etc/hosts.toots-new; cat "$s/hosts.new" > /etc/hosts; }
 fi
