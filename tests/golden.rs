@@ -526,7 +526,7 @@ fn every_component_has_a_golden_container() {
     let placed: BTreeSet<ComponentName> = clusters()
         .iter()
         .flat_map(|(name, _)| running(name).into_values())
-        .flat_map(|status| status.proven)
+        .flat_map(|status| status.machine.proven)
         .collect();
     assert_eq!(placed, component_names(&Playbook::load(None).unwrap()));
 }

@@ -88,7 +88,10 @@ async fn once(
     let here = observation.docker_here;
     let unit = std::mem::take(&mut observation.docker_unit);
     let owners = std::mem::take(&mut observation.owners);
-    let mut status = HostStatus::from(observation);
+    let mut status = HostStatus {
+        machine: observation,
+        ..HostStatus::default()
+    };
     status.docker = match docker {
         Ok(up) => up,
         Err(error) if transport_lost(&error) => return Err(error.into()),
@@ -121,7 +124,7 @@ async fn once(
         unexplained.insert("the Engine".to_owned());
     }
     if let DockerStatus::Up { containers, .. } = &status.docker {
-        for listener in &mut status.listeners {
+        for listener in &mut status.machine.listeners {
             for id in listener.holders.iter().filter_map(|pid| owners.get(pid)) {
                 match containers.iter().find(|c| c.id == *id) {
                     Some(container) => {

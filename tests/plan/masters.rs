@@ -12,9 +12,10 @@ use super::{INVENTORY, build, empty, fresh, host, settled, wanted};
 fn running() -> Observed {
     let mut out = settled(&wanted(""));
     for status in out.values_mut() {
-        let content = |path: &str| status.files.get(path)?.content.clone();
-        status.node = content(NodeRecord::PATH).map(|text| NodeRecord::parse(&text));
-        status.membership = content(Membership::PATH).map(|text| Membership::parse(&text));
+        let machine = &mut status.machine;
+        let content = |path: &str| machine.files.get(path)?.content.clone();
+        machine.node = content(NodeRecord::PATH).map(|text| NodeRecord::parse(&text));
+        machine.membership = content(Membership::PATH).map(|text| Membership::parse(&text));
     }
     out
 }
