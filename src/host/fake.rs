@@ -227,8 +227,11 @@ mod tests {
                 }),
         );
         let host = Arc::clone(&fake) as Arc<dyn HostSession>;
-        let task = "t1".to_owned();
-        assert_eq!(host.perform(TaskLog { task }).await.unwrap(), "done");
+        let log = TaskLog {
+            work_dir: "/work".into(),
+            task: "t1".into(),
+        };
+        assert_eq!(host.perform(log).await.unwrap(), "done");
         let refused = host.perform(ComposeHashes).await.unwrap_err();
         assert!(refused.to_string().contains("ComposeHashes"), "{refused}");
         let mut text = String::new();

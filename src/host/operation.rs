@@ -110,6 +110,8 @@ pub struct HostAddresses {
 /// Reads the last lines that a task printed into its sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskLog {
+    /// The work directory of the host's agent.
+    pub work_dir: String,
     pub task: String,
 }
 

@@ -547,11 +547,12 @@ fn questions_are_answered_in_every_shell() {
         let hashes = run(ssh::COMPOSE_HASHES, &[], None);
         assert_eq!(hashes, "-f compose.yaml config --hash=*\n");
         assert_eq!(run(ssh::DIAL_ENGINE, &[], Some(b"both ways")), "both ways");
-        let runs = "var/lib/toots/mesos-slave/slaves/s/frameworks/f/executors/t 1/runs/latest";
+        let runs = "work dir/slaves/s/frameworks/f/executors/t 1/runs/latest";
         host.write(&format!("{runs}/stdout"), "out\n");
         host.write(&format!("{runs}/stderr"), "err\n");
-        assert_eq!(run(ssh::TASK_LOG, &["t 1"], None), "out\nerr\n");
-        assert_eq!(run(ssh::TASK_LOG, &["t"], None), "");
+        let work_dir = host.path("work dir").display().to_string();
+        assert_eq!(run(ssh::TASK_LOG, &[&work_dir, "t 1"], None), "out\nerr\n");
+        assert_eq!(run(ssh::TASK_LOG, &[&work_dir, "t"], None), "");
         host.write("state/it's", "now taken 1\n");
         let state = host.path("state/it's").display().to_string();
         let state = run(ssh::READ_STATE, &[&state], None);
@@ -622,8 +623,11 @@ async fn operations_have_typed_answers() {
         .await
         .unwrap();
     assert!(!host.path("data.old-x/file").exists());
-    let task = "no such task".into();
-    assert_eq!(session.perform(TaskLog { task }).await.unwrap(), "");
+    let log = TaskLog {
+        work_dir: host.path("none").display().to_string(),
+        task: "no such task".into(),
+    };
+    assert_eq!(session.perform(log).await.unwrap(), "");
 }
 
 #[tokio::test]

@@ -387,7 +387,10 @@ impl HostSession for SshHost {
                 HostAnswer::HostAddresses(interface_addresses(&self.checked(script).await?))
             }
             Operation::TaskLog(request) => {
-                let script = ScriptRun::within(TASK_LOG_LIMIT, TASK_LOG, &[&request.task]);
+                let script = {
+                    let arguments = [request.work_dir.as_str(), &request.task];
+                    ScriptRun::within(TASK_LOG_LIMIT, TASK_LOG, &arguments)
+                };
                 // What was printed counts; a file that goes meanwhile makes no failure of it.
                 let output = self.session.exec(script.into_exec()).await?;
                 HostAnswer::TaskLog(String::from_utf8_lossy(&output.stdout).into_owned())

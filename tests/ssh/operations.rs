@@ -66,7 +66,10 @@ async fn operations_mean_the_same_behind_every_login_shell() {
         let moved = host.perform(move_folder).await.unwrap();
         assert_eq!(moved.len(), 1, "{shell}");
         assert!(Path::new(&moved[0].path).is_dir() && !folder.exists());
-        let task = "it's none".into();
-        assert_eq!(host.perform(TaskLog { task }).await.unwrap(), "", "{shell}");
+        let log = TaskLog {
+            work_dir: folder.display().to_string(),
+            task: "it's none".into(),
+        };
+        assert_eq!(host.perform(log).await.unwrap(), "", "{shell}");
     }
 }
