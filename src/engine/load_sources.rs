@@ -20,7 +20,8 @@ impl<'a> ImageLoad<'a> {
             LoadSource::Host(from) => from,
         };
         let mut unusable = Vec::new();
-        if let Some(done) = self.load_from_hosts(from, &mut unusable).await {
+        let holder = self.find_holder(Some(from), &unusable).await;
+        if let Some(done) = self.load_from_hosts(holder, &mut unusable).await {
             return done;
         }
         let Some(first) = unusable.first().copied() else {
@@ -28,13 +29,14 @@ impl<'a> ImageLoad<'a> {
         };
         // Others fail on the same host: the first of them brings the image and gives it to the rest.
         let _turn = first.saved.replacing.lock().await;
-        match self.load_from_hosts(from, &mut unusable).await {
+        let holder = self.find_holder(None, &unusable).await;
+        match self.load_from_hosts(holder, &mut unusable).await {
             Some(done) => done,
             None => self.bring_otherwise(from).await,
         }
     }
 
-    /// Loads it from any host that has it, because it cannot be pulled. `None` when no host has it.
+    /// Loads it from any host that has it, because it cannot be pulled. `None` when no host gives it.
     pub async fn instead_of_pull(&self, why: &Failure) -> Option<Result<(), Box<Failure>>> {
         let holder = self.find_holder(None, &[]).await?;
         self.warn(format!(
@@ -43,18 +45,17 @@ impl<'a> ImageLoad<'a> {
             why.cause.join(": "),
             holder.host.info.name
         ));
-        let loaded = self.load_from(holder).await;
-        Some(loaded.map_err(LoadError::into_failure))
+        self.load_from_hosts(Some(holder), &mut Vec::new()).await
     }
 
-    /// Loads it from the first host that gives it; hosts that have it and do not are added to
-    /// `unusable`. `None` when no other has it.
+    /// Loads it from this host or the next one that gives it; hosts that have it and do not are added
+    /// to `unusable`. `None` when no other has it.
     async fn load_from_hosts(
         &self,
-        preferred: &HostName,
+        mut next: Option<ImageHolder<'a>>,
         unusable: &mut Vec<&'a HostRun>,
     ) -> Option<Result<(), Box<Failure>>> {
-        while let Some(holder) = self.find_holder(Some(preferred), unusable).await {
+        while let Some(holder) = next {
             let source = holder.host;
             let failure = match self.load_from(holder).await {
                 Err(LoadError::Source(failure)) => failure,
@@ -68,6 +69,7 @@ impl<'a> ImageLoad<'a> {
                 failure.cause.join(": ")
             ));
             unusable.push(source);
+            next = self.find_holder(None, unusable).await;
         }
         None
     }
@@ -111,25 +113,15 @@ impl<'a> ImageLoad<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
     use crate::desired::RecipeDesired;
     use crate::engine::fake_engine::FakeEngine;
     use crate::engine::fake_images::Stored;
-    use crate::engine::test_run::{Run, host};
+    use crate::engine::test_run::{Run, host, recipe};
     use crate::plan::Step;
-    use crate::spec::{ImageRef, Recipe};
-
-    fn recipe() -> Recipe {
-        Recipe {
-            name: "mesos".into(),
-            base: ImageRef("debian:13-slim".into()),
-            arguments: BTreeMap::new(),
-            files: BTreeMap::new(),
-            local_files: BTreeMap::new(),
-        }
-    }
+    use crate::spec::Recipe;
 
     fn built() -> Stored {
         let mut image = Stored::new(&[b"base", b"mesos"], "");

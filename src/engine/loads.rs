@@ -93,14 +93,6 @@ pub(super) enum LoadError {
     Host(Box<Failure>),
 }
 
-impl LoadError {
-    pub fn into_failure(self) -> Box<Failure> {
-        match self {
-            Self::Source(failure) | Self::Host(failure) => failure,
-        }
-    }
-}
-
 /// One image to be loaded on one host.
 pub(super) struct ImageLoad<'a> {
     pub work: &'a Work<'a>,

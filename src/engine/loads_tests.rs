@@ -139,7 +139,7 @@ async fn an_image_that_cannot_be_pulled_is_loaded_from_a_host() {
     let holder = FakeEngine::with(false, vec![pulled(false)]);
     holder.play().has_perl = true;
     let [other, target] = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
-    let mut run = Run::on(&[other, target.clone(), holder.clone()], None).await;
+    let mut run = Run::on(&[other.clone(), target.clone(), holder.clone()], None).await;
     let image = ImageRef(IMAGE.into());
     let pull = Step::Pull {
         image: image.clone(),
@@ -161,7 +161,16 @@ async fn an_image_that_cannot_be_pulled_is_loaded_from_a_host() {
         "{warning}"
     );
 
+    // The likeliest gives what cannot be used: the next one is asked.
+    target.play().images.clear();
+    other.play().images = vec![pulled(false)];
+    other.play().saves_incompletely = true;
+    assert_eq!(run.bring(vec![(2, pull.clone())]).await, []);
+    assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
+    assert!(run.warnings().iter().any(|w| w.starts_with("cannot use ")));
+
     // Nobody has it: the failure is that of the pull.
+    other.play().images.clear();
     holder.play().images.clear();
     target.play().images.clear();
     let failed = run.bring(vec![(1, pull)]).await;

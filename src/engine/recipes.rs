@@ -100,22 +100,10 @@ pub(super) async fn record_packages(work: &Work<'_>, image: &ImageRef, packages:
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::engine::fake_engine::FakeEngine;
-    use crate::engine::test_run::{Run, host};
+    use crate::engine::test_run::{Run, host, recipe};
     use crate::plan::Step;
-
-    fn recipe() -> Recipe {
-        Recipe {
-            name: "mesos".into(),
-            base: ImageRef("ubuntu:24.04".into()),
-            arguments: BTreeMap::new(),
-            files: BTreeMap::new(),
-            local_files: BTreeMap::new(),
-        }
-    }
 
     fn step(packages: &str) -> Step {
         Step::Build {

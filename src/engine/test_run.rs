@@ -21,7 +21,7 @@ use crate::host::{Dial, HostSession, TransportError};
 use crate::observe::{DockerStatus, HostStatus};
 use crate::plan::{HostPlan, Step};
 use crate::spec::{
-    ClusterName, ComponentName, ContainerSpec, HostName, ImageRef, NodeRecord, Versions,
+    ClusterName, ComponentName, ContainerSpec, HostName, ImageRef, NodeRecord, Recipe, Versions,
 };
 
 pub(super) const IMAGE: &str = "registry.example/consul:1.22";
@@ -60,6 +60,16 @@ impl Dial for Dialed {
 
 pub(super) fn host(n: usize) -> HostName {
     HostName::new(format!("h{n}")).unwrap()
+}
+
+pub(super) fn recipe() -> Recipe {
+    Recipe {
+        name: "mesos".into(),
+        base: ImageRef("debian:13-slim".into()),
+        arguments: BTreeMap::new(),
+        files: BTreeMap::new(),
+        local_files: BTreeMap::new(),
+    }
 }
 
 /// A run on these Engines: the hosts h1, h2, …
