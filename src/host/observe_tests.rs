@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::observation::Observation;
 use super::operation::Observe;
 use super::parse::reading;
-use super::played_host::{shells, succeeds};
+use super::played_host::{run_with_input, shells, succeeds};
 use super::ssh::observation;
 
 const NONCE: &str = "0123456789abcdef";
@@ -55,17 +54,7 @@ impl Folders {
 }
 
 fn run(program: &mut Command, script: &str) -> Output {
-    let mut child = program
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let script = script.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
+    let output = run_with_input(program, script.as_bytes());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     output

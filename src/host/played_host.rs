@@ -60,6 +60,22 @@ fn busybox_programs() -> tempfile::TempDir {
     folder
 }
 
+/// Runs a program with this standard input; one that ends early does not read it.
+pub(super) fn run_with_input(program: &mut Command, input: &[u8]) -> Output {
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Beside its output: either may fill its pipe.
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    })
+}
+
 /// The folders of a host that scripts name, and those of a test in their place.
 const FOLDERS: [&str; 5] = [
     "/etc/toots",
@@ -133,19 +149,10 @@ impl PlayedHost {
             None => command.args(["-s", "--"]),
             Some(_) => command.args(["-c", script, "toots"]),
         };
-        let mut child = command
+        command
             .args(arguments)
-            .env("PATH", self.path_variable(Some(shell)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // A script that is killed does not read it.
-        drop(stdin.write_all(input.unwrap_or(script.as_bytes())));
-        drop(stdin);
-        child.wait_with_output().unwrap()
+            .env("PATH", self.path_variable(Some(shell)));
+        run_with_input(&mut command, input.unwrap_or(script.as_bytes()))
     }
 
     /// Everything in its folders: mode and content by path.
