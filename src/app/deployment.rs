@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{App, AppError, AppId, Change, Marathon, TaskFailure};
-use crate::probe::show;
+use crate::probe::{Poll, show};
 
 /// Pause between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);
@@ -50,7 +50,7 @@ pub async fn follow(
     limit: Duration,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<App, AppError> {
-    let began = Instant::now();
+    let mut poll = Poll::every(POLL_INTERVAL, limit);
     let mut failed = BTreeSet::new();
     let mut last = None;
     let mut steady: Option<(Instant, BTreeSet<String>)> = None;
@@ -105,18 +105,16 @@ pub async fn follow(
                         });
                     }
                 }
-                if began.elapsed() >= limit {
+                if poll.is_over() {
                     return Err(late(marathon, id, &app, limit).await);
                 }
             }
-            Err(error @ (AppError::NoLeader { .. } | AppError::Question(_)))
-                if began.elapsed() < limit =>
-            {
+            Err(error @ (AppError::NoLeader { .. } | AppError::Question(_))) if !poll.is_over() => {
                 tell(Progress::Waiting(error.to_string()));
             }
             Err(error) => return Err(error),
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        poll.pause().await;
     }
 }
 
@@ -130,23 +128,20 @@ pub async fn follow_removal(
     change: &Change,
     limit: Duration,
 ) -> Result<(), AppError> {
-    let began = Instant::now();
+    let mut poll = Poll::every(POLL_INTERVAL, limit);
     loop {
-        match marathon.deployments().await {
-            Ok(list)
-                if !list
-                    .iter()
-                    .any(|deployment| deployment.id == change.deployment_id) =>
-            {
-                return Ok(());
-            }
-            _ if began.elapsed() >= limit => {
-                return Err(AppError::Deadline {
-                    limit,
-                    why: format!("tasks of {id} are still being stopped"),
-                });
-            }
-            _ => tokio::time::sleep(POLL_INTERVAL).await,
+        if let Ok(list) = marathon.deployments().await
+            && !list
+                .iter()
+                .any(|deployment| deployment.id == change.deployment_id)
+        {
+            return Ok(());
+        }
+        if !poll.pause().await {
+            return Err(AppError::Deadline {
+                limit,
+                why: format!("tasks of {id} are still being stopped"),
+            });
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use super::answer::{Answer, show};
 use super::consul::Instance;
+use super::poll::Poll;
 use super::{Member, ProbeContext, Route, Verdict, consul_service_instances, registrator};
 use crate::docker::{DockerError, Engine};
 use crate::probe::http::Http;
@@ -134,13 +134,12 @@ async fn wait(
     name: &str,
     there: bool,
 ) -> Verdict {
-    let began = Instant::now();
+    let mut poll = Poll::every(RETRY_INTERVAL, REGISTRATION_LIMIT);
     loop {
         let verdict = registrator::judge(slaves, &instances(consul, context, name).await, there);
-        if verdict.healthy || began.elapsed() >= REGISTRATION_LIMIT {
+        if verdict.healthy || !poll.pause().await {
             return verdict;
         }
-        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
@@ -195,13 +194,12 @@ pub(super) async fn edges(edges: &[Member], context: &ProbeContext, domain: &str
         route: Some(route),
         ..context.clone()
     };
-    let began = Instant::now();
+    let mut poll = Poll::every(RETRY_INTERVAL, REGISTRATION_LIMIT);
     let mut verdict = loop {
         let verdict = super::haproxy::ask(edges, &context).await;
-        if verdict.healthy || began.elapsed() >= REGISTRATION_LIMIT {
+        if verdict.healthy || !poll.pause().await {
             break verdict;
         }
-        tokio::time::sleep(RETRY_INTERVAL).await;
     };
     for (question, answer) in [
         ("register", registered),
