@@ -322,7 +322,7 @@ async fn manifests_need_no_media_type() {
 /// Names of the events, without those of progress, which depend on the clock.
 fn names(events: &[Event]) -> Vec<String> {
     let shown = events.iter().filter_map(|event| match event {
-        Event::PhaseStarted { phase } => Some(phase.clone()),
+        Event::PhaseStarted { phase } => Some(phase.to_string()),
         Event::ImageResolved { image, .. } => Some(format!("resolved {image}")),
         Event::ImageFetched { image, .. } => Some(format!("fetched {image}")),
         Event::Warning { text, .. } => Some(format!("warning: {text}")),

@@ -145,7 +145,7 @@ fn recorded(inventory: &inventory::Inventory, playbook: &Playbook) -> Recorded {
             "mesosphere/mesos:1.7.1",
             "osixia/keepalived:2.0.20",
         ]
-        .map(|image| (ImageRef(image.into()), DIGEST.to_owned()))
+        .map(|image| (ImageRef(image.into()), DIGEST.into()))
         .into(),
         ..Recorded::default()
     }
@@ -182,7 +182,7 @@ fn build_recorded(text: &str, former: &str) -> Desired {
                 .map(|(image, _)| image.clone());
             std::iter::once(component.container.image.clone()).chain(extra)
         })
-        .map(|image| (image, DIGEST.to_owned()))
+        .map(|image| (image, DIGEST.into()))
         .collect();
     desired::build(&inventory, &playbook, &recorded, &NothingIsDrawn).unwrap()
 }

@@ -54,7 +54,7 @@ fn build(text: &str, recorded: Recorded) -> Desired {
             std::iter::once(c.container.image.clone())
                 .chain(c.extra_images.iter().map(|(image, _)| image.clone()))
         })
-        .map(|image| (image, "sha256:ab".to_owned()))
+        .map(|image| (image, "sha256:ab".into()))
         .collect();
     desired::build(
         &inventory,
@@ -241,7 +241,10 @@ fn a_changed_parameter_replaces_only_what_it_concerns_and_says_why() {
             match step {
                 Step::Replace { spec, reason } => {
                     assert_eq!(spec.component.as_str(), "consul-server");
-                    assert!(reason.contains("/etc/toots/consul/consul.json"), "{reason}");
+                    assert!(
+                        reason.to_string().contains("/etc/toots/consul/consul.json"),
+                        "{reason}"
+                    );
                 }
                 Step::Place { files, .. } => {
                     for change in files {

@@ -18,7 +18,7 @@ use render::check::{check, parsed};
 use toots::desired::{self, Desired, Draw, HostDesired, Recorded};
 use toots::inventory::parse;
 use toots::playbook::{Playbook, SecretKind};
-use toots::spec::{HostName, NodeRecord, Role, Secret};
+use toots::spec::{ComponentOrder, HostName, NodeRecord, Port, Protocol, Role, Secret};
 
 struct Fixed(&'static str);
 
@@ -73,7 +73,7 @@ fn files(host: &HostDesired) -> impl Iterator<Item = &toots::spec::FileSpec> {
 }
 
 /// A host as text: its containers, and every file.
-fn tree(host: &HostDesired) -> String {
+fn tree(host: &HostDesired, order: &ComponentOrder) -> String {
     let mut out = String::new();
     for file in files(host) {
         let _ = writeln!(
@@ -104,7 +104,7 @@ fn tree(host: &HostDesired) -> String {
         for (key, value) in &component.container.env {
             let _ = writeln!(out, "env {key}={value}");
         }
-        let after: Vec<&str> = component.after.iter().map(AsRef::as_ref).collect();
+        let after: Vec<&str> = order.before(&component.name).map(AsRef::as_ref).collect();
         let _ = writeln!(out, "after {}", after.join(", "));
     }
     out
@@ -145,10 +145,15 @@ fn every_component_renders_and_is_checked_by_its_own_rules() {
 #[test]
 fn components_on_a_host_use_distinct_ports() {
     for host in build(&everything(), &Recorded::default()).hosts {
-        let mut taken: BTreeMap<(u16, &str), &str> = BTreeMap::new();
+        let mut taken: BTreeMap<(u16, Protocol), &str> = BTreeMap::new();
         for component in &host.components {
-            for (port, protocol, _) in &component.ports {
-                let other = taken.insert((*port, protocol), component.name.as_str());
+            for Port {
+                number: port,
+                protocol,
+                ..
+            } in &component.ports
+            {
+                let other = taken.insert((*port, *protocol), component.name.as_str());
                 assert_eq!(
                     other, None,
                     "{protocol} port {port} of {} on {}",
@@ -185,7 +190,7 @@ fn the_six_install_modes() {
             .iter()
             .find(|known| known.name.as_str() == host)
             .unwrap();
-        insta::assert_snapshot!(format!("render_{mode}"), tree(host));
+        insta::assert_snapshot!(format!("render_{mode}"), tree(host, &desired.order));
     }
 }
 
@@ -212,7 +217,7 @@ fn optional_components_are_snapshots_too() {
             files: Vec::new(),
             ..host.clone()
         };
-        let _ = writeln!(out, "##### {}\n{}", host.name, tree(&only));
+        let _ = writeln!(out, "##### {}\n{}", host.name, tree(&only, &desired.order));
     }
     insta::assert_snapshot!("render_optional", out);
 }

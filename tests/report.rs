@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use toots::event::ServiceView;
 use toots::event::{Event, Outcome};
 use toots::report::{
-    Options, OutputMode, Plain, PlanChange, PlanHostView, Screen, ServiceView, ViewState, ending,
-    json_line, permanent_lines, plan_text, render, reporter_to, status_json, status_table,
+    Options, OutputMode, Plain, PlanChange, PlanHostView, Screen, ViewState, ending, json_line,
+    permanent_lines, plan_text, render, reporter_to, status_json, status_table,
 };
 use toots::spec::Role;
 

@@ -23,7 +23,7 @@ use super::platform::ImagePlatform;
 use super::registry::{Registries, RegistryError, RegistryOptions};
 use super::resolve::{ResolvedImage, resolve_image};
 use crate::event::{Event, EventSink};
-use crate::spec::ImageRef;
+use crate::spec::{ImageRef, Phase};
 
 /// What to put into a bundle, and where.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ pub async fn create_bundle(request: CreateRequest) -> Result<CreatedBundle, Crea
         images.sort_by(|a, b| a.image.name.cmp(&b.image.name));
         Ok::<_, CreateError>(images)
     };
-    let resolved = phase(&request, "resolve", resolve).await?;
+    let resolved = in_phase(&request, Phase::Resolve, resolve).await?;
     let images: Vec<BundleImage> = resolved.iter().map(|r| r.image.clone()).collect();
     warn_of_zstd(&request, &images);
     let blobs = blobs(&images)?;
@@ -79,13 +79,13 @@ pub async fn create_bundle(request: CreateRequest) -> Result<CreatedBundle, Crea
     let progress = Arc::new(ByteProgress::new(Arc::clone(&request.events), total));
 
     let open = progress.report_while(open_part(&request, plan, Arc::clone(&progress)));
-    let (part, complete) = phase(&request, "prepare", open).await?;
+    let (part, complete) = in_phase(&request, Phase::Prepare, open).await?;
     let part = Arc::new(part);
     let pending = Pending::new(&request, &resolved, &complete, &part)?;
     let fetch = progress.report_while(pending.fetch(&registries, &progress));
-    let fetched = phase(&request, "download", fetch).await?;
+    let fetched = in_phase(&request, Phase::Download, fetch).await?;
     let finish = on_thread(move || part.finish());
-    phase(&request, "finish", finish).await?;
+    in_phase(&request, Phase::Finish, finish).await?;
     Ok(CreatedBundle {
         images,
         length,
@@ -94,21 +94,21 @@ pub async fn create_bundle(request: CreateRequest) -> Result<CreatedBundle, Crea
 }
 
 /// Runs one phase between its events.
-async fn phase<T, E>(
+async fn in_phase<T, E>(
     request: &CreateRequest,
-    name: &str,
+    phase: Phase,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, CreateError>
 where
     CreateError: From<E>,
 {
     let started = Instant::now();
-    request
-        .events
-        .send(Event::PhaseStarted { phase: name.into() });
+    request.events.send(Event::PhaseStarted {
+        phase: phase.clone(),
+    });
     let result = work.await?;
     request.events.send(Event::PhaseFinished {
-        phase: name.into(),
+        phase,
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(result)

@@ -1,6 +1,5 @@
 //! `toots cluster up`, `plan`, `status`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::args::{ConnectionArgs, Output, PlanArgs, StatusArgs, UpArgs};
@@ -8,11 +7,11 @@ use super::context::{self, Loaded, RunRequest};
 use super::error::CliError;
 use super::start::{self, StartRequest};
 use super::{hints, output, plan_views};
-use crate::engine::{self, Cancel, RunOptions, StatusView};
-use crate::event::{Event, EventSink};
+use crate::engine::{self, Cancel, RunOptions};
+use crate::event::{Event, EventSink, StatusReport};
 use crate::plan::SavedPlan;
-use crate::report::{self, ComponentView, HostStatusView, ServiceView, StatusReport};
-use crate::spec::{ClusterName, ExitCode};
+use crate::report;
+use crate::spec::ExitCode;
 
 /// `toots cluster up`
 pub(super) async fn up(args: UpArgs) -> Result<ExitCode, CliError> {
@@ -129,7 +128,7 @@ impl EventSink for Quiet {
 pub(super) async fn read_status(
     loaded: Loaded,
     connection: &ConnectionArgs,
-) -> Result<(ClusterName, StatusView), CliError> {
+) -> Result<StatusReport, CliError> {
     let scope = loaded
         .inventory
         .hosts
@@ -148,8 +147,7 @@ pub(super) async fn read_status(
         pauser: None,
     };
     let cx = context::run_context(loaded, wanted)?;
-    let view = engine::status(&cx).await;
-    Ok((cx.cluster, view))
+    Ok(engine::status(&cx).await)
 }
 
 /// Pause between two readings of `status --watch`.
@@ -159,14 +157,12 @@ const STATUS_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
     loop {
         let loaded = context::load(&args.source)?;
-        let (cluster, view) = read_status(loaded, &args.connection).await?;
-        let exit = match (view.unread.is_empty(), view.healthy) {
-            (false, _) => ExitCode::UNREACHABLE,
-            (true, false) => ExitCode::GATE,
-            (true, true) => ExitCode::DONE,
-        };
+        let mut report = read_status(loaded, &args.connection).await?;
         let inventory = hints::named_inventory(&args.source);
-        let report = status_report(&cluster, view, exit, inventory.as_deref());
+        for service in &mut report.services {
+            let row = &mut service.row;
+            row.hints = hints::with_inventory(&row.hints, inventory.as_deref());
+        }
         if args.watch && args.output != Some(Output::Json) {
             // The screen is cleared only where there is one.
             use std::io::IsTerminal as _;
@@ -183,67 +179,8 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
             )),
         }
         if !args.watch {
-            return Ok(exit);
+            return Ok(report.exit_code());
         }
         tokio::time::sleep(STATUS_INTERVAL).await;
-    }
-}
-
-fn status_report(
-    cluster: &ClusterName,
-    view: StatusView,
-    exit: ExitCode,
-    inventory: Option<&std::path::Path>,
-) -> StatusReport {
-    let mut hosts: Vec<HostStatusView> = Vec::new();
-    let unread: BTreeMap<_, _> = view.unread;
-    for (host, components) in view.hosts {
-        let components = components
-            .into_iter()
-            .map(|(name, state)| ComponentView {
-                component: name.to_string(),
-                health: Some(if state.as_wanted {
-                    "ok".to_owned()
-                } else {
-                    "out of date".to_owned()
-                }),
-                state: state.state,
-                role: state.role,
-                version: state.version,
-                image: Some(state.image),
-            })
-            .collect();
-        hosts.push(HostStatusView {
-            host,
-            error: None,
-            components,
-        });
-    }
-    for (host, why) in unread {
-        hosts.push(HostStatusView {
-            host,
-            error: Some(why),
-            components: Vec::new(),
-        });
-    }
-    let services = view
-        .services
-        .into_iter()
-        .map(|(row, verdict)| ServiceView {
-            row: crate::event::ServiceRow {
-                hints: hints::with_inventory(&row.hints, inventory),
-                ..row
-            },
-            members: verdict.members,
-            quorum: (verdict.quorum > 0).then_some(verdict.quorum),
-        })
-        .collect();
-    StatusReport {
-        cluster: cluster.clone(),
-        healthy: view.healthy,
-        exit_code: exit.0,
-        services,
-        hosts,
-        web: view.web,
     }
 }

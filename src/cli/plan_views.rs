@@ -1,6 +1,8 @@
 //! A plan as it is printed: one line for each change, with its reason.
 
-use crate::plan::{HostPlan, Plan, Step};
+use std::fmt;
+
+use crate::plan::{HostPlan, Plan, Reason, Step};
 use crate::report::{PlanChange, PlanHostView};
 use crate::spec::HostName;
 
@@ -29,10 +31,10 @@ pub(super) fn records(host: &HostPlan) -> impl Iterator<Item = String> + '_ {
 }
 
 fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
-    let change = |symbol, what: String, reason: &str, diff| PlanChange {
+    let change = |symbol, what: String, reason: &dyn fmt::Display, diff| PlanChange {
         symbol,
         what,
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         diff,
     };
     match step {
@@ -41,14 +43,14 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
             files,
             hosts_entries,
         } => {
-            let sign = |why: &str| if why == "new" { '+' } else { '~' };
+            let sign = |why: &Reason| if *why == Reason::New { '+' } else { '~' };
             let dirs = dirs
                 .iter()
                 .map(|(dir, why)| change(sign(why), format!("directory {}", dir.path), why, None));
             let files = files.iter().map(|f| {
                 // The record of a container repeats what its own line says.
                 let diff = f.diff.clone().filter(|_| {
-                    !f.file.path.starts_with("/etc/toots/containers/") || f.reason != "new"
+                    !f.file.path.starts_with("/etc/toots/containers/") || f.reason != Reason::New
                 });
                 change(
                     sign(&f.reason),
@@ -66,7 +68,7 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
                     [] => ("without names".to_owned(), "no registry"),
                     lines => (lines.join(", "), "registry's name"),
                 };
-                change('~', format!("/etc/hosts: {names}"), reason, None)
+                change('~', format!("/etc/hosts: {names}"), &reason, None)
             });
             dirs.chain(files).chain(entries).collect()
         }
@@ -82,7 +84,7 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
             let reason = digest
                 .as_deref()
                 .unwrap_or("digest resolved when the registry can be asked");
-            vec![change('+', format!("image {image}"), reason, None)]
+            vec![change('+', format!("image {image}"), &reason, None)]
         }
         Step::Build {
             recipe,
@@ -116,7 +118,7 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
         Step::Create { spec } => vec![change(
             '+',
             format!("container {}", spec.name()),
-            spec.image.as_str(),
+            &spec.image,
             None,
         )],
         Step::Replace { spec, reason } => vec![change(
@@ -150,7 +152,7 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
             )]
         }
         Step::Unit { unit, reason } => vec![change(
-            if reason == "new" { '+' } else { '~' },
+            if *reason == Reason::New { '+' } else { '~' },
             format!("unit {unit}"),
             reason,
             None,
@@ -158,15 +160,12 @@ fn changes(host: &HostName, step: &Step) -> Vec<PlanChange> {
         Step::RemoveMarker { path } => vec![change(
             '-',
             path.clone(),
-            "left of the creation; with it, a member without data would vote",
+            &"left of the creation; with it, a member without data would vote",
             None,
         )],
-        Step::RemoveUnit { unit } => vec![change(
-            '-',
-            format!("unit {unit}"),
-            "no longer wanted on this host",
-            None,
-        )],
+        Step::RemoveUnit { unit } => {
+            vec![change('-', format!("unit {unit}"), &Reason::Unwanted, None)]
+        }
         Step::Remove {
             container, reason, ..
         } => {

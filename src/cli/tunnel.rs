@@ -64,8 +64,7 @@ pub(super) async fn open_service(args: OpenArgs) -> Result<ExitCode, CliError> {
     log::to_terminal();
     let order = order(&loaded.inventory);
     let dial = Arc::new(Dialer::new(&loaded.inventory, &args.connection, None));
-    let (_, view) = cluster::read_status(loaded, &args.connection).await?;
-    let web = view.web;
+    let web = cluster::read_status(loaded, &args.connection).await?.web;
     let Some(address) = web.iter().find(|address| address.service == args.service) else {
         return Err(CliError::NoWebInterface {
             service: args.service,

@@ -74,6 +74,11 @@ pub fn build(
         .flatten()
         .map(|component| component.name.clone())
         .collect();
+    let order = playbook.order(|name| used.contains(name));
+    let placed: BTreeMap<&HostName, Vec<&Component>> = placed
+        .into_iter()
+        .map(|(host, components)| (host, order.sort(components, |component| &component.name)))
+        .collect();
     names::images(inventory, playbook, &used)?;
     let images = Images::choose(inventory, playbook, recorded, &used);
     let mut secrets = BTreeMap::new();
@@ -106,7 +111,7 @@ pub fn build(
         .filter(|component| used.contains(&component.name))
         .map(|component| {
             let probes = component::probes(component, &renderer, &values)?;
-            let common = component::common(component, &images, recorded, &used, probes);
+            let common = component::common(component, &images, recorded, probes);
             Ok((&component.name, Arc::new(common)))
         })
         .collect::<Result<_, PlaybookError>>()?;
@@ -141,7 +146,7 @@ pub fn build(
             &membership,
             default_images.as_ref(),
             &secrets,
-            sorted(components),
+            components,
         );
         for component in playbook
             .components
@@ -158,6 +163,7 @@ pub fn build(
         cluster_id,
         hosts,
         secrets,
+        order,
         recipes: images.recipes,
         newer_defaults: images.newer,
         spread_images: inventory.spread_images,
@@ -243,21 +249,4 @@ fn keep_single(
     for (host, components) in placed {
         components.retain(|component| holders.get(&component.name).is_none_or(|h| h == host));
     }
-}
-
-/// An order that respects `after`.
-fn sorted(
-    mut components: Vec<super::types::ComponentDesired>,
-) -> Vec<super::types::ComponentDesired> {
-    let mut out: Vec<super::types::ComponentDesired> = Vec::new();
-    while !components.is_empty() {
-        let names: BTreeSet<ComponentName> = components.iter().map(|c| c.name.clone()).collect();
-        // The playbook has no cycles, so one of the rest waits for none of the others.
-        let at = components
-            .iter()
-            .position(|c| c.after.is_disjoint(&names))
-            .unwrap_or(0);
-        out.push(components.remove(at));
-    }
-    out
 }

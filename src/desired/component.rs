@@ -1,6 +1,6 @@
 //! Builds the desired state of one component on one host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::images::Images;
@@ -8,7 +8,7 @@ use super::types::{ComponentCommon, ComponentDesired, HostDesired, Recorded};
 use crate::inventory::Inventory;
 use crate::playbook::{Component, FileEntry, PlaybookError, Renderer, TemplateValues};
 use crate::spec::{
-    ComponentName, ContainerSpec, DirSpec, FileSpec, ImageRef, Placement, ProbeSpec,
+    ContainerSpec, DirSpec, FileSpec, ImageDigest, ImageRef, Placement, Port, ProbeSpec,
 };
 
 /// The part that is the same on every host that runs the component.
@@ -16,7 +16,6 @@ pub(super) fn common(
     component: &Component,
     images: &Images,
     recorded: &Recorded,
-    used: &BTreeSet<ComponentName>,
     probes: Vec<ProbeSpec>,
 ) -> ComponentCommon {
     let extra_images = images
@@ -39,12 +38,6 @@ pub(super) fn common(
     ComponentCommon {
         requires,
         name: component.name.clone(),
-        after: component
-            .after
-            .iter()
-            .filter(|after| used.contains(*after))
-            .cloned()
-            .collect(),
         quorum: component.quorum,
         gate: component.gate.clone(),
         extra_images,
@@ -67,19 +60,18 @@ pub(super) fn common(
         ports: component
             .ports
             .iter()
-            .map(|port| (port.port, port.protocol.clone(), port.purpose.clone()))
+            .map(|port| Port {
+                number: port.port,
+                protocol: port.protocol,
+                purpose: port.purpose.clone(),
+                is_loopback: port.loopback,
+            })
             .collect(),
         probes,
         versions: component.versions.clone(),
         web: component.web.clone(),
         data_dir: component.data_dir.clone(),
         rejoin_dirs: component.rejoin_dirs.clone(),
-        loopback_ports: component
-            .ports
-            .iter()
-            .filter(|port| port.loopback)
-            .map(|port| port.port)
-            .collect(),
         empty_vote_command: component.empty_vote_command.clone(),
     }
 }
@@ -211,11 +203,11 @@ pub(super) fn desired(
 
 /// The digest to which an image is pinned: by its reference, or by an earlier run. An image that toots
 /// builds has another one after each build.
-pub(super) fn digest(image: &ImageRef, recorded: &Recorded) -> Option<String> {
+pub(super) fn digest(image: &ImageRef, recorded: &Recorded) -> Option<ImageDigest> {
     let recorded = || recorded.digests.get(image).cloned();
     image
         .digest()
-        .map(str::to_owned)
+        .map(ImageDigest::from)
         .or_else(|| image.recipe_hash().is_none().then(recorded).flatten())
 }
 

@@ -7,7 +7,9 @@ use std::fmt;
 use super::types::Recorded;
 use crate::inventory::Inventory;
 use crate::playbook::{Component, ImageSource, Playbook, RecipeSource};
-use crate::spec::{ComponentName, DefaultImage, DefaultImages, ImageRef, LocalFile, Recipe};
+use crate::spec::{
+    ComponentName, DefaultImage, DefaultImages, ImageDigest, ImageRef, LocalFile, Recipe,
+};
 
 /// A default that is newer than the image that a cluster keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl fmt::Display for NewerDefault {
 pub struct RecipeDesired {
     pub recipe: Recipe,
     /// The digest to which its base is pinned, once known.
-    pub base_digest: Option<String>,
+    pub base_digest: Option<ImageDigest>,
     /// The arguments that are not those of the recorded image.
     pub changed: BTreeSet<String>,
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::images::{NewerDefault, RecipeDesired};
 use crate::spec::{
-    ClusterName, ComponentName, ContainerSpec, DefaultImage, DirSpec, FileSpec, HostName, ImageRef,
-    Membership, NodeRecord, ProbeSpec, Requirement, Role, Secret, Versions, WebSpec,
+    ClusterName, ComponentName, ComponentOrder, ContainerSpec, DefaultImage, DirSpec, FileSpec,
+    HostName, ImageDigest, ImageRef, Membership, NodeRecord, Port, ProbeSpec, Requirement, Role,
+    Secret, Versions, WebSpec,
 };
 
 /// What earlier runs recorded on the hosts. Empty before the first run and offline.
@@ -27,7 +28,7 @@ pub struct Recorded {
     /// Hosts that already hold data of a component.
     pub has_data: BTreeMap<ComponentName, BTreeSet<HostName>>,
     /// Digests to which image references were pinned.
-    pub digests: BTreeMap<ImageRef, String>,
+    pub digests: BTreeMap<ImageRef, ImageDigest>,
     /// The images of its containers, as written when they were created.
     pub running_images: BTreeSet<ImageRef>,
     /// The default images with which the cluster was made, by key of `[images]`.
@@ -53,6 +54,8 @@ pub struct Desired {
     pub cluster_id: String,
     /// Hosts in the inventory's order.
     pub hosts: Vec<HostDesired>,
+    /// Which component comes after which.
+    pub order: ComponentOrder,
     /// Generated secrets by name: recorded ones, and new ones where none is recorded.
     pub secrets: BTreeMap<String, Secret>,
     /// How to build the images that no registry has.
@@ -73,10 +76,26 @@ pub struct BundleContents {
     /// `OS/ARCH`; it has every image for each.
     pub platforms: BTreeSet<String>,
     /// The digests of its images.
-    pub digests: BTreeMap<ImageRef, String>,
+    pub digests: BTreeMap<ImageRef, ImageDigest>,
 }
 
 impl Desired {
+    /// A cluster of which nothing is desired.
+    #[must_use]
+    pub fn nothing(cluster: ClusterName) -> Self {
+        Self {
+            cluster,
+            cluster_id: String::new(),
+            hosts: Vec::new(),
+            order: ComponentOrder::default(),
+            secrets: BTreeMap::new(),
+            recipes: BTreeMap::new(),
+            newer_defaults: Vec::new(),
+            spread_images: false,
+            bundle: None,
+        }
+    }
+
     /// Every image that the cluster needs, with the digest to which it is pinned: those of the
     /// containers, and those that must only be present.
     pub fn images(&self) -> impl Iterator<Item = (&ImageRef, Option<&str>)> {
@@ -106,7 +125,7 @@ pub struct HostDesired {
     pub nfs: Option<String>,
     /// Whether its services listen on every address.
     pub listen_all: bool,
-    /// Its components, in an order that respects `after`.
+    /// Its components, in their order.
     pub components: Vec<ComponentDesired>,
 }
 
@@ -153,14 +172,12 @@ impl Deref for ComponentDesired {
 #[derive(Debug)]
 pub struct ComponentCommon {
     pub name: ComponentName,
-    /// Components that must have passed their gate before (only those that the cluster has).
-    pub after: BTreeSet<ComponentName>,
     /// A member of a quorum: replaced one at a time behind the guard, leader last.
     pub quorum: bool,
     /// The gate in `probe/` that proves its service; `None`: its ordinary probes only.
     pub gate: Option<String>,
     /// Additional images that must be present.
-    pub extra_images: Vec<(ImageRef, Option<String>)>,
+    pub extra_images: Vec<(ImageRef, Option<ImageDigest>)>,
     /// Its directories.
     pub dirs: Vec<DirSpec>,
     /// systemd units among its files.
@@ -168,8 +185,8 @@ pub struct ComponentCommon {
     /// Files whose change sends this signal to the container instead of recreating it: path →
     /// signal.
     pub reload: BTreeMap<String, String>,
-    /// Ports on which it listens: port, protocol (`tcp` or `udp`), purpose.
-    pub ports: Vec<(u16, String, String)>,
+    /// Ports on which it listens.
+    pub ports: Vec<Port>,
     /// Ordinary probes.
     pub probes: Vec<ProbeSpec>,
     /// Requirements of its image on the host.
@@ -182,8 +199,6 @@ pub struct ComponentCommon {
     pub data_dir: Option<String>,
     /// The folders without which it takes its data from the other members.
     pub rejoin_dirs: Vec<String>,
-    /// Ports to which no other host connects.
-    pub loopback_ports: BTreeSet<u16>,
     /// The command after which a member without data votes again.
     pub empty_vote_command: Option<String>,
 }

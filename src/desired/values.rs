@@ -10,26 +10,12 @@ use crate::inventory::{Host, Inventory};
 use crate::playbook::{Component, TemplateValues};
 use crate::spec::{HostName, Role, Secret};
 
-/// The host's components in an order that respects `after`.
+/// The host's components, in their order.
 pub(super) fn components(here: &[&Component]) -> Value {
-    let mut left: Vec<&Component> = here.to_vec();
-    let mut out = Vec::new();
-    while !left.is_empty() {
-        let waits = |component: &&Component| {
-            component
-                .after
-                .iter()
-                .any(|after| left.iter().any(|other| other.name == *after))
-        };
-        // The playbook has no cycles, so one of the rest waits for none of the others.
-        let at = left
-            .iter()
-            .position(|component| !waits(component))
-            .unwrap_or(0);
-        let component = left.remove(at);
-        out.push(json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s }));
-    }
-    json!(out)
+    let components = here.iter().map(|component| {
+        json!({ "name": component.name, "quorum": component.quorum, "stop_timeout_s": component.stop_timeout_s })
+    });
+    components.collect()
 }
 
 /// The private registry as in Docker's configuration; `auth` is empty without credentials.

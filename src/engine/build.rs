@@ -4,7 +4,7 @@ use super::failure;
 use crate::docker::{BuildRequest, Engine, RegistryAuth};
 use crate::event::Failure;
 use crate::plan;
-use crate::spec::{PackageVersions, Recipe, Remedy, read_package};
+use crate::spec::{PackageVersions, Phase, Recipe, Remedy, read_package};
 
 /// A build may be silent for so many times as long as a pull: apt says nothing while it tries a file
 /// of a slow mirror four times, 30 s each, and packages.sh tries again after that.
@@ -43,7 +43,7 @@ impl RecipeBuild<'_> {
     /// build that runs beside it would look the same.
     pub(super) async fn run(
         &self,
-        phase: &str,
+        phase: &Phase,
         sent: impl Fn(u64, u64) + Send + 'static,
         mut shown: impl FnMut(String),
     ) -> Result<BuiltRecipe, Box<Failure>> {
@@ -61,10 +61,7 @@ impl RecipeBuild<'_> {
             return Err(Box::new(failure::from_text(phase, &title, why, hints)));
         }
         remove_leftovers(engine).await;
-        let base = self.base_digest.map_or_else(
-            || recipe.base.to_string(),
-            |digest| recipe.base.pinned(digest),
-        );
+        let base = recipe.base.reference(self.base_digest);
         let proxies = status.and_then(|s| s.info).unwrap_or_default().proxies;
         let mut lines: Vec<String> = Vec::new();
         let mut output = BuildOutput::default();

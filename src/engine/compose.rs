@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::connect::HostRun;
-use crate::docker::ImageStatus;
-use crate::host::{ComposeHashes, OperationError};
+use crate::docker::{Engine, ImageStatus};
+use crate::host::{ComposeHashes, HostSession, OperationError};
 use crate::spec::ContainerSpec;
 
 /// The answers of the host's docker-compose, and the host's images.
@@ -29,16 +28,16 @@ impl Compose {
 /// Asks once per host and run. Each implementation hashes a service in its own way and recreates a
 /// container whose hash differs, so the host's own docker-compose is asked. The compose file and the
 /// images are already there.
-pub(super) async fn ask(host: &HostRun) -> Compose {
-    let hashes = host.session.perform(ComposeHashes);
-    let (hashes, images) = tokio::join!(hashes, host.engine.images());
+pub(super) async fn ask(session: &(dyn HostSession + 'static), engine: &Engine) -> Compose {
+    let hashes = session.perform(ComposeHashes);
+    let (hashes, images) = tokio::join!(hashes, engine.images());
     // The containers run without the labels too; docker-compose would only recreate them.
     let hashes = hashes.unwrap_or_else(|error| {
         let why = match &error {
             OperationError::Failed { stderr, .. } => String::from_utf8_lossy(stderr).into_owned(),
             other => other.to_string(),
         };
-        tracing::warn!(host = %host.info.name, why = crate::event::escape(&why), "docker-compose cannot read its file");
+        tracing::warn!(host = %session.host(), why = crate::event::escape(&why), "docker-compose cannot read its file");
         BTreeMap::new()
     });
     Compose {

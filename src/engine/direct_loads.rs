@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-use super::loads::{ImageHolder, ImageLoad, has_containerd_store};
+use super::loads::{ImageHolder, ImageLoad};
 use crate::docker::{DirectRoute, ImageContent};
 use crate::event::Failure;
 
@@ -18,14 +18,14 @@ impl ImageLoad<'_> {
         let (source, from) = (holder.host, &holder.host.info.name);
         let is_indirect = &source.saved.is_indirect;
         let (IpAddr::V4(source_address), IpAddr::V4(own_address)) =
-            (source.info.address, self.host.info.address)
+            (source.info.address, self.at.host.info.address)
         else {
             return None;
         };
         if is_indirect.load(Ordering::Relaxed) {
             return None;
         }
-        let store = has_containerd_store(self.host).await;
+        let store = self.at.host.has_containerd_store().await;
         let content = self.content_at(holder, known, store).await?;
         if let Some(named) = self.name_loaded(&content, store).await {
             return Some(named);
@@ -34,13 +34,14 @@ impl ImageLoad<'_> {
             from: source_address,
             to: own_address,
         };
-        let idle = self.work.cx.timeouts.pull_idle;
+        let idle = self.at.work.cx.timeouts.pull_idle;
         // Never closed.
         let turn = source.saved.turns.acquire().await;
-        let progress = |bytes| self.progress(bytes, None);
+        let progress = self.at.progress();
+        let progress = |bytes| progress(bytes, None);
         let given = source
             .engine
-            .give(&self.host.engine, route, &holder.name, idle, progress)
+            .give(&self.at.host.engine, route, &holder.name, idle, progress)
             .await;
         drop(turn);
         match given {
@@ -53,11 +54,11 @@ impl ImageLoad<'_> {
                 };
                 Some(self.accept(&content, from.as_str(), id, store).await)
             }
-            Err(_) if source.session.closed() || self.host.session.closed() => None,
+            Err(_) if source.session.closed() || self.at.host.session.closed() => None,
             Err(error) => {
                 if !is_indirect.swap(true, Ordering::Relaxed) {
-                    let own = &self.host.info.name;
-                    self.warn(format!(
+                    let own = &self.at.host.info.name;
+                    self.at.warn(format!(
                         "cannot load images from {from} on {own} directly: {error}; sending them \
                          through this machine"
                     ));
@@ -74,7 +75,7 @@ impl ImageLoad<'_> {
         known: Option<&ImageContent>,
         has_containerd_store_here: Option<bool>,
     ) -> Option<ImageContent> {
-        let has_containerd_store_there = has_containerd_store(holder.host).await?;
+        let has_containerd_store_there = holder.host.has_containerd_store().await?;
         // Its archive has the very index or manifest of the bundle.
         if let (Some(known), true) = (known, has_containerd_store_there) {
             return Some(known.clone());

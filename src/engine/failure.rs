@@ -3,7 +3,7 @@
 use crate::event::{Failure, Outcome, escape};
 use crate::host::TransportError;
 use crate::plan::Step;
-use crate::spec::Remedy;
+use crate::spec::{Phase, Remedy};
 
 /// The chain of causes, outermost first, escaped and without repetition.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
@@ -21,12 +21,12 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
 
 /// A failure from an error.
 pub(super) fn from_error(
-    phase: &str,
+    phase: &Phase,
     step: &str,
     error: &(dyn std::error::Error + 'static),
 ) -> Failure {
     Failure {
-        phase: phase.to_owned(),
+        phase: phase.clone(),
         step: step.to_owned(),
         cause: chain(error),
         log: Vec::new(),
@@ -37,13 +37,13 @@ pub(super) fn from_error(
 
 /// A failure from a text.
 pub(super) fn from_text(
-    phase: &str,
+    phase: &Phase,
     step: &str,
     cause: impl Into<String>,
     hints: Vec<Remedy>,
 ) -> Failure {
     Failure {
-        phase: phase.to_owned(),
+        phase: phase.clone(),
         step: step.to_owned(),
         cause: vec![cause.into()],
         log: Vec::new(),
@@ -57,13 +57,13 @@ pub(super) const RESUME: &str =
     "run again to resume: toots observes the host first and does what is left";
 
 /// The end of a step whose result is unknown.
-pub(super) fn midway(phase: &str, step: &str, why: impl Into<String>) -> Failure {
+pub(super) fn midway(phase: &Phase, step: &str, why: impl Into<String>) -> Failure {
     from_text(phase, step, why, vec![RESUME.into()])
 }
 
 /// The guard refused to stop a container.
 pub(super) fn refused(
-    phase: &str,
+    phase: &Phase,
     step: &str,
     error: &(impl std::error::Error + 'static),
 ) -> Failure {
@@ -74,7 +74,7 @@ pub(super) fn refused(
 }
 
 /// A failure to connect, with the transport's own hints.
-pub(super) fn transport(phase: &str, step: &str, error: &TransportError) -> Failure {
+pub(super) fn transport(phase: &Phase, step: &str, error: &TransportError) -> Failure {
     Failure {
         hints: error.hints().to_vec(),
         ..from_error(phase, step, error)
@@ -177,7 +177,7 @@ mod tests {
             ),
         ] {
             let mut failure = from_text(
-                "prepare",
+                &Phase::Prepare,
                 "a step",
                 "command exited with status 1",
                 Vec::new(),
@@ -187,7 +187,7 @@ mod tests {
             let path = path.to_owned();
             assert_eq!(failure.hints, [Remedy::FreeSpace { path }], "{text}");
         }
-        let mut other = from_text("prepare", "a step", "denied", vec![Remedy::SeeStatus]);
+        let mut other = from_text(&Phase::Prepare, "a step", "denied", vec![Remedy::SeeStatus]);
         name_full_file_system(&mut other, &pull, None);
         assert_eq!(other.hints, [Remedy::SeeStatus]);
     }

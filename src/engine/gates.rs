@@ -8,18 +8,18 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::connect::{Hosts, ms};
+use super::host_run::Hosts;
 use super::ledger::Ledger;
+use super::phases::ms;
 use super::run_context::RunContext;
-use super::{ending, failure, repair};
+use super::{ending, failure};
 use crate::desired::{ComponentDesired, Desired};
 use crate::event::Event;
 use crate::guard::{QuorumServices, Refusal};
-use crate::probe::{self, Groups, Member, Proof, Verdict};
-use crate::spec::{ComponentName, HostName, Remedy};
+use crate::probe::{self, Groups, Member, Poll, Proof, Verdict};
+use crate::spec::{ComponentName, HostName, Phase, Remedy};
 
-/// First pause between two questions. It doubles up to [`MAX_RETRY_INTERVAL`]: frequent questions do not help
-/// a service that starts slowly.
+/// First pause between two questions. It doubles up to [`MAX_RETRY_INTERVAL`].
 const FIRST_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest pause between two questions.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -96,12 +96,11 @@ impl QuorumServices for Gates<'_> {
 /// The fault for which a gate waits: a member known to be down holds up nothing.
 fn name_obstacle(faults: &[String], verdict: Option<&Verdict>) -> String {
     let is_down = |fault: &&String| {
-        let host = fault
-            .split(": ")
-            .next()
-            .and_then(|host| HostName::new(host).ok());
-        let role = host.and_then(|host| verdict?.roles.get(&host));
-        role.is_some_and(|role| role == "down")
+        let host = fault.split(": ").next().map(HostName::new);
+        let (Some(Ok(host)), Some(verdict)) = (host, verdict) else {
+            return false;
+        };
+        verdict.is_down(&host)
     };
     let first = faults.iter().find(|fault| !is_down(fault));
     first.or(faults.first()).cloned().unwrap_or_default()
@@ -196,75 +195,92 @@ impl Gates<'_> {
         proof: Proof,
         after_change: bool,
     ) -> Result<Option<Verdict>, ClosedGate> {
-        let started = Instant::now();
-        let (mut pause, mut said) = (FIRST_RETRY_INTERVAL, started);
+        let limit = self.cx.timeouts.gate;
+        let mut poll = Poll::doubling(FIRST_RETRY_INTERVAL, MAX_RETRY_INTERVAL, limit);
+        let mut said: Option<Instant> = None;
         loop {
-            let question = async {
-                self.renew().await;
-                futures::join!(
-                    self.ask(component, proof, after_change),
-                    self.ordinary(component)
-                )
-            };
+            let question = self.ask_all(component, proof, after_change);
             // A question changes nothing; a proof by writing removes what it wrote.
             let answer = match proof {
                 Proof::Read => self.cx.cancel.droppable(question).await,
                 Proof::Write => Some(question.await),
             };
-            let Some((verdict, ordinary)) = answer else {
+            let Some((verdict, faults)) = answer else {
                 return Err(ClosedGate(vec!["not asked to the end".into()]));
             };
-            let mut faults = ordinary;
-            if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
-                faults.extend(verdict.faults.iter().cloned());
-                if faults.is_empty() {
-                    faults.push(format!("{} is not healthy", verdict.service));
-                }
-            }
             if faults.is_empty() {
-                let asked = self
-                    .holders(component)
-                    .iter()
-                    .any(|(_, wanted)| !wanted.probes.is_empty());
-                let proof = verdict
-                    .as_ref()
-                    .map(|verdict| verdict.proof.clone())
-                    .or_else(|| asked.then(|| "probes passed".to_owned()));
-                if let Some(proof) = proof {
-                    self.cx.events.send(Event::GatePassed {
-                        service: component.to_string(),
-                        proof,
-                        elapsed_ms: ms(started),
-                    });
-                }
+                self.report_passed(component, verdict.as_ref(), poll.started());
                 return Ok(verdict);
             }
-            if started.elapsed() >= self.cx.timeouts.gate || self.cx.cancel.is_cancelled() {
-                faults.extend(self.find_crash_loops(component).await);
-                let fault = faults.first().map_or("no answer", String::as_str);
-                let text = || format!("{component} is not proven: {fault}");
-                let hints: Vec<Remedy> = verdict.iter().flat_map(repair::hints).collect();
-                self.ledger.note_error(text, &hints);
-                self.cx.events.send(Event::GateFailed {
-                    service: component.to_string(),
-                    faults: faults.clone(),
-                    hints,
-                });
-                return Err(ClosedGate(faults));
+            if poll.is_over() || self.cx.cancel.is_cancelled() {
+                return Err(self.close(component, verdict.as_ref(), faults).await);
             }
-            if said.elapsed() >= HEARTBEAT_INTERVAL || said == started {
-                said = Instant::now();
-                let missing = name_obstacle(&faults, verdict.as_ref());
+            if said.is_none_or(|said| said.elapsed() >= HEARTBEAT_INTERVAL) {
+                said = Some(Instant::now());
                 self.cx.events.send(Event::GateWaiting {
                     service: component.to_string(),
-                    missing,
-                    elapsed_ms: ms(started),
+                    missing: name_obstacle(&faults, verdict.as_ref()),
+                    elapsed_ms: ms(poll.started()),
                 });
             }
             // Ended early or not: the next question tells.
-            let _ = self.cx.cancel.droppable(tokio::time::sleep(pause)).await;
-            pause = (pause * 2).min(MAX_RETRY_INTERVAL);
+            let _ = self.cx.cancel.droppable(poll.pause()).await;
         }
+    }
+
+    /// Asks the service and the ordinary probes once; returns what is missing too.
+    async fn ask_all(
+        &self,
+        component: &ComponentName,
+        proof: Proof,
+        after_change: bool,
+    ) -> (Option<Verdict>, Vec<String>) {
+        self.renew().await;
+        let (verdict, mut faults) = futures::join!(
+            self.ask(component, proof, after_change),
+            self.ordinary(component)
+        );
+        if let Some(verdict) = verdict.as_ref().filter(|verdict| !verdict.healthy) {
+            faults.extend(verdict.faults.iter().cloned());
+            if faults.is_empty() {
+                faults.push(format!("{} is not healthy", verdict.service));
+            }
+        }
+        (verdict, faults)
+    }
+
+    fn report_passed(&self, component: &ComponentName, verdict: Option<&Verdict>, since: Instant) {
+        let holders = self.holders(component);
+        let is_probed = holders.iter().any(|(_, wanted)| !wanted.probes.is_empty());
+        let proof = verdict.map(|verdict| verdict.proof.clone());
+        let proof = proof.or_else(|| is_probed.then(|| "probes passed".to_owned()));
+        if let Some(proof) = proof {
+            self.cx.events.send(Event::GatePassed {
+                service: component.to_string(),
+                proof,
+                elapsed_ms: ms(since),
+            });
+        }
+    }
+
+    /// Reports a gate that did not pass in time.
+    async fn close(
+        &self,
+        component: &ComponentName,
+        verdict: Option<&Verdict>,
+        mut faults: Vec<String>,
+    ) -> ClosedGate {
+        faults.extend(self.find_crash_loops(component).await);
+        let fault = faults.first().map_or("no answer", String::as_str);
+        let text = || format!("{component} is not proven: {fault}");
+        let hints: Vec<Remedy> = verdict.map(Verdict::remedies).unwrap_or_default();
+        self.ledger.note_error(text, &hints);
+        self.cx.events.send(Event::GateFailed {
+            service: component.to_string(),
+            faults: faults.clone(),
+            hints,
+        });
+        ClosedGate(faults)
     }
 
     /// Reconnects lost hosts. No step was in progress on them, so nothing needs to be observed
@@ -283,7 +299,7 @@ impl Gates<'_> {
                 self.ledger.fail(
                     &host.info.name,
                     error.outcome(),
-                    failure::from_error("gate", "reconnect", &error),
+                    failure::from_error(&Phase::Gate, "reconnect", &error),
                 );
             }
         }))
@@ -370,9 +386,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_stands_when_time_or_a_host_is_lost() {
         use crate::engine::fake_engine::FakeEngine;
-        use crate::engine::test_run::{Run, host};
+        use crate::engine::test_run::{TestRun, host};
 
-        let run = Run::on(&[FakeEngine::default()], None).await;
+        let run = TestRun::on(&[FakeEngine::default()], None).await;
         let component = ComponentName::new("consul").unwrap();
         let refusal = Refusal {
             member: host(1),
@@ -387,15 +403,23 @@ mod tests {
         let gates = work.gates();
         while gates.wait_to_ask_again(&component, &refusal, began).await {}
         assert_eq!(began.elapsed(), GUARD_RETRY_LIMIT);
-        let ended = Run::on(&[FakeEngine::default()], None).await;
-        ended.cx.cancel.cancel(ending::EndCause::Interrupted);
+        let ended = TestRun::on(&[FakeEngine::default()], None).await;
+        ended
+            .cx
+            .cancel
+            .cancel(crate::engine::cancel::EndCause::Interrupted);
         let (work, now) = (ended.work(), Instant::now());
         let again = work
             .gates()
             .wait_to_ask_again(&component, &refusal, now)
             .await;
         assert!(!again, "nothing waits in a run that ends");
-        let failure = failure::from_text("consul", "connect", String::from("lost"), Vec::new());
+        let failure = failure::from_text(
+            &(&component).into(),
+            "connect",
+            String::from("lost"),
+            Vec::new(),
+        );
         run.ledger
             .fail(&host(1), crate::event::Outcome::Failed, failure);
         let again = gates.wait_to_ask_again(&component, &refusal, Instant::now());

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ending::EarlyExit;
 use crate::event::{Event, EventSink, Failure, HostResult, Outcome, RunResult};
-use crate::spec::{ExitCode, HostName, Remedy};
+use crate::spec::{ExitCode, HostName, Phase, Remedy};
 
 #[derive(Default)]
 struct Track {
@@ -17,10 +16,13 @@ struct Track {
     under_way: Vec<StepUnderWay>,
 }
 
+/// Early exit with this code.
+pub(super) struct EarlyExit(pub ExitCode);
+
 /// A step that began and has not ended.
 #[derive(Clone)]
 pub(super) struct StepUnderWay {
-    pub phase: String,
+    pub phase: Phase,
     pub title: String,
     /// The number of its changes.
     pub changes: usize,
@@ -106,9 +108,9 @@ impl Ledger {
     }
 
     /// Records that a step with so many changes began.
-    pub fn step_began(&self, host: &HostName, phase: &str, title: &str, changes: usize) {
+    pub fn step_began(&self, host: &HostName, phase: &Phase, title: &str, changes: usize) {
         let step = StepUnderWay {
-            phase: phase.to_owned(),
+            phase: phase.clone(),
             title: title.to_owned(),
             changes,
         };
@@ -116,8 +118,8 @@ impl Ledger {
     }
 
     /// Records that a step ended, in whatever way.
-    pub fn step_ended(&self, host: &HostName, phase: &str, title: &str) {
-        let is_other = |step: &StepUnderWay| step.phase != phase || step.title != title;
+    pub fn step_ended(&self, host: &HostName, phase: &Phase, title: &str) {
+        let is_other = |step: &StepUnderWay| step.phase != *phase || step.title != title;
         self.with(host, |track| track.under_way.retain(is_other));
     }
 

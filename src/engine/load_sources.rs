@@ -1,17 +1,33 @@
 //! From where an image is loaded, and what brings it when that source lost it or gives what cannot be
 //! used.
 
-use super::connect::HostRun;
 use super::failure;
-use super::images;
+use super::host_run::HostRun;
 use super::loads::{ImageHolder, ImageLoad, LoadError};
-use super::recipes;
-use super::work::Work;
 use crate::event::Failure;
 use crate::plan::{self, LoadSource};
 use crate::spec::HostName;
 
 impl<'a> ImageLoad<'a> {
+    /// Pulls it. When its digest cannot be pulled and another host has it, loads it from there.
+    pub async fn pull_or_load(&self) -> Result<(), Box<Failure>> {
+        let Err(mut failure) = self.at.pull(self.image, self.digest).await else {
+            return Ok(());
+        };
+        let is_lost = self.at.host.session.closed();
+        if self.digest.is_none() || is_lost || failure::is_file_system_full(&failure) {
+            return Err(failure);
+        }
+        match self.instead_of_pull(&failure).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(load)) => {
+                failure.cause.extend(load.cause);
+                Err(failure)
+            }
+            None => Err(failure),
+        }
+    }
+
     /// Loads it. Where no host gives it, an image of a registry is pulled, and one of a recipe is taken
     /// from the bundle, else built.
     pub async fn run(&self, from: &LoadSource) -> Result<(), Box<Failure>> {
@@ -39,7 +55,7 @@ impl<'a> ImageLoad<'a> {
     /// Loads it from any host that has it, because it cannot be pulled. `None` when no host gives it.
     pub async fn instead_of_pull(&self, why: &Failure) -> Option<Result<(), Box<Failure>>> {
         let holder = self.find_holder(None, &[]).await?;
-        self.warn(format!(
+        self.at.warn(format!(
             "cannot pull {}: {}; loading it from {}, which has it",
             self.image,
             why.cause.join(": "),
@@ -62,7 +78,7 @@ impl<'a> ImageLoad<'a> {
                 Err(LoadError::Host(failure)) => return Some(Err(failure)),
                 Ok(()) => return Some(Ok(())),
             };
-            self.warn(format!(
+            self.at.warn(format!(
                 "cannot use {} of {}: {}",
                 self.image,
                 source.info.name,
@@ -87,26 +103,25 @@ impl<'a> ImageLoad<'a> {
 
     /// Without another host.
     async fn bring_otherwise(&self, from: &HostName) -> Result<(), Box<Failure>> {
-        let (image, host) = (self.image, self.host);
-        let Work { cx, planned, .. } = *self.work;
+        let (image, at) = (self.image, &self.at);
         let missing = format!("no other host that takes part gives {image}");
         if image.recipe_hash().is_none() {
-            self.warn(format!("{missing}; pulling it"));
-            return images::pull(cx, host, self.phase, self.title, image, self.digest).await;
+            at.warn(format!("{missing}; pulling it"));
+            return at.pull(image, self.digest).await;
         }
         if self.find_in_bundle().is_some() {
             return self.load_from_bundle().await;
         }
+        let planned = at.work.planned;
         let Some(wanted) = planned.desired.recipes.get(image) else {
             let hints = vec![format!("run again when {from} is back").into()];
-            let failure = failure::from_text(self.phase, self.title, missing, hints);
-            return Err(Box::new(failure));
+            return Err(at.fail_with(missing, hints));
         };
-        self.warn(format!("{missing}; building it"));
+        at.warn(format!("{missing}; building it"));
         let packages = plan::find_packages(image, &planned.desired, &planned.observed);
         let base = wanted.base_digest.as_deref();
-        recipes::build(self.work, host, self.phase, &wanted.recipe, base, &packages).await?;
-        host.saved.record_loaded(image);
+        at.build(&wanted.recipe, base, &packages).await?;
+        at.host.saved.record_loaded(image);
         Ok(())
     }
 }
@@ -119,7 +134,7 @@ mod tests {
     use crate::desired::RecipeDesired;
     use crate::engine::fake_engine::FakeEngine;
     use crate::engine::fake_images::Stored;
-    use crate::engine::test_run::{Run, host, recipe};
+    use crate::engine::test_run::{TestRun, host, recipe};
     use crate::plan::Step;
     use crate::spec::Recipe;
 
@@ -137,10 +152,10 @@ mod tests {
     }
 
     /// h1 has the image of the recipe and gives what nobody can use.
-    async fn run_beside_a_bad_source(engines: &[FakeEngine]) -> Run {
+    async fn run_beside_a_bad_source(engines: &[FakeEngine]) -> TestRun {
         engines[0].play().images = vec![built()];
         engines[0].play().saves_incompletely = true;
-        let mut run = Run::on(engines, None).await;
+        let mut run = TestRun::on(engines, None).await;
         let wanted = RecipeDesired {
             recipe: recipe(),
             base_digest: None,
@@ -162,7 +177,7 @@ mod tests {
     const UNUSABLE: &str = "cannot save {image} on h1";
 
     /// Besides those about Perl, which these hosts lack.
-    fn warnings(run: &Run) -> Vec<String> {
+    fn warnings(run: &TestRun) -> Vec<String> {
         let mut warnings = run.warnings();
         warnings.retain(|warning| !warning.contains("directly"));
         warnings

@@ -1,29 +1,32 @@
 //! Loads between Engines that a test plays.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::tempfile;
 
 use super::*;
 use crate::bundle::sample::write_bundle;
-use crate::bundle::{CreateRequest, ImagePlatform, LocalImage, RegistryOptions, create_bundle};
+use crate::bundle::{
+    Bundle, CreateRequest, ImagePlatform, LocalImage, RegistryOptions, create_bundle,
+};
 use crate::desired::Recorded;
 use crate::engine::checks::report_findings;
-use crate::engine::connect;
 use crate::engine::fake_engine::{BreakAt, FakeEngine, Play, Spoil};
 use crate::engine::fake_images::{Stored, digest_of};
-use crate::engine::planning::build_plan;
-use crate::engine::prepare::prove_pulls;
+use crate::engine::observing::observe_hosts;
 use crate::engine::run_context::RegistryLogin;
-use crate::engine::test_run::{IMAGE, RecordedEvents, Run, host};
+use crate::engine::test_run::{IMAGE, RecordedEvents, TestRun, host};
+use crate::engine::try_pulls::prove_pulls;
+use crate::event::Event;
 use crate::plan::{LoadSource, Step};
-use crate::spec::{PackageVersions, Role};
+use crate::spec::{ImageDigest, PackageVersions, Role};
 
 fn load(from: LoadSource, digest: &str) -> Step {
     Step::Load {
         image: ImageRef(IMAGE.into()),
-        digest: Some(digest.to_owned()),
+        digest: Some(digest.into()),
         from,
     }
 }
@@ -57,7 +60,7 @@ async fn every_store_loads_from_every_store() {
         let classic = FakeEngine::with(false, vec![Stored::new(&[BASE, b"other"], "")]);
         let containerd = FakeEngine::with(true, Vec::new());
         let engines = [source.clone(), classic.clone(), containerd.clone()];
-        let mut run = Run::on(&engines, None).await;
+        let mut run = TestRun::on(&engines, None).await;
         let failed = run.bring(vec![(2, from_host(1)), (3, from_host(1))]).await;
         assert_eq!(failed, []);
         assert_eq!(source.play().saves, 1, "saved once for both");
@@ -122,7 +125,7 @@ async fn what_was_loaded_wrongly_is_named_and_gets_no_name() {
         let source = FakeEngine::with(false, vec![pulled(false)]);
         let target = FakeEngine::with(has_containerd_store, Vec::new());
         target.play().spoil = Some(spoil);
-        let mut run = Run::on(&[source, target.clone()], None).await;
+        let mut run = TestRun::on(&[source, target.clone()], None).await;
         let failed = run.bring(vec![(2, from_host(1))]).await;
         let [(failed, cause)] = failed.as_slice() else {
             panic!("{failed:?}");
@@ -139,11 +142,11 @@ async fn an_image_that_cannot_be_pulled_is_loaded_from_a_host() {
     let holder = FakeEngine::with(false, vec![pulled(false)]);
     holder.play().has_perl = true;
     let [other, target] = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
-    let mut run = Run::on(&[other.clone(), target.clone(), holder.clone()], None).await;
+    let mut run = TestRun::on(&[other.clone(), target.clone(), holder.clone()], None).await;
     let image = ImageRef(IMAGE.into());
     let pull = Step::Pull {
         image: image.clone(),
-        digest: Some(digest_of("pin")),
+        digest: Some(digest_of("pin").into()),
     };
     assert_eq!(run.bring(vec![(2, pull.clone())]).await, []);
     assert_eq!(target.play().pulls, 2, "tried again before");
@@ -189,7 +192,7 @@ async fn a_host_that_lost_the_image_is_replaced_by_another_or_by_a_pull() {
     let target = FakeEngine::with(false, Vec::new());
     let holder = FakeEngine::with(false, vec![pulled(false)]);
     holder.play().has_perl = true;
-    let mut run = Run::on(&[lost, target.clone(), holder.clone()], None).await;
+    let mut run = TestRun::on(&[lost, target.clone(), holder.clone()], None).await;
     assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
     assert_eq!((target.play().pulls, holder.play().gives), (0, 1));
 
@@ -211,7 +214,7 @@ async fn the_connection_to_the_source_is_opened_again() {
     let source = FakeEngine::with(false, vec![pulled(false)]);
     source.play().breaks = vec![("/images/get", BreakAt::Request)];
     let target = FakeEngine::with(false, Vec::new());
-    let mut run = Run::on(&[source.clone(), target.clone()], None).await;
+    let mut run = TestRun::on(&[source.clone(), target.clone()], None).await;
     assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
     assert_eq!(source.play().saves, 1);
     assert_eq!(target.play().images[0].tags, names(&digest_of("pin")));
@@ -229,7 +232,7 @@ async fn a_bundle_is_loaded_without_what_the_host_has() {
     };
     let classic = FakeEngine::with(false, vec![Stored::new(&[BASE, b"other"], "")]);
     let containerd = FakeEngine::with(true, Vec::new());
-    let mut run = Run::on(&[classic.clone(), containerd.clone()], Some(open())).await;
+    let mut run = TestRun::on(&[classic.clone(), containerd.clone()], Some(open())).await;
     let step = || load(LoadSource::Bundle(path.clone()), &pin);
     assert_eq!(run.bring(vec![(1, step()), (2, step())]).await, []);
     let length = usize::try_from(open().length()).unwrap();
@@ -329,7 +332,7 @@ async fn a_bundled_recipe_is_loaded_and_not_built() {
         for engine in &engines {
             engine.play().has_perl = true;
         }
-        let mut run = Run::on(&engines, Some(bundle)).await;
+        let mut run = TestRun::on(&engines, Some(bundle)).await;
         let from = || LoadSource::Bundle(path.clone());
         let steps = vec![(1, built(from())), (2, built(from()))];
         assert_eq!(run.bring(steps).await, []);
@@ -363,7 +366,7 @@ async fn a_bundled_recipe_records_its_packages() {
     let bundle = bundle_of_recipe(&path, "0123456789abcdef").await;
     let engines = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
     engines.iter().for_each(|e| e.play().has_perl = true);
-    let mut run = Run::on(&engines, Some(bundle)).await;
+    let mut run = TestRun::on(&engines, Some(bundle)).await;
     let master = Arc::get_mut(run.hosts.get_mut(&host(1)).unwrap()).unwrap();
     master.info.roles.insert(Role::Master);
     let from = || LoadSource::Bundle(path.clone());
@@ -387,7 +390,7 @@ async fn a_bundled_recipe_stands_in_for_a_host() {
     let path = dir.path().join("dc1.tar");
     let bundle = bundle_of_recipe(&path, "0123456789abcdef").await;
     let engines = [(); 2].map(|()| FakeEngine::with(false, Vec::new()));
-    let mut run = Run::on(&engines, Some(bundle)).await;
+    let mut run = TestRun::on(&engines, Some(bundle)).await;
     let steps = vec![(2, built(LoadSource::Host(host(1))))];
     assert_eq!(run.bring(steps).await, []);
     assert_eq!(engines[1].play().images[0].tags, [BUILT.to_owned()].into());
@@ -400,7 +403,7 @@ async fn a_bundled_image_with_another_recipe_gets_no_name() {
     let path = dir.path().join("dc1.tar");
     let bundle = bundle_of_recipe(&path, "fedcba9876543210").await;
     let engine = FakeEngine::with(false, Vec::new());
-    let mut run = Run::on(std::slice::from_ref(&engine), Some(bundle)).await;
+    let mut run = TestRun::on(std::slice::from_ref(&engine), Some(bundle)).await;
     let steps = vec![(1, built(LoadSource::Bundle(path.clone())))];
     let why = format!(
         "loaded another image than {BUILT} from {}: its recipe must be 0123456789abcdef",
@@ -417,7 +420,7 @@ async fn a_bundled_image_with_another_digest_is_not_sent() {
     let path = dir.path().join("dc1.tar");
     write_bundle(&path, IMAGE, &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
-    let mut run = Run::on(
+    let mut run = TestRun::on(
         std::slice::from_ref(&engine),
         Some(Bundle::open(&path).unwrap()),
     )
@@ -444,7 +447,7 @@ async fn images_go_from_host_to_host_directly() {
         let source = FakeEngine::with(from, vec![pulled(from)]);
         source.play().has_perl = true;
         let target = FakeEngine::with(to, Vec::new());
-        let mut run = Run::on(&[source.clone(), target.clone()], None).await;
+        let mut run = TestRun::on(&[source.clone(), target.clone()], None).await;
         assert_eq!(run.bring(vec![(2, from_host(1))]).await, []);
         let Play { gives, saves, .. } = *source.play();
         assert_eq!((gives, saves), (1, 0));
@@ -461,7 +464,7 @@ async fn images_that_cannot_go_directly_pass_through_this_machine() {
         source.play().has_perl = has_perl;
         let targets = [(); 2].map(|()| FakeEngine::with(to, Vec::new()));
         let [second, third] = targets.clone();
-        let mut run = Run::on(&[source.clone(), second, third], None).await;
+        let mut run = TestRun::on(&[source.clone(), second, third], None).await;
         let steps = vec![(2, from_host(1)), (3, from_host(1))];
         assert_eq!(run.bring(steps).await, []);
         for target in targets {
@@ -488,7 +491,7 @@ async fn a_bundled_image_crosses_the_line_once() {
     for engine in &engines {
         engine.play().has_perl = true;
     }
-    let mut run = Run::on(&engines, Some(bundle)).await;
+    let mut run = TestRun::on(&engines, Some(bundle)).await;
     let step = load(LoadSource::Bundle(path), &pin);
     let steps = (1..=4).map(|n| (n, step.clone())).collect();
     assert_eq!(run.bring(steps).await, []);
@@ -507,8 +510,9 @@ async fn pins_come_from_the_bundle() {
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
     let image = ImageRef(IMAGE.into());
+    let pin = ImageDigest::from(pin);
     assert_eq!(run.planned.recorded.digests.get(&image), Some(&pin));
     let spec = &run.planned.desired.hosts[0].components[0].container;
     assert_eq!(spec.digest.as_ref(), Some(&pin));
@@ -518,15 +522,14 @@ async fn pins_come_from_the_bundle() {
     assert_eq!((digest, from), (&Some(pin), &LoadSource::Bundle(path)));
     // What was pinned before stays, whatever the bundle has.
     let recorded = Recorded {
-        digests: [(image.clone(), digest_of("pin"))].into(),
+        digests: [(image.clone(), digest_of("pin").into())].into(),
         ..Recorded::default()
     };
     let observed = run.planned.observed.clone();
-    let planned = build_plan(&run.cx, &run.ledger, observed, recorded)
-        .ok()
-        .unwrap();
-    assert_eq!(planned.recorded.digests[&image], digest_of("pin"));
-    let steps = &planned.plan.hosts[0].images;
+    let mut run = run;
+    run.plan(observed, recorded);
+    assert_eq!(*run.planned.recorded.digests[&image], *digest_of("pin"));
+    let steps = &run.planned.plan.hosts[0].images;
     assert!(matches!(steps.as_slice(), [Step::Pull { .. }]), "{steps:?}");
 }
 
@@ -543,7 +546,7 @@ async fn a_broken_load_is_resumed() {
         let engine = FakeEngine::with(has_containerd_store, Vec::new());
         engine.play().breaks = vec![("/images/load", at)];
         let engines = std::slice::from_ref(&engine);
-        let mut run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+        let mut run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
         let step = load(LoadSource::Bundle(path.clone()), &pin);
         assert_eq!(run.bring(vec![(1, step)]).await, []);
         let play = engine.play();
@@ -559,20 +562,18 @@ async fn a_later_run_finds_what_was_loaded() {
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let mut run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let mut run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
     let step = || load(LoadSource::Bundle(path.clone()), &pin);
     assert_eq!(run.bring(vec![(1, step())]).await, []);
-    let observed = connect::observe(&run.cx, &run.ledger, &run.hosts).await;
+    let observed = observe_hosts(&run.cx, &run.ledger, &run.hosts).await;
     // Without the bundle, by the pin that was recorded.
     run.cx.mode.bundle = None;
     let recorded = Recorded {
-        digests: [(ImageRef(IMAGE.into()), pin)].into(),
+        digests: [(ImageRef(IMAGE.into()), pin.into())].into(),
         ..Recorded::default()
     };
-    let planned = build_plan(&run.cx, &run.ledger, observed, recorded)
-        .ok()
-        .unwrap();
-    let titles: Vec<String> = planned.plan.hosts[0].steps().map(Step::title).collect();
+    run.plan(observed, recorded);
+    let titles: Vec<String> = run.planned.plan.hosts[0].steps().map(Step::title).collect();
     assert!(
         !titles.iter().any(|title| title.contains(IMAGE)),
         "{titles:?}"
@@ -587,9 +588,9 @@ async fn what_the_bundle_lacks_is_named() {
     write_bundle(&path, "registry.example/zookeeper:3.9", &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let run = Run::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
     // The machine that is played lacks much else.
-    let refused = report_findings(&run.cx, &run.ledger, &run.planned);
+    let refused = report_findings(&run.work());
     assert!(refused.is_err());
     let text = format!("{} does not have {IMAGE}; it is pulled", path.display());
     assert_eq!(run.warnings().first(), Some(&text));
@@ -599,14 +600,14 @@ async fn what_the_bundle_lacks_is_named() {
 #[tokio::test]
 async fn no_pull_is_proven_where_another_host_has_the_image() {
     let other = FakeEngine::with(false, vec![pulled(false)]);
-    let mut run = Run::on(&[FakeEngine::default(), other.clone()], None).await;
+    let mut run = TestRun::on(&[FakeEngine::default(), other.clone()], None).await;
     run.cx.registry = Some(RegistryLogin {
         server: "registry.example".into(),
         username: "u".into(),
         password: crate::spec::Secret::new("p"),
     });
     let recorded = Recorded {
-        digests: [(ImageRef(IMAGE.into()), digest_of("pin"))].into(),
+        digests: [(ImageRef(IMAGE.into()), digest_of("pin").into())].into(),
         ..Recorded::default()
     };
     let mut is_proven = Vec::new();
@@ -614,20 +615,13 @@ async fn no_pull_is_proven_where_another_host_has_the_image() {
         if lose_images {
             other.play().images.clear();
         }
-        let observed = connect::observe(&run.cx, &run.ledger, &run.hosts).await;
-        let planned = build_plan(&run.cx, &run.ledger, observed, recorded.clone());
-        run.planned = planned.ok().unwrap();
+        let observed = observe_hosts(&run.cx, &run.ledger, &run.hosts).await;
+        run.plan(observed, recorded.clone());
         let steps = &run.planned.plan.hosts[0].images;
         assert!(matches!(steps.as_slice(), [Step::Pull { .. }]), "{steps:?}");
         // The registry's name and its login are on the host.
         run.planned.plan.hosts[0].prepare.clear();
-        let work = Work {
-            cx: &run.cx,
-            ledger: &run.ledger,
-            hosts: &run.hosts,
-            planned: &run.planned,
-        };
-        is_proven.push(prove_pulls(&work).await);
+        is_proven.push(prove_pulls(&run.work()).await);
     }
     assert_eq!(is_proven, [true, false]);
 }

@@ -10,15 +10,15 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::build::RecipeBuild;
-use super::connect::ms;
 use super::failure;
-use super::images::registry_login;
+use super::phases::ms;
+use super::pull::registry_login;
 use super::run_context::RegistryLogin;
 use crate::bundle::{ImagePlatform, LocalImage};
 use crate::docker::{DockerError, Engine};
 use crate::event::{Event, EventSink, Failure};
 use crate::plan;
-use crate::spec::{ImageRef, PackageVersions, Recipe, Remedy};
+use crate::spec::{ImageRef, PackageVersions, Phase, Recipe, Remedy};
 
 /// The images of recipes, for each of these platforms.
 pub struct LocalBuilds {
@@ -221,7 +221,8 @@ impl LocalBuilds {
         recipe: &Recipe,
     ) -> Result<PackageVersions, LocalBuildError> {
         let image = recipe.image();
-        let phase = OpenPhase::start(&self.events, format!("build {image}"));
+        let phase = Phase::Build(image.to_string());
+        let open = OpenPhase::start(&self.events, phase.clone());
         let auth = registry_login(self.registry.as_ref(), &recipe.base);
         let base_digest = self.pin(engine, &recipe.base).await;
         let build = RecipeBuild {
@@ -233,9 +234,9 @@ impl LocalBuilds {
             idle: self.idle,
         };
         let line = |line: String| tracing::info!(%image, %line, "build");
-        let built = build.run("build", |_, _| {}, line).await;
+        let built = build.run(&phase, |_, _| {}, line).await;
         let built = built.map_err(LocalBuildError::Failed)?;
-        phase.finish();
+        open.finish();
         Ok(built.packages)
     }
 
@@ -268,14 +269,15 @@ impl LocalBuilds {
     ) -> Result<LocalImage, LocalBuildError> {
         let recipe = wanted.recipe;
         let name = recipe.image();
-        let step = format!("save {name}");
+        let phase = Phase::Save(name.to_string());
+        let step = phase.to_string();
         let fail = |error: &(dyn std::error::Error + 'static)| {
-            LocalBuildError::Failed(Box::new(failure::from_error("build", &step, error)))
+            LocalBuildError::Failed(Box::new(failure::from_error(&phase, &step, error)))
         };
-        let phase = OpenPhase::start(&self.events, step.clone());
+        let open = OpenPhase::start(&self.events, phase.clone());
         let id = wanted.present.as_ref().unwrap_or(&name.0);
         let saved = engine.save(id, self.idle, |_| {}).await.map_err(|error| {
-            let mut failure = failure::from_error("build", &step, &error);
+            let mut failure = failure::from_error(&phase, &step, &error);
             if matches!(error, DockerError::TemporaryFile { .. }) {
                 failure.hints = vec!["free space there, or set TMPDIR to another folder".into()];
             }
@@ -285,7 +287,7 @@ impl LocalBuilds {
             return Err(fail(&std::io::Error::other("it is another image")));
         }
         let (file, layers) = saved.layers().map_err(|error| fail(&error))?;
-        phase.finish();
+        open.finish();
         Ok(LocalImage {
             packages: self.packages(&name, &saved.content().config, installed),
             name,
@@ -351,25 +353,25 @@ impl Obstacle {
 /// A phase between its events.
 struct OpenPhase<'a> {
     events: &'a Arc<dyn EventSink>,
-    name: String,
+    phase: Phase,
     started: Instant,
 }
 
 impl<'a> OpenPhase<'a> {
-    fn start(events: &'a Arc<dyn EventSink>, name: String) -> Self {
+    fn start(events: &'a Arc<dyn EventSink>, phase: Phase) -> Self {
         events.send(Event::PhaseStarted {
-            phase: name.clone(),
+            phase: phase.clone(),
         });
         Self {
             events,
-            name,
+            phase,
             started: Instant::now(),
         }
     }
 
     fn finish(self) {
         self.events.send(Event::PhaseFinished {
-            phase: self.name,
+            phase: self.phase,
             elapsed_ms: ms(self.started),
         });
     }
@@ -395,7 +397,7 @@ mod tests {
             },
             LocalBuildError::Failed(_) => {
                 let mut failure = failure::from_text(
-                    "build",
+                    &Phase::Build("toots/mesos:ab".into()),
                     "build toots/mesos:ab",
                     "exit code 100",
                     vec![Remedy::ChangeRecipe { recipe: "mesos".into() }],

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::connect::Hosts;
+use super::host_run::Hosts;
+use super::ledger::{EarlyExit, Ledger};
 use super::planned::Planned;
 use super::run_context::RunContext;
 use crate::desired::Recorded;
 use crate::plan::{self, MastersError, MemberLists, Observed};
 use crate::probe::{self, Member};
-use crate::spec::Role;
+use crate::spec::ExitCode;
 
 /// Completes the records with the numbers that only running members know, and checks that the
 /// inventory lists the masters of the cluster. Asks nobody when the records tell everything.
@@ -50,10 +51,14 @@ pub(super) async fn confirm_masters(
     plan::check_masters(&cx.offline, recorded, &ask_members(hosts).await).map(drop)
 }
 
+/// Ends the run because the inventory lists other masters than the cluster has.
+pub(super) fn refuse(ledger: &Ledger, error: &MastersError) -> EarlyExit {
+    let text = format!("{error}; nothing was changed");
+    ledger.stop_with(ExitCode::REFUSED, text, vec![error.hint()])
+}
+
 async fn ask_members(hosts: &Hosts) -> MemberLists {
-    let masters = hosts
-        .values()
-        .filter(|host| host.info.roles.contains(&Role::Master));
+    let masters = hosts.values().filter(|host| host.info.is_master());
     let members: Vec<Member> = masters
         .map(|host| Member {
             host: host.info.name.clone(),

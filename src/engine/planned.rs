@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::desired::{Desired, Recorded};
 use crate::event::{HostResult, RunResult};
 use crate::plan::{Observed, Plan};
-use crate::spec::{ExitCode, HostName};
+use crate::spec::{ClusterName, ExitCode, HostName};
 
 /// What `plan` shows and `up` starts from.
+#[derive(Clone)]
 pub struct Planned {
     /// The desired state.
     pub desired: Desired,
@@ -22,6 +23,17 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Before anything was observed.
+    pub(super) fn nothing(cluster: ClusterName) -> Self {
+        Self {
+            desired: Desired::nothing(cluster),
+            observed: Observed::new(),
+            plan: Plan { hosts: Vec::new() },
+            recorded: Recorded::default(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
     /// Whether a host of the run could not be observed.
     #[must_use]
     pub fn missed_a_host(&self) -> bool {

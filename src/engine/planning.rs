@@ -1,238 +1,104 @@
-//! From connected hosts to a plan, or to findings alone: observes, reads the records, checks, plans.
-//! Changes nothing but the record of pinned images.
+//! From observed hosts and their records to a plan that may be executed. Changes nothing.
 
 use std::collections::BTreeMap;
 
-use super::checks::{report_findings, require_creators, require_majority};
-use super::connect::{self, Hosts};
-use super::ending::EarlyExit;
-use super::ledger::Ledger;
-use super::planned::Planned;
-use super::run_context::RunContext;
-use super::work::Work;
-use super::{failure, loads, masters, prepare, repair};
-use crate::desired::Recorded;
-use crate::event::{Event, Outcome};
-use crate::observe::DockerStatus;
-use crate::plan::{self, MastersError, Observed, SavedPlan, Step};
-use crate::spec::{ExitCode, Package};
+use super::checks::{report_findings, require_creators};
+use super::digests::{find_unpinned, record_digests};
+use super::ledger::EarlyExit;
+use super::run::Run;
+use super::{masters, repair};
+use crate::bundle::Bundle;
+use crate::desired::{BundleContents, Desired, PlaybookError, Recorded};
+use crate::event::Event;
+use crate::plan::{self, SavedPlan, SavedPlanError};
+use crate::spec::ExitCode;
 
-/// Observes the connected hosts and plans.
-pub(super) async fn check_and_plan(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-) -> Result<Planned, EarlyExit> {
-    require_majority(cx, ledger, hosts, ExitCode::UNREACHABLE)?;
-    let observed = connect::observe(cx, ledger, hosts).await;
-    require_majority(cx, ledger, hosts, ExitCode::UNREACHABLE)?;
-    let recorded = read_records(cx, ledger, hosts, &observed).await?;
-    let planned = build_plan(cx, ledger, observed, recorded)?;
-    confirm_masters(cx, ledger, hosts, &planned).await?;
-    report_findings(cx, ledger, &planned)?;
-    require_creators(cx, ledger, &planned)?;
-    match &cx.mode.repair {
-        Some(component) => repair::plan_rejoin(cx, ledger, hosts, planned, component).await,
-        None => Ok(planned),
+/// Plans, and refuses a plan that the masters or hosts contradict.
+pub(super) async fn plan(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    build_plan(run)?;
+    confirm_masters(run).await?;
+    report_findings(&run.work())?;
+    require_creators(&run.work())?;
+    if let Some(component) = &run.cx.mode.repair {
+        run.planned.plan = repair::plan_rejoin(&run.work(), component).await?;
     }
+    run.decide_changes();
+    Ok(())
 }
 
-/// Observes the connected hosts and checks them as [`check_and_plan`] does, but goes on where that
-/// ends, so that every finding is reported: below a majority of the masters, after a host that
-/// cannot be observed, after a record that contradicts the inventory.
-pub(super) async fn check_hosts(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-) -> Result<ExitCode, EarlyExit> {
-    let observed = connect::observe(cx, ledger, hosts).await;
-    let is_one_missed = ledger.any_failed();
-    warn_without_roles(cx, ledger);
-    let records = read_records(cx, ledger, hosts, &observed).await;
-    let are_records_good = records.is_ok();
-    // What a host lacks is found without records too.
-    let planned = build_plan(cx, ledger, observed, records.unwrap_or_default())?;
-    let are_masters_good =
-        are_records_good && confirm_masters(cx, ledger, hosts, &planned).await.is_ok();
-    let are_hosts_good = report_findings(cx, ledger, &planned).is_ok();
-    Ok(match (is_one_missed, are_masters_good && are_hosts_good) {
-        (true, _) => ExitCode::UNREACHABLE,
-        (false, false) => ExitCode::REFUSED,
-        (false, true) => ExitCode::DONE,
-    })
-}
-
-/// Machines may be checked before anybody knows what they will be.
-fn warn_without_roles(cx: &RunContext, ledger: &Ledger) {
-    if cx.hosts.iter().any(|host| host.roles.is_empty()) {
-        let text = "unchecked: ports, images and connections between masters, because these hosts \
-                    have no roles (three, five or seven are checked as masters)";
-        ledger.warn(None, text.to_owned());
-    }
-}
-
-/// Begins preflight: reads the hosts' records, and refuses hosts and masters that contradict them.
-async fn read_records(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-    observed: &Observed,
-) -> Result<Recorded, EarlyExit> {
-    cx.events.send(Event::PhaseStarted {
-        phase: "preflight".into(),
-    });
-    let mut recorded = plan::recorded(&cx.cluster, observed, &cx.offline).map_err(|errors| {
-        for error in errors {
-            let failure = failure::from_text(
-                "preflight",
-                "check the identity",
-                error.why,
-                vec![error.hint],
-            );
-            ledger.refuse(&error.host, failure);
-        }
-        EarlyExit(ExitCode::REFUSED)
+/// The desired state, from the records, and what it takes to reach it.
+pub(super) fn build_plan(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    let (cx, recorded) = (run.cx, &mut run.planned.recorded);
+    let desired = build_desired(&cx.build, cx.mode.bundle.as_deref(), recorded);
+    let mut desired = desired.map_err(|why| {
+        let text = format!("cannot build the desired state: {why}");
+        run.ledger.stop(ExitCode::INTERNAL, text)
     })?;
-    masters::complete_records(cx, hosts, observed, &mut recorded)
-        .await
-        .map_err(|error| refuse_masters(ledger, &error))?;
-    Ok(recorded)
+    record_digests(&mut desired, recorded);
+    let in_scope = |host: &_| cx.scope.contains(host);
+    run.planned.plan = plan::diff_in_scope(&desired, &run.planned.observed, in_scope);
+    run.planned.desired = desired;
+    Ok(())
 }
 
-async fn confirm_masters(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-    planned: &Planned,
-) -> Result<(), EarlyExit> {
-    masters::confirm_masters(cx, hosts, planned)
-        .await
-        .map_err(|error| refuse_masters(ledger, &error))
-}
-
-fn refuse_masters(ledger: &Ledger, error: &MastersError) -> EarlyExit {
-    let text = format!("{error}; nothing was changed");
-    ledger.stop_with(ExitCode::REFUSED, text, vec![error.hint()])
-}
-
-pub(super) fn build_plan(
-    cx: &RunContext,
-    ledger: &Ledger,
-    observed: Observed,
-    mut recorded: Recorded,
-) -> Result<Planned, EarlyExit> {
-    let build = |recorded: &Recorded| {
-        (cx.build)(recorded).map_err(|why| {
-            let text = format!("cannot build the desired state: {why}");
-            ledger.stop(ExitCode::INTERNAL, text)
-        })
+/// A bundle says what a registry would have said.
+fn build_desired(
+    build: &dyn Fn(&Recorded) -> Result<Desired, PlaybookError>,
+    bundle: Option<&Bundle>,
+    recorded: &mut Recorded,
+) -> Result<Desired, PlaybookError> {
+    let mut desired = build(recorded)?;
+    let Some(bundle) = bundle else {
+        return Ok(desired);
     };
-    let mut desired = build(&recorded)?;
-    if let Some(bundle) = &cx.mode.bundle {
-        let contents = loads::find_contents(bundle, &desired);
-        // A bundle says what a registry would have said.
-        let unpinned = prepare::unpinned(&desired);
-        let pins = contents.digests.clone().into_iter();
-        let pins: Vec<_> = pins.filter(|(image, _)| unpinned.contains(image)).collect();
-        if !pins.is_empty() {
-            recorded.digests.extend(pins);
-            desired = build(&recorded)?;
-        }
-        desired.bundle = Some(contents);
+    let contents = find_contents(bundle, &desired);
+    let unpinned = find_unpinned(&desired);
+    let pins = contents.digests.clone().into_iter();
+    let pins: BTreeMap<_, _> = pins.filter(|(image, _)| unpinned.contains(image)).collect();
+    if !pins.is_empty() {
+        recorded.digests.extend(pins);
+        desired = build(recorded)?;
     }
-    prepare::record_digests(&mut desired, &recorded);
-    let plan = plan::diff_in_scope(&desired, &observed, |host| cx.scope.contains(host));
-    Ok(Planned {
-        desired,
-        observed,
-        plan,
-        recorded,
-        outcomes: BTreeMap::new(),
-    })
+    desired.bundle = Some(contents);
+    Ok(desired)
 }
 
-/// With a saved plan: checks that it is still what would be done.
-pub(super) fn check_saved_plan(
-    cx: &RunContext,
-    ledger: &Ledger,
-    planned: &Planned,
-) -> Result<(), EarlyExit> {
+/// What a bundle has of the images that a cluster needs.
+fn find_contents(bundle: &Bundle, desired: &Desired) -> BundleContents {
+    let images = desired.images().map(|(image, _)| image);
+    let found = images.filter_map(|image| Some((image, bundle.find(image)?)));
+    let platforms = bundle.platforms().iter();
+    BundleContents {
+        file: bundle.path().to_owned(),
+        platforms: platforms.map(ToString::to_string).collect(),
+        digests: found
+            .map(|(image, found)| (image.clone(), found.root.digest.to_string().into()))
+            .collect(),
+    }
+}
+
+/// Asks the running members about a plan that changes masters.
+pub(super) async fn confirm_masters(run: &Run<'_>) -> Result<(), EarlyExit> {
+    masters::confirm_masters(run.cx, &run.hosts, &run.planned)
+        .await
+        .map_err(|error| masters::refuse(&run.ledger, &error))
+}
+
+/// With a saved plan: whether it is still what would be done.
+pub(super) fn require_saved_plan(run: &Run<'_>) -> Result<(), EarlyExit> {
+    let (cx, plan) = (run.cx, &run.planned.plan);
     let Some(saved) = &cx.mode.saved else {
         return Ok(());
     };
-    let now = SavedPlan::from_plan(cx.cluster.as_str(), &cx.mode.inventory_text, &planned.plan);
+    let now = SavedPlan::from_plan(cx.cluster.as_str(), &cx.mode.inventory_text, plan);
     saved.check(&now).map_err(|error| {
-        let stopped = ledger.stop(
-            ExitCode::REFUSED,
-            format!("cannot {error}; nothing was changed"),
-        );
-        if let plan::SavedPlanError::Hosts { differences } = &error {
+        let text = format!("cannot {error}; nothing was changed");
+        let stopped = run.ledger.stop(ExitCode::REFUSED, text);
+        if let SavedPlanError::Hosts { differences } = &error {
             for text in differences {
                 cx.events.send(Event::warning(None, text.clone()));
             }
         }
         stopped
     })
-}
-
-/// Pins unpinned images, now that the hosts know the registry, and plans the rest again.
-pub(super) async fn pin_images(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-    mut planned: Planned,
-) -> Result<Planned, EarlyExit> {
-    let mut wanted = prepare::unpinned(&planned.desired);
-    wanted.append(&mut prepare::unpinned_bases(&planned.plan));
-    let installed = planned.plan.hosts.iter().any(|host| {
-        host.prepare.iter().any(|step| {
-            matches!(
-                step,
-                Step::Install {
-                    package: Package::Docker,
-                    ..
-                }
-            )
-        })
-    });
-    if (wanted.is_empty() && !installed) || cx.mode.repair.is_some() {
-        return Ok(planned);
-    }
-    let observed = connect::observe(cx, ledger, hosts).await;
-    if !wanted.is_empty() && prepare::any_engine(&observed) {
-        let (found, missing) = prepare::resolve(cx, ledger, hosts, wanted).await;
-        for (image, why) in missing {
-            let text = format!("cannot pin {image} to a digest, using its tag: {why}");
-            cx.events.send(Event::warning(None, text));
-        }
-        planned.recorded.digests.extend(found);
-    }
-    let silent: Vec<_> = observed
-        .iter()
-        .filter(|(_, status)| !matches!(status.docker, DockerStatus::Up { .. }))
-        .map(|(host, _)| host.clone())
-        .collect();
-    for host in silent
-        .into_iter()
-        .filter(|host| cx.scope.contains(host) && ledger.alive(host))
-    {
-        let failure = failure::from_text(
-            "prepare",
-            "ask the docker engine",
-            "no answer after the installation",
-            Vec::new(),
-        );
-        ledger.fail(&host, Outcome::Failed, failure);
-    }
-    let planned = build_plan(cx, ledger, observed, planned.recorded)?;
-    // The record of digests belongs to the preparation; the rest of the preparation is already
-    // done.
-    prepare::prepare_hosts(&Work {
-        cx,
-        ledger,
-        hosts,
-        planned: &planned,
-    })
-    .await;
-    Ok(planned)
 }

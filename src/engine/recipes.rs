@@ -1,66 +1,54 @@
 //! Images that no registry has are built, each on one host.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 
-use super::apply;
 use super::build::RecipeBuild;
-use super::connect::HostRun;
-use super::images::login;
-use super::work::Work;
+use super::pull::login;
+use super::work::{StepRun, Work};
 use crate::event::{Event, Failure};
-use crate::spec::{FileSpec, ImageRef, PackageVersions, Placement, Recipe, Role};
+use crate::spec::{FileSpec, ImageRef, PackageVersions, Phase, Placement, Recipe};
 
-/// Builds one image on one host, and records the versions of its packages on the masters. `packages`:
-/// the versions that are asked for.
-pub(super) async fn build(
-    work: &Work<'_>,
-    host: &HostRun,
-    phase: &str,
-    recipe: &Recipe,
-    base_digest: Option<&str>,
-    packages: &PackageVersions,
-) -> Result<(), Box<Failure>> {
-    let Work { cx, ledger, .. } = *work;
-    let _turn = host.building.lock().await;
-    let auth = login(cx, &recipe.base);
-    let build = RecipeBuild {
-        engine: &host.engine,
-        recipe,
-        base_digest,
-        auth: auth.as_ref(),
-        packages,
-        idle: cx.timeouts.pull_idle,
-    };
-    let image = recipe.image();
-    let line = |line: String| {
-        tracing::info!(host = %host.info.name, %image, %line, "build");
-        cx.events.send(Event::StepProgress {
-            host: host.info.name.clone(),
-            bytes: 0,
-            total: None,
-            line: Some(line),
-        });
-    };
-    let events = Arc::clone(&cx.events);
-    let name = host.info.name.clone();
-    let sent = move |bytes, total| {
-        events.send(Event::StepProgress {
-            host: name.clone(),
-            bytes,
-            total: Some(total),
-            line: None,
-        });
-    };
-    let built = build.run(phase, sent, line).await?;
-    for text in built.lost {
-        ledger.warn(Some(host.info.name.clone()), text);
+impl StepRun<'_> {
+    /// Builds one image, and records the versions of its packages on the masters. `packages`: the
+    /// versions that are asked for.
+    pub async fn build(
+        &self,
+        recipe: &Recipe,
+        base_digest: Option<&str>,
+        packages: &PackageVersions,
+    ) -> Result<(), Box<Failure>> {
+        let (cx, host) = (self.work.cx, self.host);
+        let _turn = host.building.lock().await;
+        let auth = login(cx, &recipe.base);
+        let build = RecipeBuild {
+            engine: &host.engine,
+            recipe,
+            base_digest,
+            auth: auth.as_ref(),
+            packages,
+            idle: cx.timeouts.pull_idle,
+        };
+        let image = recipe.image();
+        let line = |line: String| {
+            tracing::info!(host = %host.info.name, %image, %line, "build");
+            cx.events.send(Event::StepProgress {
+                host: host.info.name.clone(),
+                bytes: 0,
+                total: None,
+                line: Some(line),
+            });
+        };
+        let progress = self.progress();
+        let sent = move |bytes, total| progress(bytes, Some(total));
+        let built = build.run(self.phase, sent, line).await?;
+        for text in built.lost {
+            self.warn(text);
+        }
+        if !built.packages.is_empty() {
+            record_packages(&self.work, &image, &built.packages).await;
+        }
+        Ok(())
     }
-    if !built.packages.is_empty() {
-        record_packages(work, &image, &built.packages).await;
-    }
-    Ok(())
 }
 
 /// Writes which versions an image was built of: the image itself is what later runs go by, and only
@@ -75,24 +63,18 @@ pub(super) async fn record_packages(work: &Work<'_>, image: &ImageRef, packages:
         secret: false,
         place: Placement::Always,
     };
-    let Work { cx, ledger, .. } = *work;
-    let is_master = |host: &&Arc<HostRun>| {
-        host.info.roles.contains(&Role::Master) && ledger.alive(&host.info.name)
-    };
-    let masters = work.hosts.values().filter(is_master);
-    join_all(masters.map(|master| async {
-        let written = apply::write_files(
-            cx,
-            master,
-            ("images", "record packages"),
-            &[],
-            &[&file],
-            None,
-        )
-        .await;
+    join_all(work.usable_masters().map(|host| async {
+        let at = StepRun {
+            work: *work,
+            host,
+            phase: &Phase::Images,
+            title: "record packages",
+        };
+        let files = std::iter::once(&file);
+        let written = at.write_files(std::iter::empty(), files, None).await;
         if let Err(failure) = written {
-            let text = format!("cannot write {}: {}", file.path, failure.cause.join(": "));
-            ledger.warn(Some(master.info.name.clone()), text);
+            let why = failure.cause.join(": ");
+            at.warn(format!("cannot write {}: {why}", file.path));
         }
     }))
     .await;
@@ -102,7 +84,7 @@ pub(super) async fn record_packages(work: &Work<'_>, image: &ImageRef, packages:
 mod tests {
     use super::*;
     use crate::engine::fake_engine::FakeEngine;
-    use crate::engine::test_run::{Run, host, recipe};
+    use crate::engine::test_run::{TestRun, host, recipe};
     use crate::plan::Step;
 
     fn step(packages: &str) -> Step {
@@ -119,7 +101,7 @@ mod tests {
     async fn an_engine_that_was_just_installed_may_be_too_old() {
         let engine = FakeEngine::default();
         engine.play().version = Some("20.10.5+dfsg1".into());
-        let mut run = Run::on(&[engine], None).await;
+        let mut run = TestRun::on(&[engine], None).await;
         let why = format!(
             "cannot build {}: Docker must be 20.10.10 or later, got 20.10.5+dfsg1",
             recipe().image()
@@ -134,7 +116,7 @@ mod tests {
             "Step 1/2 : FROM ${base}\ntoots-package-gone aventer-mesos 1.11.0-0.7.1\n\
              toots-package aventer-mesos 1.11.0-0.7.2\n",
         );
-        let mut run = Run::on(std::slice::from_ref(&engine), None).await;
+        let mut run = TestRun::on(std::slice::from_ref(&engine), None).await;
         let packages = "aventer-mesos 1.11.0-0.7.1\nlibcurl4 8\n";
         assert_eq!(run.bring(vec![(1, step(packages))]).await, []);
         let warning = "aventer-mesos 1.11.0-0.7.1 is gone from the repository; 1.11.0-0.7.2 is \

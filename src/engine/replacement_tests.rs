@@ -7,19 +7,21 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::cancel::EndCause;
 use super::checks::choose_exit_code;
-use super::components::ComponentOutcomes;
-use super::connect::Hosts;
-use super::ending::{EarlyExit, EndCause, check_cancelled};
+use super::connect::connect;
+use super::ending::check_cancelled;
 use super::fake_engine::{BreakAt, FakeEngine, PlayedContainer};
 use super::fake_images::Stored;
 use super::faulty_session::{Bug, Dialed};
-use super::test_run::{Run, host};
-use super::work::Work;
-use super::{prepare, up};
+use super::locks;
+use super::outcomes::ComponentOutcomes;
+use super::session::in_session;
+use super::steps::run_steps;
+use super::test_run::{TestRun, host};
 use crate::event::{Event, Outcome, RunResult};
 use crate::observe::DockerStatus;
-use crate::plan::{self, Step};
+use crate::plan::{self, Reason, Step};
 use crate::spec::{ContainerSpec, ExitCode, HostName, Role};
 
 const PHASE: &str = "consul";
@@ -49,23 +51,23 @@ fn engine() -> FakeEngine {
     engine
 }
 
-async fn run_on(hosts: Vec<(FakeEngine, Arc<Bug>)>) -> Run {
+async fn run_on(hosts: Vec<(FakeEngine, Arc<Bug>)>) -> TestRun {
     let count = hosts.len();
-    Run::dialed(Arc::new(Dialed(hosts)), count, None).await
+    TestRun::dialed(Arc::new(Dialed(hosts)), count, None).await
 }
 
-async fn run_on_engine(engine: &FakeEngine) -> Run {
+async fn run_on_engine(engine: &FakeEngine) -> TestRun {
     run_on(vec![(engine.clone(), Arc::default())]).await
 }
 
-fn spec(run: &Run) -> &ContainerSpec {
+fn spec(run: &TestRun) -> &ContainerSpec {
     &run.planned.desired.hosts[0].components[0].container
 }
 
-fn replacement(run: &Run) -> Step {
+fn replacement(run: &TestRun) -> Step {
     Step::Replace {
         spec: Box::new(spec(run).clone()),
-        reason: "image".into(),
+        reason: Reason::Specification("image".into()),
     }
 }
 
@@ -80,39 +82,31 @@ fn place() -> Step {
 
 /// A run under its locks that replaces the container of h1, while h2, where there is one, runs
 /// `other`.
-async fn replace(run: &Run, other: Step) -> RunResult {
-    let Run {
-        cx,
-        ledger,
-        planned,
-        ..
-    } = run;
+async fn replace(run: &TestRun, other: Step) -> RunResult {
     let (steps, other_steps) = ([replacement(run)], [other]);
+    let mut session = run.begin();
     // On the heap: the stack of a test is small.
-    let session = Box::pin(up::in_session(cx, ledger, Instant::now(), async |hosts| {
-        let locked = prepare::lock(cx, ledger, hosts).await;
-        locked.map_err(|_| EarlyExit(ExitCode::LOCKED))?;
-        let work = Work {
-            cx,
-            ledger,
-            hosts,
-            planned,
-        };
-        let own = Box::pin(work.run_steps(&hosts[&host(1)], PHASE, &steps));
+    let ended = Box::pin(in_session(&mut session, async |session| {
+        connect(session).await?;
+        locks::take(session).await?;
+        let (work, hosts) = (session.work(), &session.hosts);
+        let own = Box::pin(run_steps(&work, &hosts[&host(1)], PHASE, &steps));
         let other = Box::pin(async {
             if let Some(other) = hosts.get(&host(2)) {
-                drop(work.run_steps(other, PHASE, &other_steps).await);
+                drop(run_steps(&work, other, PHASE, &other_steps).await);
             }
         });
         drop(futures::join!(own, other));
+        let TestRun { cx, ledger, .. } = run;
         check_cancelled(cx, ledger)?;
         Ok(choose_exit_code(cx, ledger, &ComponentOutcomes::default()))
     }));
-    up::finish_with(cx, ledger, session.await)
+    let ended = ended.await;
+    session.finish(ended)
 }
 
 /// The container of the new specification runs, alone.
-fn is_done(run: &Run, engine: &FakeEngine) -> bool {
+fn is_done(run: &TestRun, engine: &FakeEngine) -> bool {
     let hash = spec(run).hash().0;
     let play = engine.play();
     let [only] = play.containers.as_slice() else {
@@ -147,7 +141,7 @@ async fn finish(engine: &FakeEngine) {
     let steps = plan.components.values().flatten().chain(&plan.cleanup);
     let steps: Vec<Step> = steps.filter(is_of_container).cloned().collect();
     let work = run.work();
-    Box::pin(work.run_steps(h1, PHASE, &steps)).await.unwrap();
+    Box::pin(run_steps(&work, h1, PHASE, &steps)).await.unwrap();
     assert!(is_done(&run, engine), "{:?}", engine.play().containers);
 }
 
@@ -161,7 +155,7 @@ fn at_request(engine: &FakeEngine, at: usize, mut act: impl FnMut() + Send + 'st
 }
 
 /// The result is the last event, and no lock is left.
-fn assert_ended(run: &Run, result: &RunResult, engines: &[&FakeEngine]) {
+fn assert_ended(run: &TestRun, result: &RunResult, engines: &[&FakeEngine]) {
     let events = run.events.list();
     let Some(Event::Result(last)) = events.last() else {
         panic!("{events:?}");
@@ -174,7 +168,7 @@ fn assert_ended(run: &Run, result: &RunResult, engines: &[&FakeEngine]) {
 }
 
 /// The result names the step of this host as one that may be half done.
-fn assert_half_done(run: &Run, result: &RunResult, name: &HostName, why: &str) {
+fn assert_half_done(run: &TestRun, result: &RunResult, name: &HostName, why: &str) {
     let events = run.events.list();
     let failures: Vec<_> = events
         .iter()
@@ -244,7 +238,7 @@ async fn a_request_to_end_finishes_the_replacement() {
             // Nothing new begins.
             let h1 = &run.hosts[&host(1)];
             let (work, steps) = (run.work(), [replacement(&run)]);
-            let next = Box::pin(work.run_steps(h1, PHASE, &steps)).await;
+            let next = Box::pin(run_steps(&work, h1, PHASE, &steps)).await;
             assert!(next.is_err());
             assert_eq!(engine.play().requests, REQUESTS);
         }
@@ -411,23 +405,21 @@ async fn a_panic_beside_the_steps_names_the_replacement() {
         let trigger = Arc::new(Notify::new());
         let notified = Arc::clone(&trigger);
         at_request(&engine, at, move || notified.notify_one());
-        let Run { cx, ledger, .. } = &run;
         let steps = [replacement(&run)];
-        let work = async |hosts: &Hosts| {
-            let work = Work {
-                hosts,
-                ..run.work()
-            };
+        let mut session = run.begin();
+        let ended = Box::pin(in_session(&mut session, async |session| {
+            connect(session).await?;
             let bug = async {
                 trigger.notified().await;
                 panic!("a bug");
             };
-            let own = Box::pin(work.run_steps(&hosts[&host(1)], PHASE, &steps));
+            let work = session.work();
+            let own = Box::pin(run_steps(&work, &session.hosts[&host(1)], PHASE, &steps));
             drop(futures::join!(own, bug));
             Ok(ExitCode::DONE)
-        };
-        let session = Box::pin(up::in_session(cx, ledger, Instant::now(), work));
-        let result = up::finish_with(cx, ledger, session.await);
+        }));
+        let ended = ended.await;
+        let result = session.finish(ended);
         assert_eq!(result.exit_code, 1, "at {at}");
         assert_half_done(&run, &result, &host(1), "internal error");
         tokio::time::sleep(Duration::from_millis(5)).await;

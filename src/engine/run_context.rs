@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::ending::Cancel;
+use super::cancel::Cancel;
 use crate::bundle::Bundle;
 use crate::desired::{Desired, PlaybookError, Recorded};
 use crate::event::EventSink;
@@ -22,6 +22,14 @@ pub struct HostInfo {
     /// Its address inside the cluster.
     pub address: IpAddr,
     pub roles: BTreeSet<Role>,
+}
+
+impl HostInfo {
+    /// Whether it is a master.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.roles.contains(&Role::Master)
+    }
 }
 
 /// Time limits of a run.
@@ -139,5 +147,11 @@ impl RunContext {
     #[must_use]
     pub fn host(&self, name: &HostName) -> Option<&HostInfo> {
         self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// Whether it is a master of the run.
+    #[must_use]
+    pub fn is_master(&self, name: &HostName) -> bool {
+        self.host(name).is_some_and(HostInfo::is_master)
     }
 }

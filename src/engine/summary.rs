@@ -1,35 +1,36 @@
 //! The end of a run: what was proven.
 
-use tokio::time::Instant;
-
-use super::components::ComponentOutcomes;
-use super::connect::ms;
-use super::gates::Gates;
-use super::repair;
-use crate::desired::HostDesired;
+use super::checks::choose_exit_code;
+use super::ledger::EarlyExit;
+use super::outcomes::ComponentOutcomes;
+use super::phases::ms;
+use super::run::Run;
+use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::event::{Event, ServiceRow, Totals, WebAddress};
 use crate::probe::Verdict;
 use crate::spec::{ComponentName, Role};
 
-/// Sends the summary of the cluster.
-pub(super) fn send_summary(gates: &Gates<'_>, ended: &ComponentOutcomes, started: Instant) {
-    let desired = gates.desired;
+/// Sends the summary of the cluster, and chooses the exit code.
+pub(super) async fn prove(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    let (desired, ended) = (&run.planned.desired, &run.ended);
+    let longest = ended.took.iter().max_by_key(|(_, took)| **took);
     let totals = Totals {
         hosts: desired.hosts.len(),
         containers: desired.hosts.iter().map(|host| host.components.len()).sum(),
-        elapsed_ms: ms(started),
-        longest: ended
-            .took
-            .iter()
-            .max_by_key(|(_, took)| **took)
-            .map(|(name, took)| (name.to_string(), *took)),
+        elapsed_ms: ms(run.started),
+        longest: longest.map(|(name, took)| (name.to_string(), *took)),
     };
-    gates.cx.events.send(Event::Summary {
+    run.cx.events.send(Event::Summary {
         cluster: desired.cluster.clone(),
         services: rows(ended),
-        web: web(gates, ended),
+        web: web(desired, ended),
         totals,
     });
+    run.exit_code = match run.unrecorded {
+        Some(code) => code,
+        None => choose_exit_code(run.cx, &run.ledger, ended),
+    };
+    Ok(())
 }
 
 /// One row per service. Gates of one service (its servers, its clients) share a row: all faults,
@@ -60,7 +61,7 @@ fn row(verdict: &Verdict) -> ServiceRow {
         members: verdict.membership.clone(),
         proof: verdict.proof.clone(),
         faults: verdict.faults.clone(),
-        hints: repair::hints(verdict),
+        hints: verdict.remedies(),
     }
 }
 
@@ -99,8 +100,7 @@ fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRo
 
 /// One address per web interface: on the leader when there is one, else on an edge, except that a
 /// master precedes it.
-pub(super) fn web(gates: &Gates<'_>, ended: &ComponentOutcomes) -> Vec<WebAddress> {
-    let mut out: Vec<WebAddress> = Vec::new();
+pub(super) fn web(desired: &Desired, ended: &ComponentOutcomes) -> Vec<WebAddress> {
     let rank = |host: &&HostDesired| match (
         host.roles.contains(&Role::Master),
         host.roles.contains(&Role::Edge),
@@ -109,45 +109,46 @@ pub(super) fn web(gates: &Gates<'_>, ended: &ComponentOutcomes) -> Vec<WebAddres
         (false, true) => 1,
         (false, false) => 2,
     };
-    let mut hosts: Vec<&HostDesired> = gates.desired.hosts.iter().collect();
+    let mut hosts: Vec<&HostDesired> = desired.hosts.iter().collect();
     hosts.sort_by_key(rank);
+    let mut out: Vec<WebAddress> = Vec::new();
     for host in hosts {
         for component in &host.components {
-            let Some(web) = &component.web else { continue };
-            let leader = ended
-                .verdicts
-                .get(&component.name)
-                .and_then(|verdict| verdict.leader.as_ref());
-            let service = component.gate.as_deref().unwrap_or(component.name.as_str());
-            if leader.is_some_and(|leader| *leader != host.name)
-                || out.iter().any(|seen| seen.service == service)
-            {
+            let verdict = ended.verdicts.get(&component.name);
+            let leader = verdict.and_then(|verdict| verdict.leader.as_ref());
+            if leader.is_some_and(|leader| *leader != host.name) {
                 continue;
             }
-            let address = if host.address.is_ipv6() {
-                format!("[{}]", host.address)
-            } else {
-                host.address.to_string()
-            };
-            // Only an edge's load balancer is public; all other interfaces are, where the operator
-            // set listen_ip so.
-            let world = host.listen_all
-                || (component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge));
-            let reach = if world {
-                "everyone who can reach the host"
-            } else {
-                "the cluster's network"
-            };
-            out.push(WebAddress {
-                service: service.to_owned(),
-                url: format!(
-                    "http://{address}:{}{}",
-                    web.port,
-                    if web.path == "/" { "" } else { &web.path }
-                ),
-                reach: reach.into(),
-            });
+            if let Some(address) = web_address(host, component)
+                && !out.iter().any(|seen| seen.service == address.service)
+            {
+                out.push(address);
+            }
         }
     }
     out
+}
+
+fn web_address(host: &HostDesired, component: &ComponentDesired) -> Option<WebAddress> {
+    let web = component.web.as_ref()?;
+    let address = if host.address.is_ipv6() {
+        format!("[{}]", host.address)
+    } else {
+        host.address.to_string()
+    };
+    let path = if web.path == "/" { "" } else { &web.path };
+    // Only an edge's load balancer is public; all other interfaces are, where the operator set
+    // listen_ip so.
+    let is_public = component.name.as_str() == "haproxy" && host.roles.contains(&Role::Edge);
+    let reach = if host.listen_all || is_public {
+        "everyone who can reach the host"
+    } else {
+        "the cluster's network"
+    };
+    let service = component.gate.as_deref().unwrap_or(component.name.as_str());
+    Some(WebAddress {
+        service: service.to_owned(),
+        url: format!("http://{address}:{}{path}", web.port),
+        reach: reach.into(),
+    })
 }

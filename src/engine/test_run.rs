@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use async_trait::async_trait;
 
-use super::connect::{self, Hosts};
+use super::connect::connect_hosts;
 use super::fake_engine::FakeEngine;
+use super::host_run::Hosts;
 use super::images;
 use super::ledger::Ledger;
 use super::planned::Planned;
 use super::planning::build_plan;
+use super::run::Run;
 use super::run_context::{HostInfo, RunContext, RunOptions, RunTimeouts};
 use super::work::Work;
 use crate::bundle::Bundle;
@@ -19,9 +21,10 @@ use crate::docker::{EngineInfo, EngineStatus};
 use crate::event::{Event, EventSink};
 use crate::host::{Dial, HostSession, TransportError};
 use crate::observe::{DockerStatus, HostStatus};
-use crate::plan::{HostPlan, Step};
+use crate::plan::{HostPlan, Observed, Step};
 use crate::spec::{
-    ClusterName, ComponentName, ContainerSpec, HostName, ImageRef, NodeRecord, Recipe, Versions,
+    ClusterName, ComponentName, ComponentOrder, ContainerSpec, HostName, ImageRef, NodeRecord,
+    Recipe, Versions,
 };
 
 pub(super) const IMAGE: &str = "registry.example/consul:1.22";
@@ -73,15 +76,15 @@ pub(super) fn recipe() -> Recipe {
 }
 
 /// A run on these Engines: the hosts h1, h2, …
-pub(super) struct Run {
+pub(super) struct TestRun {
     pub cx: RunContext,
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     pub hosts: Hosts,
     pub planned: Planned,
     pub events: Arc<RecordedEvents>,
 }
 
-impl Run {
+impl TestRun {
     pub async fn on(engines: &[FakeEngine], bundle: Option<Bundle>) -> Self {
         Self::dialed(Arc::new(Dialed(engines.to_vec())), engines.len(), bundle).await
     }
@@ -122,7 +125,8 @@ impl Run {
             settings: BTreeMap::new(),
         };
         let ledger = Ledger::new(names.iter().cloned(), Arc::clone(&cx.events));
-        let hosts = connect::connect_hosts(&cx, &ledger).await;
+        let ledger = Arc::new(ledger);
+        let hosts = connect_hosts(&cx, &ledger).await;
         let observed = names.iter().map(|name| {
             let mut status = HostStatus {
                 docker: DockerStatus::Up {
@@ -138,17 +142,31 @@ impl Run {
             status.facts.arch = "x86_64".into();
             (name.clone(), status)
         });
-        let observed = observed.collect();
-        let planned = build_plan(&cx, &ledger, observed, Recorded::default())
-            .ok()
-            .unwrap();
-        Self {
+        let mut run = Self {
+            planned: Planned::nothing(cx.cluster.clone()),
             cx,
             ledger,
             hosts,
-            planned,
             events,
-        }
+        };
+        run.plan(observed.collect(), Recorded::default());
+        run
+    }
+
+    /// Plans from what was observed and recorded.
+    pub fn plan(&mut self, observed: Observed, recorded: Recorded) {
+        let mut run = self.begin();
+        run.planned.observed = observed;
+        run.planned.recorded = recorded;
+        build_plan(&mut run).ok().unwrap();
+        self.planned = run.planned;
+    }
+
+    /// A run of its own on the same hosts, before its first connection.
+    pub fn begin(&self) -> Run<'_> {
+        let mut run = Run::with(&self.cx, Arc::clone(&self.ledger));
+        run.planned = self.planned.clone();
+        run
     }
 
     /// Runs steps of the phase `images`, each with its host; returns what failed.
@@ -209,7 +227,6 @@ pub(super) fn desired(recorded: &Recorded) -> Desired {
     let container = ContainerSpec::bare(name.clone(), image, digest);
     let common = ComponentCommon {
         name,
-        after: BTreeSet::new(),
         quorum: false,
         gate: None,
         extra_images: Vec::new(),
@@ -223,7 +240,6 @@ pub(super) fn desired(recorded: &Recorded) -> Desired {
         web: None,
         data_dir: None,
         rejoin_dirs: Vec::new(),
-        loopback_ports: BTreeSet::new(),
         empty_vote_command: None,
     };
     let host = HostDesired {
@@ -253,6 +269,7 @@ pub(super) fn desired(recorded: &Recorded) -> Desired {
         cluster: ClusterName::new("dc1").unwrap(),
         cluster_id: "0123".into(),
         hosts: vec![host],
+        order: ComponentOrder::default(),
         secrets: BTreeMap::new(),
         recipes: BTreeMap::new(),
         newer_defaults: Vec::new(),

@@ -1,207 +1,205 @@
-//! `cluster up`, `cluster plan` and `cluster check` from the first connection to the last proof.
+//! `cluster up`, and the commands that do a part of it. [`UP`] is what a run does, in order.
 
-use std::sync::Arc;
-
-use tokio::time::Instant;
-
-use super::checks::{choose_exit_code, require_all_for_creation, require_majority};
-use super::components;
-use super::connect::{self, Hosts};
-use super::consent::lock_and_plan;
-use super::ending::{self, EarlyExit, check_cancelled, droppable, ended_early};
-use super::ledger::Ledger;
+use super::cleanup::clean_up;
+use super::components::bring_up;
+use super::connect::connect;
+use super::consent::Agreed;
+use super::images::pull;
+use super::ledger::EarlyExit;
+use super::observing::observe;
+use super::pin::pin;
 use super::planned::Planned;
-use super::planning::{check_and_plan, check_hosts, check_saved_plan, pin_images};
-use super::prepare;
-use super::proofs::{find_unrecorded, record_late, record_proofs};
+use super::planning::{plan, require_saved_plan};
+use super::preflight::{check_hosts, preflight};
+use super::prepare::prepare;
+use super::proofs::record;
+use super::run::Run;
 use super::run_context::RunContext;
-use super::work::Work;
-use super::{images, summary};
-use crate::event::{Event, RunResult};
+use super::session::in_session;
+use super::summary::prove;
+use super::try_pulls::try_pulls;
+use super::{checks, ending, locks};
+use crate::event::RunResult;
 use crate::spec::ExitCode;
+
+/// What `up` does. A run that has nothing to change goes from `Plan` to `Components`.
+const UP: [Stage; 13] = [
+    Stage::Connect,
+    Stage::Observe,
+    Stage::Preflight,
+    Stage::Plan,
+    Stage::TryPulls,
+    Stage::Lock,
+    Stage::Prepare,
+    Stage::Pin,
+    Stage::Pull,
+    Stage::Components,
+    Stage::Record,
+    Stage::CleanUp,
+    Stage::Prove,
+];
+
+/// What `plan` does.
+const PLAN: [Stage; 4] = [
+    Stage::Connect,
+    Stage::Observe,
+    Stage::Preflight,
+    Stage::Plan,
+];
+
+/// What is judged anew under the locks: what was read before may have been another run's work in
+/// progress.
+const JUDGE: [Stage; 3] = [Stage::Observe, Stage::Preflight, Stage::Plan];
+
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connect,
+    Observe,
+    Preflight,
+    Plan,
+    TryPulls,
+    Lock,
+    Prepare,
+    Pin,
+    Pull,
+    Components,
+    Record,
+    CleanUp,
+    Prove,
+}
+
+impl Stage {
+    async fn run(self, run: &mut Run<'_>) -> Result<(), EarlyExit> {
+        match self {
+            Self::Connect => connect(run).await,
+            Self::Observe => observe(run).await,
+            Self::Preflight => preflight(run).await,
+            Self::Plan => plan(run).await,
+            Self::TryPulls => try_pulls(run).await,
+            Self::Lock => lock(run).await,
+            Self::Prepare => prepare(run).await,
+            Self::Pin => pin(run).await,
+            Self::Pull => pull(run).await,
+            Self::Components => bring_up(run).await,
+            Self::Record => record(run).await,
+            Self::CleanUp => clean_up(run).await,
+            Self::Prove => prove(run).await,
+        }
+    }
+
+    /// Whether a run that has nothing to change leaves it out.
+    fn is_for_changes(self) -> bool {
+        match self {
+            Self::TryPulls | Self::Lock | Self::Prepare | Self::Pin | Self::Pull => true,
+            Self::CleanUp => true,
+            Self::Connect | Self::Observe | Self::Preflight | Self::Plan => false,
+            Self::Components | Self::Record | Self::Prove => false,
+        }
+    }
+
+    /// Whether it may be dropped at any moment: it changes nothing, or leaves nothing half done. The
+    /// steps of the other stages are finished.
+    fn is_droppable(self) -> bool {
+        match self {
+            Self::Connect | Self::Observe | Self::Preflight | Self::Plan => true,
+            Self::TryPulls | Self::Lock | Self::Pull => true,
+            Self::Prepare | Self::Pin | Self::Components => false,
+            Self::Record | Self::CleanUp | Self::Prove => false,
+        }
+    }
+
+    /// What must hold after it, so that the next stage may begin.
+    fn check(self, run: &Run<'_>) -> Result<(), EarlyExit> {
+        let work = &run.work();
+        match self {
+            Self::Connect | Self::Observe => checks::require_majority(work, ExitCode::UNREACHABLE),
+            Self::Plan => require_saved_plan(run),
+            Self::Prepare | Self::Pin => {
+                checks::require_all_for_creation(work)?;
+                checks::require_majority(work, ExitCode::PARTIAL)
+            }
+            Self::Pull => checks::require_majority(work, ExitCode::PARTIAL),
+            Self::Preflight | Self::TryPulls | Self::Lock => Ok(()),
+            Self::Components | Self::Record | Self::CleanUp | Self::Prove => Ok(()),
+        }
+    }
+}
+
+/// Runs these stages in order, as far as the run goes.
+async fn run_stages(run: &mut Run<'_>, stages: &[Stage]) -> Result<(), EarlyExit> {
+    for stage in stages {
+        if stage.is_for_changes() && !run.has_changes() {
+            continue;
+        }
+        tracing::debug!(?stage, "stage started");
+        // On the heap: the future of a whole run contains each of them.
+        let (cx, ledger) = (run.cx, run.ledger.clone());
+        let running = Box::pin(stage.run(run));
+        if stage.is_droppable() {
+            ending::droppable(cx, &ledger, running).await??;
+        } else {
+            running.await?;
+        }
+        if *stage != Stage::Prove {
+            ending::check_cancelled(cx, &ledger)?;
+        }
+        stage.check(run)?;
+    }
+    Ok(())
+}
+
+/// Asks for consent, takes the locks, and judges everything anew. When the plan interrupts more than
+/// was agreed to, the locks are given back for the question.
+async fn lock(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    let mut agreed = Agreed::default();
+    loop {
+        agreed.ask(run).await?;
+        locks::take(run).await?;
+        run_stages(run, &JUDGE).await?;
+        if agreed.covers_plan(run) {
+            return Ok(());
+        }
+        locks::give_back(run).await;
+        let text = "another run changed the cluster in the meantime: the plan is a different one";
+        run.warn(text);
+    }
+}
+
+/// Brings up the cluster. Everything is sent as events; the last one is the returned result.
+pub async fn up(cx: &RunContext) -> RunResult {
+    let mut run = Run::begin(cx);
+    let ended = in_session(&mut run, async |run| run_stages(run, &UP).await).await;
+    run.finish(ended.map(|()| run.exit_code))
+}
 
 /// Connects, observes, checks and plans. Changes nothing.
 ///
 /// # Errors
 /// The result of a run that ended before its plan; the events have already been sent.
 pub async fn observe_and_plan(cx: &RunContext) -> Result<Planned, RunResult> {
-    let started = Instant::now();
-    let ledger = ledger(cx);
-    let outcome = in_session(cx, &ledger, started, async |hosts| {
-        let planning = check_and_plan(cx, &ledger, hosts);
-        droppable(cx, &ledger, planning).await?
-    })
-    .await;
-    match outcome {
-        Ok(planned) => Ok(Planned {
-            outcomes: ledger.result(ExitCode::DONE).hosts,
-            ..planned
+    let mut run = Run::begin(cx);
+    match in_session(&mut run, async |run| run_stages(run, &PLAN).await).await {
+        Ok(()) => Ok(Planned {
+            outcomes: run.ledger.result(ExitCode::DONE).hosts,
+            ..run.planned
         }),
-        Err(EarlyExit(code)) => Err(finish(cx, &ledger, code)),
+        Err(early) => Err(run.finish(Err(early))),
     }
 }
 
 /// Connects, observes and checks all hosts, and reports every finding. Changes nothing.
 pub async fn check(cx: &RunContext) -> RunResult {
-    let started = Instant::now();
-    let ledger = ledger(cx);
-    let outcome = in_session(cx, &ledger, started, async |hosts| {
-        droppable(cx, &ledger, check_hosts(cx, &ledger, hosts)).await?
+    let mut run = Run::begin(cx);
+    let ended = in_session(&mut run, async |run| {
+        let ledger = run.ledger.clone();
+        let checking = async {
+            connect(run).await?;
+            observe(run).await?;
+            check_hosts(run).await
+        };
+        ending::droppable(cx, &ledger, checking).await?
     })
     .await;
-    finish_with(cx, &ledger, outcome)
-}
-
-/// Brings up the cluster. Everything is sent as events; the last one is the returned result.
-pub async fn up(cx: &RunContext) -> RunResult {
-    let started = Instant::now();
-    let ledger = ledger(cx);
-    let outcome = in_session(cx, &ledger, started, async |hosts| {
-        attempt(cx, &ledger, hosts, started).await
-    })
-    .await;
-    finish_with(cx, &ledger, outcome)
-}
-
-/// Connects to all hosts, does the work, and closes the connections, whether the work ended early
-/// or not.
-pub(super) async fn in_session<T>(
-    cx: &RunContext,
-    ledger: &Ledger,
-    started: Instant,
-    work: impl AsyncFnOnce(&Hosts) -> Result<T, EarlyExit>,
-) -> Result<T, EarlyExit> {
-    let connecting = cx.cancel.droppable(connect::connect_hosts(cx, ledger));
-    let connected = ending::run_to_end(cx, ledger, started, connecting).await;
-    let hosts = connected.flatten().ok_or_else(|| ended_early(cx, ledger))?;
-    let outcome = ending::run_to_end(cx, ledger, started, work(&hosts)).await;
-    close(&hosts).await;
-    match outcome {
-        Some(Ok(value)) => Ok(value),
-        // What was refused or failed because the run ended is no result of its own.
-        Some(Err(_)) if cx.cancel.is_cancelled() => Err(ended_early(cx, ledger)),
-        Some(Err(early)) => Err(early),
-        None => Err(ended_early(cx, ledger)),
-    }
-}
-
-fn ledger(cx: &RunContext) -> Ledger {
-    let hosts = cx
-        .hosts
-        .iter()
-        .map(|host| (host.name.clone(), host.roles.iter().copied().collect()))
-        .collect();
-    cx.events.send(Event::RunStarted {
-        command: cx.command.clone(),
-        cluster: cx.cluster.clone(),
-        hosts,
-    });
-    Ledger::new(
-        cx.hosts.iter().map(|host| host.name.clone()),
-        Arc::clone(&cx.events),
-    )
-}
-
-async fn close(hosts: &Hosts) {
-    for host in hosts.values() {
-        let cost = host.session.cost();
-        tracing::info!(host = %host.info.name, ?cost, "connection closed");
-    }
-    futures::future::join_all(hosts.values().map(|host| host.session.close())).await;
-}
-
-pub(super) fn finish_with(
-    cx: &RunContext,
-    ledger: &Ledger,
-    outcome: Result<ExitCode, EarlyExit>,
-) -> RunResult {
-    match outcome {
-        Ok(code) | Err(EarlyExit(code)) => finish(cx, ledger, code),
-    }
-}
-
-fn finish(cx: &RunContext, ledger: &Ledger, code: ExitCode) -> RunResult {
-    let result = ledger.result(code);
-    cx.events.send(Event::Result(result.clone()));
-    result
-}
-
-async fn attempt(
-    cx: &RunContext,
-    ledger: &Ledger,
-    hosts: &Hosts,
-    started: Instant,
-) -> Result<ExitCode, EarlyExit> {
-    let planned = droppable(cx, ledger, check_and_plan(cx, ledger, hosts)).await??;
-    check_saved_plan(cx, ledger, &planned)?;
-    let work = Work {
-        cx,
-        ledger,
-        hosts,
-        planned: &planned,
-    };
-    if work.idle() {
-        return prove_only(&work, started).await;
-    }
-    if !droppable(cx, ledger, prepare::prove_pulls(&work)).await? {
-        return Err(EarlyExit(ExitCode::REFUSED));
-    }
-    let mut planned = lock_and_plan(cx, ledger, hosts, planned).await?;
-    for host in planned
-        .plan
-        .hosts
-        .iter()
-        .filter(|host| cx.scope.contains(&host.host))
-    {
-        cx.events.send(Event::HostPlanned {
-            host: host.host.clone(),
-            steps: host.steps().count() + host.records.len(),
-        });
-    }
-    prepare::prepare_hosts(&Work {
-        cx,
-        ledger,
-        hosts,
-        planned: &planned,
-    })
-    .await;
-    check_cancelled(cx, ledger)?;
-    require_all_for_creation(cx, ledger, hosts, &planned)?;
-    require_majority(cx, ledger, hosts, ExitCode::PARTIAL)?;
-    planned = pin_images(cx, ledger, hosts, planned).await?;
-    let work = Work {
-        cx,
-        ledger,
-        hosts,
-        planned: &planned,
-    };
-    // A dropped pull leaves nothing half done: the Engine keeps the layers that it has.
-    droppable(cx, ledger, images::bring_all(&work)).await?;
-    require_majority(cx, ledger, hosts, ExitCode::PARTIAL)?;
-    let gates = work.gates();
-    let ended = components::run(&gates, &work, true).await;
-    record_proofs(&work, &ended).await;
-    for (host, plan) in work.in_scope() {
-        // A failure is in the ledger.
-        drop(work.run_steps(host, "cleanup", &plan.cleanup).await);
-    }
-    check_cancelled(cx, ledger)?;
-    summary::send_summary(&gates, &ended, started);
-    Ok(choose_exit_code(cx, ledger, &ended))
-}
-
-/// A run without changes: asks every gate.
-async fn prove_only(work: &Work<'_>, started: Instant) -> Result<ExitCode, EarlyExit> {
-    let Work { cx, ledger, .. } = *work;
-    let gates = work.gates();
-    let ended = components::run(&gates, work, cx.mode.prove).await;
-    check_cancelled(cx, ledger)?;
-    let marked = if find_unrecorded(work.planned, &ended).is_empty() {
-        Ok(())
-    } else {
-        record_late(work, &ended).await
-    };
-    summary::send_summary(&gates, &ended, started);
-    marked?;
-    Ok(choose_exit_code(cx, ledger, &ended))
+    run.finish(ended)
 }

@@ -1,11 +1,14 @@
 //! What a run reports: the only way out of the engine.
 //!
-//! Owns: [`Event`], [`Outcome`], [`EventSink`]. Must not know how an event is shown. May import:
+//! Owns: [`Event`], [`Outcome`], [`EventSink`], [`StatusReport`]. Must not know how an event is shown. May import:
 //! `spec`. To add one: a variant of [`Event`]; every reporter must then show it.
 
+mod status;
 mod types;
 
 pub use crate::spec::shown as escape;
+pub use status::{ComponentView, HostStatusView, ServiceView, StatusReport};
 pub use types::{
-    Event, EventSink, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+    Event, EventSink, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, VERSION,
+    WebAddress,
 };

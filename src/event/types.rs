@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{ClusterName, HostName, Remedy, Role};
+use crate::spec::{ClusterName, HostName, Phase, Remedy, Role};
+
+/// Version of the serialised form; incremented when a field changes its meaning or is removed, not
+/// when one is added.
+pub const VERSION: u8 = 1;
 
 /// The outcome of a host in a run.
 #[derive(
@@ -62,7 +66,8 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The phase in which it happened.
-    pub phase: String,
+    #[schemars(with = "String")]
+    pub phase: Phase,
     /// The step, a lower-case verb phrase.
     pub step: String,
     /// The chain of causes, outermost first.
@@ -192,10 +197,14 @@ pub enum Event {
     },
     /// A phase started: connect, observe, preflight, prepare, images, a component's name, prove; of
     /// a bundle: `build IMAGE` and `save IMAGE` for recipes, resolve, prepare, download, finish.
-    PhaseStarted { phase: String },
+    PhaseStarted {
+        #[schemars(with = "String")]
+        phase: Phase,
+    },
     /// A phase ended.
     PhaseFinished {
-        phase: String,
+        #[schemars(with = "String")]
+        phase: Phase,
         /// Wall time, milliseconds.
         elapsed_ms: u64,
     },
@@ -216,7 +225,8 @@ pub enum Event {
     /// A step on a host started.
     StepStarted {
         host: HostName,
-        phase: String,
+        #[schemars(with = "String")]
+        phase: Phase,
         /// A lower-case verb phrase.
         step: String,
     },

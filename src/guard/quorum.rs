@@ -105,13 +105,10 @@ pub fn may_stop(member: &HostName, own: Standing, services: &[Verdict]) -> Resul
         let left = service.synced.iter().filter(|host| *host != member).count();
         let needed = service.members / 2 + 1;
         if left < needed {
-            let is_down =
-                |(host, role): &(&HostName, &String)| *host != member && role.as_str() == "down";
-            let down = service
-                .roles
-                .iter()
-                .filter(is_down)
-                .map(|(host, _)| host.clone())
+            let others = service.roles.keys().filter(|host| *host != member);
+            let down = others
+                .filter(|host| service.is_down(host))
+                .cloned()
                 .collect();
             let (member, members) = (member.clone(), service.members);
             return Err(Refusal {

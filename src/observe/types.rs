@@ -56,6 +56,23 @@ pub enum DockerStatus {
 }
 
 impl DockerStatus {
+    /// Whether the Engine told everything that it was asked for.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up { .. })
+    }
+
+    /// Why an Engine that is installed tells nothing, or too little.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&str> {
+        match self {
+            Self::Silent(why) | Self::OutOfSessions(why) | Self::Unreadable { why, .. } => {
+                Some(why)
+            }
+            Self::Absent | Self::Up { .. } => None,
+        }
+    }
+
     /// Whether it keeps images in containerd's store; `false` when it does not answer.
     #[must_use]
     pub fn has_containerd_store(&self) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::explain::{changed_fields, file_diff};
 use super::images;
+use super::reason::{Reason, Rights};
 use super::types::{FileChange, HostPlan, Observed, Plan, Step};
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::docker::ContainerStatus;
@@ -236,16 +237,16 @@ fn units(wanted: &[String], changed: &[String], status: &HostStatus) -> Vec<Step
         .iter()
         .any(|path| !path.starts_with("/etc/toots/containers/"));
     let reason = |unit: &String| match status.units.get(unit) {
-        None => Some("new"),
-        Some(false) => Some("not enabled or not active"),
-        Some(true) => files.then_some("its files changed"),
+        None => Some(Reason::New),
+        Some(false) => Some(Reason::NotActive),
+        Some(true) => files.then_some(Reason::FilesChanged),
     };
     wanted
         .iter()
         .filter_map(|unit| {
-            reason(unit).map(|why| Step::Unit {
+            reason(unit).map(|reason| Step::Unit {
                 unit: unit.clone(),
-                reason: why.to_owned(),
+                reason,
             })
         })
         .collect()
@@ -264,12 +265,13 @@ fn replace_reason(
     component: &ComponentDesired,
     container: &ContainerStatus,
     status: &HostStatus,
-) -> String {
+) -> Reason {
     // The record may be newer than the container, when a run was interrupted between the two.
-    match recorded_spec(component, status).filter(|former| same(container, former)) {
+    let former = recorded_spec(component, status).filter(|former| same(container, former));
+    Reason::Specification(match former {
         Some(former) => changed_fields(&former, &component.container),
         None => "specification changed".into(),
-    }
+    })
 }
 
 /// The record of the specification, stored on the host so that the next change can be explained
@@ -348,34 +350,33 @@ fn place<'a>(
     })
 }
 
-fn dir_reason(dir: &DirSpec, seen: Option<&FileStatus>) -> Option<String> {
+fn dir_reason(dir: &DirSpec, seen: Option<&FileStatus>) -> Option<Reason> {
     match seen {
-        None => Some("new".into()),
-        Some(seen) if seen.kind != 'd' => Some("not a directory".into()),
+        None => Some(Reason::New),
+        Some(seen) if seen.kind != 'd' => Some(Reason::NotADirectory),
         Some(seen) => rights(seen, dir.mode, dir.uid, dir.gid),
     }
 }
 
-fn rights(seen: &FileStatus, mode: u32, uid: u32, gid: u32) -> Option<String> {
-    let mut reasons = Vec::new();
-    if seen.mode != mode {
-        reasons.push(format!("mode {:04o} → {mode:04o}", seen.mode));
-    }
-    if (seen.uid, seen.gid) != (uid, gid) {
-        reasons.push(format!("owner {}:{} → {uid}:{gid}", seen.uid, seen.gid));
-    }
-    (!reasons.is_empty()).then(|| reasons.join(", "))
+fn rights(seen: &FileStatus, mode: u32, uid: u32, gid: u32) -> Option<Reason> {
+    let (former, owner) = ((seen.uid, seen.gid), (uid, gid));
+    let rights = Rights {
+        mode: (seen.mode != mode).then_some((seen.mode, mode)),
+        owner: (former != owner).then_some((former, owner)),
+    };
+    let differs = rights.mode.is_some() || rights.owner.is_some();
+    differs.then_some(Reason::Rights(rights))
 }
 
 fn file_change(file: &FileSpec, seen: Option<&FileStatus>) -> Option<FileChange> {
     let reason = match seen {
-        None => "new".to_owned(),
-        Some(seen) if seen.kind != 'f' => "not a regular file".into(),
-        Some(seen) if seen.sha256.as_deref() != Some(&file.digest()) => "content".into(),
+        None => Reason::New,
+        Some(seen) if seen.kind != 'f' => Reason::NotAFile,
+        Some(seen) if seen.sha256.as_deref() != Some(&file.digest()) => Reason::Content,
         Some(seen) => rights(seen, file.mode, file.uid, file.gid)?,
     };
     let former = seen.and_then(|seen| seen.content.as_deref());
-    let diff = file_diff(file, former, reason == "new");
+    let diff = file_diff(file, former, reason == Reason::New);
     Some(FileChange {
         file: file.clone(),
         reason,
@@ -424,9 +425,9 @@ fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]
         })
         .map(|(c, component)| {
             let reason = if c.name.ends_with(".old") {
-                "left over from a replacement"
+                Reason::LeftOver
             } else {
-                "no longer wanted on this host"
+                Reason::Unwanted
             };
             Step::Remove {
                 container: c.name.clone(),
@@ -435,7 +436,7 @@ fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]
                     .iter()
                     .any(|wanted| wanted.name == component),
                 component,
-                reason: reason.into(),
+                reason,
             }
         })
         .collect()

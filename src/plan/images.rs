@@ -7,7 +7,7 @@ use super::preflight::{Finding, numbers};
 use super::types::{LoadSource, Observed, Plan, Step};
 use crate::desired::{BundleContents, Desired, HostDesired};
 use crate::observe::{DockerStatus, HostStatus};
-use crate::spec::{HostName, ImageRef, PackageVersions, Remedy, Role};
+use crate::spec::{HostName, ImageDigest, ImageRef, PackageVersions, Remedy, Role};
 
 /// Reference, digest, architecture.
 type HolderKey = (ImageRef, Option<String>, String);
@@ -51,7 +51,7 @@ pub(super) fn bring(
     }
     let load = |from| Step::Load {
         image: image.clone(),
-        digest: digest.map(str::to_owned),
+        digest: digest.map(ImageDigest::from),
         from,
     };
     let arch = &status.facts.arch;
@@ -72,7 +72,7 @@ pub(super) fn bring(
         }
         return Some(Step::Pull {
             image: image.clone(),
-            digest: digest.map(str::to_owned),
+            digest: digest.map(ImageDigest::from),
         });
     }
     if let Some(from) = find_holder() {
@@ -170,7 +170,7 @@ pub fn is_elsewhere(host: &HostName, image: &ImageRef, digest: &str, observed: &
 
 /// Whether a bundle has the image of this digest, not another one of the same name.
 fn has_image(bundle: &BundleContents, image: &ImageRef, digest: Option<&str>) -> bool {
-    digest.is_some() && bundle.digests.get(image).map(String::as_str) == digest
+    digest.is_some() && bundle.digests.get(image).map(|has| &**has) == digest
 }
 
 fn is_for(bundle: &BundleContents, status: &HostStatus) -> bool {

@@ -17,6 +17,7 @@ mod lost_data;
 mod masters;
 mod membership;
 mod preflight;
+mod reason;
 mod recorded;
 mod requirements;
 mod saved;
@@ -30,6 +31,7 @@ pub use masters::{
     MastersError, MemberLists, changes_unrecorded_masters, check_masters, needs_member_lists,
 };
 pub use preflight::{Finding, Limits, preflight};
+pub use reason::{Reason, Rights};
 pub use recorded::{IdentityError, recorded};
 pub use saved::{SavedPlan, SavedPlanError};
 pub use types::{FileChange, HostPlan, LoadSource, Observed, Plan, Step};

@@ -8,7 +8,7 @@ use super::types::Observed;
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::docker::EngineStatus;
 use crate::observe::{DockerStatus, Facts, HostStatus, Listener};
-use crate::spec::{HostName, Remedy};
+use crate::spec::{HostName, Protocol, Remedy};
 
 /// The requirements on a host.
 #[derive(Debug, Clone)]
@@ -399,18 +399,21 @@ impl Checks<'_> {
     fn ports(&mut self, host: &HostDesired, status: &HostStatus) {
         for component in &host.components {
             let there = matches!(&status.docker, DockerStatus::Up { containers, .. } if containers.iter().any(|c| c.name == component.container.name()));
-            for (port, protocol, purpose) in &component.ports {
+            for port in &component.ports {
                 let others: Vec<&Listener> = status
                     .listeners
                     .iter()
                     .filter(|l| {
-                        l.port == *port && l.protocol == *protocol && !ours(l, component, host)
+                        l.port == port.number
+                            && l.protocol == port.protocol.as_str()
+                            && !ours(l, component, host)
                     })
                     .collect();
                 if let Some(listener) = others.iter().find(|l| overlaps(l.address, host.address)) {
                     let why = format!(
-                        "port {port}/{protocol} ({} {purpose}) is in use by {}",
+                        "port {port} ({} {}) is in use by {}",
                         component.name,
+                        port.purpose,
                         owner(listener)
                     );
                     self.add(
@@ -421,13 +424,13 @@ impl Checks<'_> {
                 } else if let Some(listener) = others
                     .iter()
                     .min_by_key(|l| l.address)
-                    .filter(|_| !there && protocol == "tcp")
+                    .filter(|_| !there && port.protocol == Protocol::Tcp)
                 {
                     // Usually a resolver of the distribution. Reported once: before the component
                     // exists.
                     let held = listener.address;
                     let why = format!(
-                        "{} keeps {port}/{protocol} on {held}; {} will use {}",
+                        "{} keeps {port} on {held}; {} will use {}",
                         owner(listener),
                         component.name,
                         host.address

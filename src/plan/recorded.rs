@@ -68,7 +68,7 @@ fn collect(status: &HostStatus, out: &mut Recorded) {
     out.proven.extend(status.proven.iter().cloned());
     let digests = status.digests.iter();
     out.digests
-        .extend(digests.map(|(image, digest)| (ImageRef(image.clone()), digest.clone())));
+        .extend(digests.map(|(image, digest)| (ImageRef(image.clone()), digest.as_str().into())));
 }
 
 /// Adds the images from which the cluster's containers were created.

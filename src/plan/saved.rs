@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::Reason;
 use super::types::{HostPlan, Plan, Step};
 use crate::spec::{ContainerSpec, HostName, Membership, NodeRecord, digest};
 
@@ -114,7 +115,7 @@ fn lines(host: &HostPlan) -> impl Iterator<Item = String> + '_ {
             // Generated secrets and ids are drawn again by each plan until they are recorded once,
             // so their content cannot be compared.
             let files = files.iter().map(|f| {
-                let drawn = f.reason == "new"
+                let drawn = f.reason == Reason::New
                     && (f.file.secret
                         || [NodeRecord::PATH, Membership::PATH].contains(&f.file.path.as_str())
                         || f.file.path.starts_with(RECORDS));

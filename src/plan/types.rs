@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::reason::Reason;
 use crate::observe::HostStatus;
 use crate::spec::{
-    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageRef, Package, PackageVersions,
-    Recipe, Role,
+    ComponentName, ContainerSpec, DirSpec, FileSpec, HostName, ImageDigest, ImageRef, Package,
+    PackageVersions, Phase, Recipe, Role,
 };
 
 /// The observed state by host; a host that was not observed is absent.
@@ -18,8 +19,7 @@ pub type Observed = BTreeMap<HostName, HostStatus>;
 pub struct FileChange {
     /// The desired file.
     pub file: FileSpec,
-    /// Why: `new`, `content`, `mode 0644 → 0600`, …
-    pub reason: String,
+    pub reason: Reason,
     /// Unified diff of a text with known old content; secrets are masked.
     pub diff: Option<String>,
 }
@@ -54,7 +54,7 @@ pub enum Step {
     /// Write directories, files and toots' block in /etc/hosts, in one round trip.
     Place {
         /// Directories that are missing or differ.
-        dirs: Vec<(DirSpec, String)>,
+        dirs: Vec<(DirSpec, Reason)>,
         /// Files that are missing or differ.
         files: Vec<FileChange>,
         /// toots' whole block in /etc/hosts, when it differs.
@@ -65,13 +65,13 @@ pub enum Step {
         /// The reference as written.
         image: ImageRef,
         /// The digest to which it is pinned, once known.
-        digest: Option<String>,
+        digest: Option<ImageDigest>,
     },
     /// Build an image that no registry has.
     Build {
         recipe: Box<Recipe>,
         /// The digest to which its base is pinned, once known.
-        base_digest: Option<String>,
+        base_digest: Option<ImageDigest>,
         /// The arguments that are not those of the image that the cluster has.
         changed: BTreeSet<String>,
         /// What the first build of this recipe installed, where a master has the record.
@@ -82,7 +82,7 @@ pub enum Step {
         /// The reference as written.
         image: ImageRef,
         /// The digest to which it is pinned; `None` for an image that toots built.
-        digest: Option<String>,
+        digest: Option<ImageDigest>,
         from: LoadSource,
     },
     /// Create and start a missing container.
@@ -95,7 +95,7 @@ pub enum Step {
         /// The desired specification.
         spec: Box<ContainerSpec>,
         /// What changed.
-        reason: String,
+        reason: Reason,
     },
     /// Start a container that is up to date but stopped.
     Start {
@@ -126,7 +126,7 @@ pub enum Step {
     Unit {
         /// Unit name.
         unit: String,
-        reason: String,
+        reason: Reason,
     },
     /// Remove the marker of a member that may create its ensemble: a former run left it on a member
     /// that has data or once had them, and without them it would vote.
@@ -146,7 +146,7 @@ pub enum Step {
         component: ComponentName,
         /// Whether the host still runs the component: a replacement left this container.
         replaced: bool,
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -258,18 +258,16 @@ impl HostPlan {
             .chain(&self.cleanup)
     }
 
-    /// The steps of one phase: `prepare`, `images`, `cleanup`, or a component's name.
+    /// The steps of one phase.
     #[must_use]
-    pub fn phase(&self, phase: &str) -> &[Step] {
+    pub fn phase(&self, phase: &Phase) -> &[Step] {
         match phase {
-            "prepare" => &self.prepare,
-            "images" => &self.images,
-            "cleanup" => &self.cleanup,
-            component => self
-                .components
-                .iter()
-                .find(|(name, _)| name.as_str() == component)
-                .map_or(&[], |(_, steps)| steps),
+            Phase::Prepare => &self.prepare,
+            Phase::Images => &self.images,
+            Phase::Cleanup => &self.cleanup,
+            Phase::Record => &self.records,
+            Phase::Component(name) => self.components.get(name).map_or(&[], Vec::as_slice),
+            _ => &[],
         }
     }
 }

@@ -7,6 +7,7 @@ use include_dir::{Dir, include_dir};
 
 use super::recipe::RecipeSource;
 use super::schema::{Component, ImageSource};
+use crate::spec::{ComponentName, ComponentOrder};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 
@@ -118,26 +119,18 @@ impl Playbook {
                     );
                 }
             }
-            let mut before: Vec<&str> = component.after.iter().map(AsRef::as_ref).collect();
-            let mut at = 0;
-            while let Some(next) = before.get(at).copied() {
-                if next == name {
-                    return fail(name, "`after` leads back to the component itself".into());
-                }
-                let further = self
-                    .components
-                    .get(next)
-                    .into_iter()
-                    .flat_map(|c| &c.after)
-                    .map(AsRef::as_ref);
-                let further: Vec<&str> = further
-                    .filter(|further| !before.contains(further))
-                    .collect();
-                before.extend(further);
-                at += 1;
-            }
+        }
+        if let Some(name) = self.order(|_| true).find_cycle() {
+            let why = "`after` leads back to the component itself";
+            return fail(name.as_str(), why.into());
         }
         Ok(())
+    }
+
+    /// Which of these components comes after which.
+    pub fn order(&self, is_used: impl Fn(&ComponentName) -> bool) -> ComponentOrder {
+        let components = self.components.values().filter(|c| is_used(&c.name));
+        ComponentOrder::new(components.map(|c| (&c.name, c.after.as_slice())))
     }
 }
 

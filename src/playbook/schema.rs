@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::spec::{
-    ComponentName, ImageRef, Mount, Placement, ProbeSpec, Requirement, Role, Versions, WebSpec,
+    ComponentName, ImageRef, Mount, Placement, ProbeSpec, Protocol, Requirement, Role, Versions,
+    WebSpec,
 };
 
 /// One component. Texts marked *template* are rendered with the host's values.
@@ -311,9 +312,8 @@ fn file_mode() -> String {
 pub struct PortEntry {
     /// Number.
     pub port: u16,
-    /// `tcp` or `udp`.
-    #[serde(default = "tcp")]
-    pub protocol: String,
+    #[serde(default)]
+    pub protocol: Protocol,
     pub purpose: String,
     /// Bound to loopback or to the host's own address, whatever `listen_ip` is.
     #[serde(default)]
@@ -321,10 +321,6 @@ pub struct PortEntry {
     /// Bound to loopback: no other host connects to it.
     #[serde(default)]
     pub loopback: bool,
-}
-
-fn tcp() -> String {
-    "tcp".into()
 }
 
 /// A parameter with its default.

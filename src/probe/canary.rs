@@ -12,7 +12,7 @@ use super::poll::Poll;
 use super::{Member, ProbeContext, Route, Verdict, consul_service_instances, registrator};
 use crate::docker::{DockerError, Engine};
 use crate::probe::http::Http;
-use crate::spec::{ClusterName, ComponentName, ContainerSpec, ImageRef};
+use crate::spec::{ClusterName, ComponentName, ContainerSpec, ImageDigest, ImageRef};
 
 /// A change takes about two seconds to arrive everywhere; the rest is for slow machines.
 const REGISTRATION_LIMIT: Duration = Duration::from_secs(40);
@@ -24,7 +24,7 @@ pub struct CanaryImage {
     /// The cluster name, stored in a label by which leftover canaries are found.
     pub cluster: ClusterName,
     pub image: ImageRef,
-    pub digest: Option<String>,
+    pub digest: Option<ImageDigest>,
     /// The port on which it listens briefly.
     pub port: u16,
 }

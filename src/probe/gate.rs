@@ -10,7 +10,7 @@ use super::canary::{self, CanaryImage};
 use super::{ContainerState, Member, ProbeContext, Proof, Verdict, ask, ask_ordinary, vip};
 use crate::docker::Engine;
 use crate::host::HostSession;
-use crate::spec::{ClusterName, ComponentName, HostName, ImageRef, ProbeSpec, Secret};
+use crate::spec::{ClusterName, ComponentName, HostName, ImageDigest, ImageRef, ProbeSpec, Secret};
 
 /// Limit of one ordinary probe.
 const ORDINARY_PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub struct Groups {
     /// The address that one edge holds.
     pub vip: Option<IpAddr>,
     /// Additional images of components, by component.
-    pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<String>)>>,
+    pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<ImageDigest>)>>,
 }
 
 impl Groups {

@@ -48,7 +48,7 @@ impl Tally {
             leaderless: false,
         };
         for (host, up) in tally.members.clone() {
-            tally.role(&host, if up { "unknown" } else { "down" });
+            tally.role(&host, if up { "unknown" } else { Verdict::DOWN });
             if !up {
                 tally.faults.push(format!("{host}: host is unreachable"));
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::host::HostSession;
-use crate::spec::HostName;
+use crate::spec::{HostName, Remedy};
 
 /// A member to query. A member without a session counts as down.
 #[derive(Clone)]
@@ -58,4 +58,27 @@ pub struct Verdict {
     pub committed: Option<BTreeSet<String>>,
     /// Faults, one line each, with the host and its answer (escaped).
     pub faults: Vec<String>,
+}
+
+impl Verdict {
+    /// The role of a member whose host is down.
+    pub(super) const DOWN: &str = "down";
+
+    /// Whether the host of a member is known to be down.
+    #[must_use]
+    pub fn is_down(&self, member: &HostName) -> bool {
+        self.roles
+            .get(member)
+            .is_some_and(|role| role == Self::DOWN)
+    }
+
+    /// What to do about members that hold other data than the majority.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        let repair = |host: &HostName| Remedy::RepairMember {
+            host: host.clone(),
+            component: self.service.clone(),
+        };
+        self.different.iter().map(repair).collect()
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::Options;
-use super::json::{VERSION, to_json};
+use super::json::to_json;
 use super::listing::listing;
 use super::text::{bytes, clean, count};
+use crate::event::VERSION;
 
 /// A bundle whose every byte was verified.
 #[derive(Debug, Clone)]

@@ -312,7 +312,7 @@ pub(super) fn failure_block(
 ) -> Vec<String> {
     let hosts_text = names(hosts.iter().map(|h| h.as_str()), MAX_NAMES);
     let word = outcome.as_str();
-    let (phase, step) = (clean(&failure.phase), clean(&failure.step));
+    let (phase, step) = (clean(&failure.phase.to_string()), clean(&failure.step));
     // A host that was never reached has no place in the run.
     let place = if outcome.is_unreached() && phase == step {
         String::new()

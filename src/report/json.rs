@@ -4,11 +4,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
-use crate::event::{Event, escape};
-
-/// Version of the format; incremented when a field changes its meaning or is removed, not when one
-/// is added.
-pub(super) const VERSION: u8 = 1;
+use crate::event::{Event, VERSION, escape};
 
 /// One line of `toots … --output json`.
 #[derive(Serialize, JsonSchema)]

@@ -47,8 +47,6 @@ pub use plan::{PlanChange, PlanHostView, plan_text};
 pub use reporter::{PauseGuard, Pauser, ReporterHandle, reporter, reporter_to};
 pub use screen::Screen;
 pub use state::{GateView, HostPhase, HostView, RunningStep, Summary, ViewState};
-pub use status::{
-    ComponentView, HostStatusView, ServiceView, StatusReport, status_json, status_table,
-};
+pub use status::{status_json, status_table};
 pub use transfer::{BundleSummary, TransferView};
 pub use writer::{data_was_lost, write_data, write_message, write_question};

@@ -57,7 +57,7 @@ impl Plain {
                 cluster,
                 format!("{}, {}", clean(command), count(hosts.len(), "host")),
             ),
-            Event::PhaseStarted { phase } => single_line(cluster, clean(phase)),
+            Event::PhaseStarted { phase } => single_line(cluster, clean(&phase.to_string())),
             Event::StepFinished {
                 host,
                 step,

@@ -122,13 +122,13 @@ impl ViewState {
                 }
             }
             Event::PhaseStarted { phase } => {
-                let phase = clean(phase);
+                let phase = clean(&phase.to_string());
                 self.phases.retain(|(p, _)| *p != phase);
                 self.phases.push((phase, at));
                 self.transfer.restart_rate();
             }
             Event::PhaseFinished { phase, .. } => {
-                let phase = clean(phase);
+                let phase = clean(&phase.to_string());
                 self.phases.retain(|(p, _)| *p != phase);
             }
             Event::GateWaiting {
@@ -208,7 +208,7 @@ impl ViewState {
             }
             Event::StepStarted { host, phase, step } => {
                 let host = self.host(host);
-                let (phase, step) = (clean(phase), clean(step));
+                let (phase, step) = (clean(&phase.to_string()), clean(step));
                 host.meter.restart();
                 host.began.get_or_insert(at);
                 host.last = (phase.clone(), step.clone());
@@ -269,7 +269,7 @@ impl ViewState {
                     .cause
                     .first()
                     .map_or_else(|| clean(&failure.step), |c| clean(c));
-                host.last = (clean(&failure.phase), cause);
+                host.last = (clean(&failure.phase.to_string()), cause);
                 self.failures
                     .push((name.clone(), *outcome, failure.clone()));
             }

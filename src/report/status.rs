@@ -1,123 +1,12 @@
 //! `cluster status`: the current state of every host and service, as a table and as one JSON
 //! object.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
 use super::ending::{faults_and_hints, service_faults, service_table, web_addresses};
-use super::json::{VERSION, to_json};
+use super::json::to_json;
 use super::line::Tone;
 use super::table::{Row, table};
 use super::text::{clean, count, wrap};
-use crate::event::{ServiceRow, WebAddress};
-use crate::spec::{ClusterName, HostName};
-
-/// The observed state of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusReport {
-    pub cluster: ClusterName,
-    /// Whether everything is proven and up to date.
-    pub healthy: bool,
-    /// The exit code of the command.
-    pub exit_code: u8,
-    /// Its services, in the order of the playbook.
-    pub services: Vec<ServiceView>,
-    /// Its hosts, in the order of the inventory.
-    pub hosts: Vec<HostStatusView>,
-    /// Its web addresses.
-    pub web: Vec<WebAddress>,
-}
-
-/// A service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceView {
-    /// The row of the table.
-    pub row: ServiceRow,
-    /// Configured members.
-    pub members: usize,
-    /// Majority of the members, for services that have a quorum.
-    pub quorum: Option<usize>,
-}
-
-/// A host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostStatusView {
-    /// Its name.
-    pub host: HostName,
-    /// Why the host could not be observed.
-    pub error: Option<String>,
-    /// Its components, in order.
-    pub components: Vec<ComponentView>,
-}
-
-/// A component on a host.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ComponentView {
-    /// Its name, the key of the JSON object.
-    #[serde(skip)]
-    pub component: String,
-    /// The container's state (`running`, `exited`, `absent`, …).
-    pub state: String,
-    /// `ok`, or what is out of date; absent when nothing was checked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<String>,
-    /// Its current role (`leader`, `follower`, …).
-    pub role: Option<String>,
-    /// Version of the program.
-    pub version: Option<String>,
-    /// Image reference.
-    pub image: Option<String>,
-}
-
-struct Map<'a, T>(&'a [T], fn(&T) -> &str);
-
-impl<T: Serialize> Serialize for Map<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|v| ((self.1)(v), v)))
-    }
-}
-
-impl Serialize for StatusReport {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("v", &VERSION)?;
-        map.serialize_entry("type", "status")?;
-        map.serialize_entry("cluster", &self.cluster)?;
-        map.serialize_entry("healthy", &self.healthy)?;
-        map.serialize_entry("exit_code", &self.exit_code)?;
-        map.serialize_entry("services", &Map(&self.services, |s| &s.row.service))?;
-        map.serialize_entry("hosts", &Map(&self.hosts, |h| h.host.as_str()))?;
-        map.serialize_entry("web", &self.web)?;
-        map.end()
-    }
-}
-
-impl Serialize for ServiceView {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("healthy", &self.row.healthy)?;
-        map.serialize_entry("leader", &self.row.leader)?;
-        map.serialize_entry("members", &self.members)?;
-        map.serialize_entry("quorum", &self.quorum)?;
-        map.serialize_entry("membership", &self.row.members)?;
-        map.serialize_entry("proof", &self.row.proof)?;
-        map.serialize_entry("faults", &self.row.faults)?;
-        if !self.row.hints.is_empty() {
-            map.serialize_entry("hints", &self.row.hints)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for HostStatusView {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(error) = &self.error {
-            map.serialize_entry("error", error)?;
-        }
-        map.serialize_entry("components", &Map(&self.components, |c| &c.component))?;
-        map.end()
-    }
-}
+use crate::event::{HostStatusView, StatusReport};
 
 /// The JSON object of `status --output json`, with its newline.
 #[must_use]
@@ -215,7 +104,7 @@ fn host_table(hosts: &[HostStatusView], width: usize, colour: bool) -> Vec<Strin
             let unhealthy = c.state != "running" || c.health.as_deref().is_some_and(|h| h != "ok");
             let cells = vec![
                 name.clone(),
-                clean(&c.component),
+                clean(c.component.as_str()),
                 clean(&c.state),
                 or(&c.health),
                 or(&c.role),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterName, ComponentName, ImageRef, digest};
+use super::{ClusterName, ComponentName, ImageDigest, ImageRef, digest};
 
 /// A bind mount from the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct ContainerSpec {
     /// The image as written in the playbook or the inventory.
     pub image: ImageRef,
     /// The digest to which the reference is pinned (`sha256:…`), once known.
-    pub digest: Option<String>,
+    pub digest: Option<ImageDigest>,
     /// Replaces the image's entrypoint.
     pub entrypoint: Option<Vec<String>>,
     /// The command's arguments.
@@ -104,7 +104,7 @@ impl ContainerSpec {
 
     /// A container of an image, as the Engine makes it unasked, in the host's network.
     #[must_use]
-    pub fn bare(component: ComponentName, image: ImageRef, digest: Option<String>) -> Self {
+    pub fn bare(component: ComponentName, image: ImageRef, digest: Option<ImageDigest>) -> Self {
         Self {
             component,
             image,
@@ -153,10 +153,7 @@ impl ContainerSpec {
     /// The reference from which to create it: pinned by digest once that is known.
     #[must_use]
     pub fn image_to_run(&self) -> String {
-        match &self.digest {
-            Some(digest) => self.image.pinned(digest),
-            None => self.image.0.clone(),
-        }
+        self.image.reference(self.digest.as_deref())
     }
 
     /// Hash of all fields that require a new container when they change. Maps are sorted, so equal

@@ -1,6 +1,7 @@
 //! Image references.
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,43 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ImageRef(pub String);
+
+/// The digest of an image's index or manifest: `sha256:…`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageDigest(String);
+
+impl Deref for ImageDigest {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ImageDigest {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for ImageDigest {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for ImageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ImageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 impl ImageRef {
     /// Whether a text is `[registry[:port]/]path[:tag][@sha256:…]` by the grammar of Docker's
@@ -117,6 +155,12 @@ impl ImageRef {
     #[must_use]
     pub fn pinned(&self, digest: &str) -> String {
         format!("{}@{digest}", self.repository())
+    }
+
+    /// The reference to pull: pinned once its digest is known, else as written.
+    #[must_use]
+    pub fn reference(&self, digest: Option<&str>) -> String {
+        digest.map_or_else(|| self.0.clone(), |digest| self.pinned(digest))
     }
 }
 

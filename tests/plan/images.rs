@@ -147,7 +147,7 @@ fn with_bundle(extra: &str, digests: &[(&str, &str)], platforms: &[&str]) -> Des
             file: "dc1.tar".into(),
             platforms: platforms.iter().map(|p| (*p).to_owned()).collect(),
             digests: digests
-                .map(|(image, digest)| (ImageRef((*image).to_owned()), (*digest).to_owned()))
+                .map(|(image, digest)| (ImageRef((*image).to_owned()), (*digest).into()))
                 .collect(),
         }),
         ..wanted(extra)

@@ -233,7 +233,7 @@ fn a_newer_default_is_not_followed() {
         bundle: Some(BundleContents {
             file: "dc1.tar".into(),
             platforms: ["linux/amd64".to_owned()].into(),
-            digests: [(former, "sha256:cd".to_owned())].into(),
+            digests: [(former, "sha256:cd".into())].into(),
         }),
         ..desired
     };
@@ -392,7 +392,7 @@ fn a_bundled_image_is_loaded_and_not_built() {
     let bundled = |platforms: &[&str]| {
         let desired = wanted(OPTIONAL);
         let images = desired.recipes.keys();
-        let digests = images.map(|image| (image.clone(), "sha256:cd".to_owned()));
+        let digests = images.map(|image| (image.clone(), "sha256:cd".into()));
         let bundle = BundleContents {
             file: "dc1.tar".into(),
             platforms: platforms.iter().map(|p| (*p).to_owned()).collect(),

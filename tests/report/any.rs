@@ -77,7 +77,7 @@ fn any_failure() -> impl Strategy<Value = Failure> {
         hints(),
     )
         .prop_map(|(phase, step, cause, log, left, hints)| Failure {
-            phase,
+            phase: phase.into(),
             step,
             cause,
             log,
@@ -140,7 +140,7 @@ fn any_host_event() -> impl Strategy<Value = Event> {
         (any_host(), 0..4usize).prop_map(|(host, steps)| Event::HostPlanned { host, steps }),
         (any_host(), any_text(), any_text()).prop_map(|(host, phase, step)| Event::StepStarted {
             host,
-            phase,
+            phase: phase.into(),
             step
         }),
         (
@@ -210,9 +210,13 @@ pub fn any_event() -> impl Strategy<Value = Event> {
                 hosts
             }
         ),
-        any_text().prop_map(|phase| Event::PhaseStarted { phase }),
-        (any_text(), any::<u64>())
-            .prop_map(|(phase, elapsed_ms)| Event::PhaseFinished { phase, elapsed_ms }),
+        any_text().prop_map(|phase| Event::PhaseStarted {
+            phase: phase.into()
+        }),
+        (any_text(), any::<u64>()).prop_map(|(phase, elapsed_ms)| Event::PhaseFinished {
+            phase: phase.into(),
+            elapsed_ms
+        }),
         (any_text(), any_text(), any::<u64>()).prop_map(|(service, missing, elapsed_ms)| {
             Event::GateWaiting {
                 service,

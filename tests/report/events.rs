@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use toots::event::{
-    Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+    ComponentView, Event, Failure, HostResult, HostStatusView, Outcome, RunResult, ServiceRow,
+    ServiceView, StatusReport, Totals, WebAddress,
 };
-use toots::report::{ComponentView, HostStatusView, ServiceView, StatusReport, ViewState};
-use toots::spec::{ClusterName, HostName, Role};
+use toots::report::ViewState;
+use toots::spec::{ClusterName, ComponentName, HostName, ImageRef, Role};
 
 pub fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
@@ -416,12 +417,12 @@ pub fn bundle() -> Vec<(u64, Event)> {
 pub fn status() -> StatusReport {
     let component =
         |name: &str, state: &str, health: Option<&str>, role: Option<&str>| ComponentView {
-            component: name.into(),
+            component: ComponentName::new(name).unwrap(),
             state: state.into(),
             health: health.map(str::to_owned),
             role: role.map(str::to_owned),
             version: Some("3.8.0".into()),
-            image: Some(format!("registry.example/{name}@sha256:0123")),
+            image: Some(ImageRef(format!("registry.example/{name}@sha256:0123"))),
         };
     let build = |name, error: Option<&str>, components| HostStatusView {
         host: host(name),
@@ -456,7 +457,6 @@ pub fn status() -> StatusReport {
     StatusReport {
         cluster: cluster(),
         healthy: false,
-        exit_code: 6,
         services: services.collect(),
         hosts,
         web: web(),

@@ -412,7 +412,7 @@ fn judge_client(
         }
         Some(Err(error)) => tally.note(host, error.to_string()),
         None => {
-            tally.role(host, "down");
+            tally.role(host, Verdict::DOWN);
             tally.remark(host, "host of the client is unreachable");
             return;
         }

@@ -44,7 +44,7 @@ pub(in crate::transport) struct Attach {
 
 /// How far the first shell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::transport) enum Phase {
+pub(in crate::transport) enum ShellPhase {
     /// Its channel is being opened.
     Opening,
     /// Its startup files run.
@@ -67,7 +67,7 @@ pub(in crate::transport) struct ShellPool {
     state: Mutex<PoolState>,
     /// Changes when a command is added.
     added: watch::Sender<()>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<ShellPhase>,
     /// Nobody uses the session any more.
     closed: watch::Sender<bool>,
     first_busy: AtomicBool,
@@ -81,7 +81,7 @@ impl ShellPool {
             link,
             state: Mutex::default(),
             added: watch::channel(()).0,
-            phase: watch::channel(Phase::Absent).0,
+            phase: watch::channel(ShellPhase::Absent).0,
             closed: watch::channel(false).0,
             first_busy: AtomicBool::new(false),
             started: AtomicU32::new(0),
@@ -131,7 +131,7 @@ impl ShellPool {
         self.open_first();
         let mut phase = self.phase.subscribe();
         // An error means that the pool is gone.
-        drop(phase.wait_for(|phase| *phase != Phase::Opening).await);
+        drop(phase.wait_for(|phase| *phase != ShellPhase::Opening).await);
     }
 
     /// Lets the shells end as soon as they are idle.
@@ -160,7 +160,7 @@ impl ShellPool {
 
     /// Whether no command can have started yet.
     pub(in crate::transport) fn is_starting(&self) -> bool {
-        *self.phase.borrow() != Phase::Ready
+        *self.phase.borrow() != ShellPhase::Ready
     }
 
     /// The next command; `None` when the session is closed.
@@ -204,7 +204,7 @@ impl ShellPool {
             }
             let (requests, received) = mpsc::unbounded_channel();
             s.first = Some(requests.clone());
-            self.phase.send_replace(Phase::Opening);
+            self.phase.send_replace(ShellPhase::Opening);
             let pool = Arc::clone(self);
             tokio::spawn(async move { pool.run_first(received).await });
             requests
@@ -214,7 +214,7 @@ impl ShellPool {
     async fn run_first(self: Arc<Self>, mut requests: mpsc::UnboundedReceiver<Attach>) {
         let served = match self.link.session("a shell").await {
             Ok((channel, permit)) => {
-                self.phase.send_replace(Phase::Starting);
+                self.phase.send_replace(ShellPhase::Starting);
                 worker::serve(&self, &self.link, channel, permit, Some(&mut requests)).await
             }
             Err(error) => Err(error),
@@ -237,7 +237,7 @@ impl ShellPool {
         let left = self.with(|s| {
             s.first = None;
             requests.close();
-            self.phase.send_replace(Phase::Absent);
+            self.phase.send_replace(ShellPhase::Absent);
             // The next shell would fail in the same way.
             error.as_ref().map(|_| std::mem::take(&mut s.queue))
         });
@@ -271,9 +271,9 @@ impl ShellPool {
     pub(in crate::transport) fn note_first(&self, busy: bool) {
         self.first_busy.store(busy, Ordering::Relaxed);
         self.phase.send_if_modified(|phase| {
-            let starting = *phase == Phase::Starting;
+            let starting = *phase == ShellPhase::Starting;
             if starting {
-                *phase = Phase::Ready;
+                *phase = ShellPhase::Ready;
             }
             starting
         });

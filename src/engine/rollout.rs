@@ -1,0 +1,177 @@
+//! Replaces the running containers of one component, one host at a time behind the guard, and proves
+//! the service after each.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::failure;
+use super::gates::{ClosedGate, Gates};
+use super::host_run::HostRun;
+use super::outcomes::{ComponentEnd, SkipReason};
+use super::steps::{StepsError, run_steps};
+use super::work::Work;
+use crate::event::Outcome;
+use crate::guard::{self, QuorumServices as _, Refusal, Standing};
+use crate::plan::Step;
+use crate::probe::{Proof, Verdict};
+use crate::spec::{ComponentName, HostName};
+
+/// The turn to replace a member of a quorum, from the guard's question to the end of the
+/// replacement. Components are brought up in parallel, and one host runs members of several: the
+/// replacement of one would be refused while another one's member is away.
+pub(super) type MemberTurns = Mutex<()>;
+
+/// The next host, the guard's refusal when it persists, and the turn.
+type Choice<'a> = (HostName, Option<Refusal>, Option<MutexGuard<'a, ()>>);
+
+/// The replacement of one component.
+pub(super) struct Rollout<'a> {
+    work: &'a Work<'a>,
+    gates: &'a Gates<'a>,
+    name: &'a ComponentName,
+    has_quorum: bool,
+    turns: &'a MemberTurns,
+}
+
+impl<'a> Rollout<'a> {
+    pub fn new(
+        work: &'a Work<'a>,
+        gates: &'a Gates<'a>,
+        name: &'a ComponentName,
+        turns: &'a MemberTurns,
+    ) -> Self {
+        let holders = gates.holders(name);
+        Self {
+            work,
+            gates,
+            name,
+            has_quorum: holders.iter().any(|(_, component)| component.quorum),
+            turns,
+        }
+    }
+
+    /// Replaces the containers. Returns `Some` when it stopped early.
+    pub async fn run(&self, hosts: Vec<(&HostRun, &[Step])>) -> Option<ComponentEnd> {
+        let mut left: BTreeMap<HostName, (&HostRun, &[Step])> = hosts
+            .into_iter()
+            .map(|(host, steps)| (host.info.name.clone(), (host, steps)))
+            .collect();
+        let mut is_first = true;
+        while !left.is_empty() {
+            let remaining: Vec<HostName> = left.keys().cloned().collect();
+            let chosen = self.choose_next_member(&remaining, is_first);
+            let (next, refusal, _turn) = match self.work.cx.cancel.droppable(chosen).await {
+                None => return Some(ComponentEnd::Failed(vec!["ended early".into()])),
+                Some(Err(ClosedGate(faults))) => return Some(ComponentEnd::Failed(faults)),
+                Some(Ok(next)) => next?,
+            };
+            is_first = false;
+            let (host, steps) = left.remove(&next)?;
+            if let Some(refusal) = refusal {
+                let failure = failure::refused(&self.name.into(), "replace a member", &refusal);
+                self.work.ledger.fail(&next, Outcome::Failed, failure);
+                return Some(ComponentEnd::Skipped(SkipReason::Refused));
+            }
+            match run_steps(self.work, host, self.name, steps).await {
+                Ok(()) => {}
+                Err(StepsError::Refused) => {
+                    return Some(ComponentEnd::Skipped(SkipReason::Refused));
+                }
+                Err(StepsError::Failed) => {
+                    return Some(ComponentEnd::Skipped(SkipReason::NotReplaced(next)));
+                }
+            }
+        }
+        None
+    }
+
+    /// The next host, and the guard's refusal when it persists. Before any but the first one the
+    /// service must pass its gate again.
+    async fn choose_next_member(
+        &self,
+        left: &[HostName],
+        is_first: bool,
+    ) -> Result<Option<Choice<'a>>, ClosedGate> {
+        // Members that do not run cost nothing, and a service without them may have no gate to
+        // pass: a wrong first image would otherwise stay for good.
+        if let Some(stopped) = self.find_stopped_member(left).await {
+            return Ok(Some((stopped, None, self.take_turn().await)));
+        }
+        if !is_first {
+            self.gates.wait(self.name, Proof::Read, true).await?;
+        }
+        let turn = self.take_turn().await;
+        let chosen = self.ask_guard(left).await;
+        Ok(chosen.map(|(next, refusal)| (next, refusal, turn)))
+    }
+
+    async fn take_turn(&self) -> Option<MutexGuard<'a, ()>> {
+        match self.has_quorum {
+            true => Some(self.turns.lock().await),
+            false => None,
+        }
+    }
+
+    /// A member of a quorum that its own Engine reports as stopped or in a crash loop, and that no
+    /// other member counts as synced: stopping it takes no vote from anyone.
+    async fn find_stopped_member(&self, left: &[HostName]) -> Option<HostName> {
+        if !self.has_quorum {
+            return None;
+        }
+        let mut stopped = Vec::new();
+        for (host, component) in self.gates.holders(self.name) {
+            let Some(run) = self.work.hosts.get(&host).filter(|_| left.contains(&host)) else {
+                continue;
+            };
+            if let Ok(detail) = run.engine.inspect(&component.container.name()).await
+                && !detail.is_serving()
+            {
+                stopped.push(host);
+            }
+        }
+        if stopped.is_empty() {
+            return None;
+        }
+        let view = self.gates.ask(self.name, Proof::Read, false).await;
+        stopped
+            .into_iter()
+            .find(|host| Standing::judge(host, view.as_ref(), Some(false)) == Standing::NotServing)
+    }
+
+    /// The member that the guard lets go first, and its refusal when that stands.
+    async fn ask_guard(&self, left: &[HostName]) -> Option<(HostName, Option<Refusal>)> {
+        let began = Instant::now();
+        loop {
+            let (next, allowed) = self.ask_guard_once(left).await?;
+            let Err(refusal) = allowed else {
+                return Some((next, None));
+            };
+            let (gates, name) = (self.gates, self.name);
+            if !gates.wait_to_ask_again(name, &refusal, began).await {
+                return Some((next, Some(refusal)));
+            }
+        }
+    }
+
+    async fn ask_guard_once(&self, left: &[HostName]) -> Option<(HostName, Result<(), Refusal>)> {
+        if !self.has_quorum {
+            let own = self.gates.ask(self.name, Proof::Read, false).await;
+            let next = guard::order(left, &own.unwrap_or_default());
+            return Some((next.into_iter().next()?, Ok(())));
+        }
+        let views = self.gates.read().await;
+        let own = match views.get(self.name) {
+            Some(view) => view.clone(),
+            None => {
+                let own = self.gates.ask(self.name, Proof::Read, false).await;
+                own.unwrap_or_default()
+            }
+        };
+        let next = guard::order(left, &own).into_iter().next()?;
+        let views: Vec<Verdict> = views.into_values().collect();
+        let allowed = guard::may_stop(&next, Standing::Unknown, &views);
+        Some((next, allowed))
+    }
+}
