@@ -14,6 +14,7 @@ pub mod cli;
 pub mod desired;
 pub mod docker;
 pub mod engine;
+pub mod env;
 pub mod event;
 pub mod guard;
 pub mod host;

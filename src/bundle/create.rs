@@ -22,6 +22,7 @@ use super::plan::ArchivePlan;
 use super::platform::ImagePlatform;
 use super::registry::{Registries, RegistryError, RegistryOptions};
 use super::resolve::{ResolvedImage, resolve_image};
+use crate::env;
 use crate::event::{Event, EventSink};
 use crate::spec::{ImageRef, Phase};
 
@@ -118,10 +119,10 @@ where
 pub(super) async fn on_thread<T: Send + 'static, E: Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
+    match env::run_blocking(work).await {
+        Some(result) => result,
         // The runtime is ending, and with it the run.
-        Err(_) => std::future::pending().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -317,6 +317,7 @@ async fn wait(
 ) -> Result<(), CliError> {
     let mut tell = |progress: Progress| output::message(&format!("{id}: {}", words(&progress)));
     let result = tokio::select! {
+        biased;
         result = app::follow(marathon, id, change, limit, &mut tell) => result,
         _ = tokio::signal::ctrl_c() => {
             let show = Remedy::ShowApp { id: id.to_string() };

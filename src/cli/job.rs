@@ -155,6 +155,7 @@ async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<ExitC
     };
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
         }

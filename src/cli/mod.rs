@@ -4,6 +4,8 @@
 //! import: all rooms; only it may name clap and color-eyre. To add a command: a variant in
 //! [`args`], and a file here that runs it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod args;
 
 mod add;

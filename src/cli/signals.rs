@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::engine::{Cancel, EndCause};
+use crate::env;
 use crate::event::{Event, EventSink};
 
 /// The signals that end a command.
@@ -26,6 +27,7 @@ impl Signals {
 
     async fn next(&mut self) -> EndCause {
         tokio::select! {
+            biased;
             _ = self.interrupt.recv() => EndCause::Interrupted,
             _ = self.terminate.recv() => EndCause::Terminated,
             _ = self.hangup.recv() => EndCause::HungUp,
@@ -39,7 +41,7 @@ pub(super) fn watch(cancel: Cancel, events: Arc<dyn EventSink>) {
     let Ok(mut signals) = Signals::listen() else {
         return;
     };
-    tokio::spawn(async move {
+    env::spawn(async move {
         loop {
             let cause = signals.next().await;
             // A second signal must not cut in two what the first one left to be finished.

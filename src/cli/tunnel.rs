@@ -52,6 +52,7 @@ pub(super) async fn serve_proxy(args: TunnelArgs) -> Result<ExitCode, CliError> 
         "through {through}; for example: curl --proxy socks5h://{address} http://{through}:8500/ui/"
     ));
     tokio::select! {
+        biased;
         never = socks(listener, way, names(&loaded.inventory)) => match never {},
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
     }
@@ -111,6 +112,7 @@ pub(super) async fn open_service(args: OpenArgs) -> Result<ExitCode, CliError> {
         ));
     }
     tokio::select! {
+        biased;
         never = forward(listener, way, host, port) => match never {},
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
     }

@@ -5,6 +5,8 @@
 //! `inventory`, `playbook`, `spec`. To add a value for templates: `values.rs`; a file on every
 //! host: `host.rs`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod build;
 mod component;
 mod compose;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
+use crate::env;
+
 /// Bytes of a file that are sent at once.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
@@ -86,9 +88,8 @@ async fn read(file: Arc<File>, part: ArchivePart) -> std::io::Result<Bytes> {
         file.read_exact_at(&mut bytes, range.start)?;
         Ok(Bytes::from(bytes))
     };
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(std::io::Error::other)?
+    let stopped = || Err(std::io::Error::other("the file was not read to its end"));
+    env::run_blocking(read).await.unwrap_or_else(stopped)
 }
 
 #[cfg(test)]

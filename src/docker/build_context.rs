@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::CHUNK_BYTES;
 use super::saved::END_OF_ARCHIVE;
+use crate::env;
 use crate::spec::{LocalFile, PackageVersions, Recipe};
 
 /// The build argument with the versions that are asked for. No part of a recipe.
@@ -155,9 +156,8 @@ impl LocalReader {
             }
             Ok(Some((Bytes::from(bytes), self)))
         };
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(std::io::Error::other)?
+        let stopped = || Err(std::io::Error::other("the file was not read to its end"));
+        env::run_blocking(read).await.unwrap_or_else(stopped)
     }
 }
 

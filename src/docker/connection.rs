@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::limited::{Allowance, Limited};
+use crate::env;
 use crate::host::{BoxStream, HostSession, StreamTarget, TransportError};
 
 pub(super) type Boxed = Box<dyn std::error::Error + Send + Sync>;
@@ -131,7 +132,7 @@ impl Connections {
         if open.sender.is_ready() || open.permit.is_none() {
             self.idle.with(|idle| idle.push(open));
         } else {
-            tokio::spawn(Arc::clone(&self.idle).keep(open));
+            env::spawn(Arc::clone(&self.idle).keep(open));
         }
         Ok(response)
     }
@@ -201,7 +202,7 @@ impl Connections {
         };
         let (failed, attempt) = oneshot::channel();
         let (session, target) = (Arc::clone(&self.session), Arc::clone(&self.target));
-        tokio::spawn(async move {
+        env::spawn(async move {
             let command = StreamTarget::EngineCommand;
             let opened = match session.open(command.clone()).await {
                 Ok(stream) => speak_http(stream, Some(permit)).await,
@@ -234,7 +235,7 @@ async fn speak_http(
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(std::io::Error::other)?;
-    tokio::spawn(async move {
+    env::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to the Docker Engine closed");
         }

@@ -20,6 +20,7 @@ use super::connection::Boxed;
 use super::engine::Engine;
 use super::error::DockerError;
 use super::saved::SavedImage;
+use crate::env;
 
 impl Engine {
     /// Saves an image to a temporary file. `progress` receives the bytes so far.
@@ -70,9 +71,9 @@ impl Engine {
             }
         }
         out.flush().await.map_err(local)?;
-        tokio::task::spawn_blocking(move || SavedImage::read(spool))
+        env::run_blocking(move || SavedImage::read(spool))
             .await
-            .map_err(|error| refused(&what, 0, error.to_string()))?
+            .ok_or_else(|| refused(&what, 0, "the archive was not read to its end".into()))?
             .map_err(|error| refused(&what, 200, error.to_string()))
     }
 

@@ -3,6 +3,8 @@
 //! Owns: [`Event`], [`Outcome`], [`EventSink`], [`StatusReport`]. Must not know how an event is shown. May import:
 //! `spec`. To add one: a variant of [`Event`]; every reporter must then show it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod status;
 mod types;
 

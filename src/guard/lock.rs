@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use crate::env::{self, Task};
 use crate::host::{BoxStream, HoldLock, HostSession, LockAnswer, TransportError};
 
 /// The holder of a lock, as shown to other runs.
@@ -45,7 +45,7 @@ pub enum LockError {
 /// A held lock; dropping it frees it.
 pub struct Lock {
     // The far end waits for the end of the stream that this task owns.
-    watch: JoinHandle<()>,
+    watch: Task<()>,
     release: Option<oneshot::Sender<()>>,
 }
 
@@ -105,8 +105,9 @@ impl Lock {
         limit: Duration,
     ) -> Self {
         let (release, released) = oneshot::channel();
-        let watch = tokio::spawn(async move {
+        let watch = env::spawn(async move {
             tokio::select! {
+                biased;
                 // An error means that the lock was dropped, and its stream with it.
                 Ok(()) = released => release_on_host(&mut stream).await,
                 () = exchange_signs_of_life(&mut stream, interval, limit) => {
@@ -126,7 +127,7 @@ impl Lock {
         let sent = self.release.take().map(|release| release.send(()));
         // An error means that the connection is gone, and the lock with it.
         if sent == Some(Ok(())) {
-            drop((&mut self.watch).await);
+            (&mut self.watch).await.unwrap_or(());
         }
     }
 }

@@ -41,6 +41,11 @@ fn push<T>(list: &Mutex<Vec<T>>, entry: T) {
         .push(entry);
 }
 
+#[expect(clippy::disallowed_methods, reason = "a host outlives the runs on it")]
+fn play(host: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(host));
+}
+
 impl FakeHost {
     /// A host without any rule.
     #[must_use]
@@ -114,7 +119,7 @@ impl FakeHost {
         self.on_open(move |opened| {
             (*opened == target).then(|| {
                 let (near, far) = tokio::io::duplex(64 * 1024);
-                tokio::spawn(serve(far));
+                play(serve(far));
                 Ok(Box::new(near) as BoxStream)
             })
         })

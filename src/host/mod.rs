@@ -9,6 +9,8 @@
 //! `scripts/`, an arm in `ssh.rs` that renders it, its test in `script_tests.rs`. Limits and privilege
 //! belong to the operation; a deadline is a field only where the operator can set it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 #[doc(hidden)]
 pub mod fake;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! checked by `desired`. May import: `spec`; only it may name toml_edit. To add a key: a field in
 //! `types.rs`, its line in `schema.rs`, its entry in inventory.toml.example.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod candidates;
 mod check;
 mod draft;

@@ -5,6 +5,8 @@
 //! minijinja, rcgen and bcrypt. To add a component: a folder under `playbooks/` with a
 //! `component.toml` and its templates. No Rust. To add a filter of templates: `certificate.rs`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod certificate;
 mod files;
 mod recipe;

@@ -16,10 +16,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{Answer, ProbeError, authority, show};
+use crate::env::{self, Task};
 use crate::host::{BoxStream, HostSession, StreamTarget};
 use crate::spec::Secret;
 
@@ -77,7 +77,7 @@ impl Reply {
 /// A connection, with the task that drives it.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    task: JoinHandle<()>,
+    task: Task<()>,
 }
 
 impl Drop for Connection {
@@ -273,7 +273,7 @@ impl Http {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| unreachable(question, &e))?;
-        let task = tokio::spawn(async move {
+        let task = env::spawn(async move {
             // Its error also reaches whoever waits for the answer.
             let _ = connection.await;
         });

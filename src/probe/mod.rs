@@ -12,7 +12,7 @@
 //!
 //! To add a service: a file with `read` and `judge`, and one line in `ask`.
 
-#![warn(clippy::disallowed_methods)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod answer;
 mod ask;

@@ -4,6 +4,8 @@
 //! Owns: data without behaviour that reaches outside. May import: std, serde and the digest crates
 //! only. To add one: a new file with one type and its tests, re-exported here.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod container;
 mod exit_code;
 mod file;

@@ -7,6 +7,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
 
 use super::gateway::{Gateway, client};
+use crate::env;
 
 /// Serves until it is dropped. A connection that cannot be opened ends, with a line in the log.
 pub async fn forward(
@@ -18,7 +19,7 @@ pub async fn forward(
     loop {
         let mut near = client(&listener).await;
         let (gateway, address) = (Arc::clone(&gateway), address.clone());
-        tokio::spawn(async move {
+        env::spawn(async move {
             match gateway.open(&address, port).await {
                 // Either side may close it at any time.
                 Ok(mut far) => drop(copy_bidirectional(&mut near, &mut far).await),

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::gateway::{Gateway, client};
 use super::names::{Destination, Names};
+use crate::env;
 use crate::host::{BoxStream, TransportError};
 use crate::probe::passing_instances;
 use crate::spec::shown;
@@ -27,7 +28,7 @@ pub async fn socks(listener: TcpListener, gateway: Arc<Gateway>, names: Names) -
     loop {
         let client = client(&listener).await;
         let (gateway, names) = (Arc::clone(&gateway), Arc::clone(&names));
-        tokio::spawn(async move {
+        env::spawn(async move {
             if let Err(error) = serve(client, &gateway, &names).await {
                 tracing::debug!(%error, "client disconnected");
             }
