@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bollard::BollardRequest;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderMap, HeaderValue};
@@ -104,12 +104,13 @@ impl Connections {
     ) -> Result<Response<Incoming>, std::io::Error> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = path.parse().map_err(std::io::Error::other)?;
-        self.send(
-            Request::from_parts(parts, body.map_err(Into::into).boxed_unsync()),
-            None,
-        )
-        .await
+        parts.uri = with_sorted_filters(path)
+            .parse()
+            .map_err(std::io::Error::other)?;
+        let body = body.collect().await.map_err(std::io::Error::other)?;
+        let body = Full::new(sorted(body.to_bytes())).map_err(|never| match never {});
+        self.send(Request::from_parts(parts, body.boxed_unsync()), None)
+            .await
     }
 
     /// The same for a request that bollard does not know. `limit` is that of the answer in bytes,
@@ -247,6 +248,36 @@ async fn speak_http(
     })
 }
 
+/// JSON with the keys of its maps in order. bollard's maps have another order in each of them, and
+/// two runs of one seed must send the same bytes. Anything else stays as it is.
+fn sorted(json: Bytes) -> Bytes {
+    let value = serde_json::from_slice::<serde_json::Value>(&json);
+    match value.map(|value| serde_json::to_vec(&value)) {
+        Ok(Ok(sorted)) => sorted.into(),
+        _ => json,
+    }
+}
+
+/// A path with its query, whose filters are such JSON.
+fn with_sorted_filters(path: &str) -> String {
+    let Some((name, query)) = path.split_once('?') else {
+        return path.to_owned();
+    };
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    if !pairs.iter().any(|(key, _)| key == "filters") {
+        return path.to_owned();
+    }
+    let pairs = pairs.into_iter().map(|(key, value)| match &*key {
+        "filters" => {
+            let value = sorted(Bytes::from(value));
+            (key, String::from_utf8_lossy(&value).into_owned())
+        }
+        _ => (key, value),
+    });
+    let query = serde_urlencoded::to_string(pairs.collect::<Vec<_>>());
+    query.map_or_else(|_| path.to_owned(), |query| format!("{name}?{query}"))
+}
+
 /// The Engine reads credentials in URL-safe base64; bollard 0.21 writes standard base64, which
 /// differs for some passwords.
 fn url_alphabet(headers: &mut HeaderMap) {
@@ -314,6 +345,32 @@ mod tests {
         let commands = session.targets();
         let commands = commands.iter().filter(|target| **target == command);
         assert_eq!(commands.count(), 2);
+    }
+
+    #[test]
+    fn maps_in_requests_have_an_order() {
+        let body = sorted(Bytes::from_static(
+            br#"{"b":{"d":1,"c":[{"y":2,"x":1}]},"a":null}"#,
+        ));
+        assert_eq!(body, r#"{"a":null,"b":{"c":[{"x":1,"y":2}],"d":1}}"#);
+        for other in ["", "not JSON"] {
+            assert_eq!(sorted(Bytes::from(other)), other);
+        }
+        let filters = [
+            "{\"label\":[\"x y\"],\"a\":[]}",
+            "{\"a\":[],\"label\":[\"x y\"]}",
+        ];
+        let paths = filters.map(|filters| {
+            let query = [("all", "true"), ("filters", filters)];
+            let query = serde_urlencoded::to_string(query).unwrap();
+            with_sorted_filters(&format!("/images/prune?{query}"))
+        });
+        let sent =
+            "/images/prune?all=true&filters=%7B%22a%22%3A%5B%5D%2C%22label%22%3A%5B%22x+y%22%5D%7D";
+        assert_eq!(paths, [sent; 2]);
+        for other in ["/info", "/images/json?all=true"] {
+            assert_eq!(with_sorted_filters(other), other);
+        }
     }
 
     #[test]
