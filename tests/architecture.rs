@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "architecture/seam.rs"]
+mod seam;
+
 /// Room → rooms that it may name, from low to high. All may name `spec`, and of `event` the one
 /// function `escape`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -77,7 +80,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("http_auth", &["bundle"]),
     ("serde_saphyr", &["app", "desired"]),
     ("indicatif", &["report"]),
-    ("console", &["report"]),
+    // The size of the terminal.
+    ("console", &["env", "report"]),
     ("clap", &["cli"]),
     ("color_eyre", &["cli"]),
     // The inventory's file, and the components' own.
@@ -377,34 +381,6 @@ fn scan_finds_a_cycle() {
     assert_eq!(cyclic(&imports), ["a", "b", "c"]);
     let of_d: Vec<&str> = imports["d"].iter().map(String::as_str).collect();
     assert_eq!(of_d, ["a", "b"]);
-}
-
-/// The rooms below the seam, in which a run's order may depend on the machine.
-const BELOW_THE_SEAM: &[&str] = &["transport", "tunnel"];
-
-#[test]
-fn the_branches_of_a_select_have_an_order() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut seen = 0;
-    for path in sources(&src) {
-        let file = path.strip_prefix(&src).unwrap();
-        let room = file.iter().next().unwrap().to_str().unwrap();
-        if BELOW_THE_SEAM.contains(&room) {
-            continue;
-        }
-        let code = without_comments(&fs::read_to_string(&path).unwrap());
-        for (at, found) in code.match_indices("select! {") {
-            seen += 1;
-            // Without it tokio asks the branches in an order of its own random numbers.
-            let rest = code[at + found.len()..].trim_start();
-            assert!(
-                rest.starts_with("biased;"),
-                "{}: {rest:.80}",
-                file.display()
-            );
-        }
-    }
-    assert!(seen > 8, "the scan finds them, got {seen}");
 }
 
 /// Commands of sessions, which only these rooms may name: all others use the operations of `host`.

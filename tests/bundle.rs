@@ -89,7 +89,7 @@ pub fn reason(result: Result<CreatedBundle, CreateError>) -> RegistryError {
 }
 
 pub fn open(file: &Path) -> Result<Bundle, ArchiveError> {
-    let bundle = Bundle::open(file)?;
+    let bundle = Bundle::open(&toots::env::MachineFiles, file)?;
     bundle.verify(|_| {})?;
     Ok(bundle)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use toots::desired::{self, Desired, Draw, Recorded};
 use toots::engine::{self, Cancel, EndCause, HostInfo, RunContext, RunOptions, RunTimeouts};
+use toots::env::{MachineFiles, Randomness, WallClock};
 use toots::event::{Event, EventSink, Outcome};
 use toots::host::fake::FakeHost;
 use toots::host::{
@@ -31,6 +32,10 @@ mod masters;
 struct Fixed;
 
 impl Draw for Fixed {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "0123".into()
     }
@@ -109,6 +114,9 @@ fn context_for(inventory: Inventory, dial: Played, heard: &Arc<RecordedEvents>) 
         domain: "consul".into(),
         build: Box::new(move |recorded| Ok(build(&inventory, recorded))),
         dial: Arc::new(dial),
+        clock: WallClock::system(),
+        random: Randomness::system(),
+        files: Arc::new(MachineFiles),
         events: Arc::clone(heard) as Arc<dyn EventSink>,
         limits: Limits::default(),
         timeouts: RunTimeouts::default(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use toots::desired::{self, Draw, Recorded};
+use toots::env::MachineFiles;
 use toots::inventory::{Inventory, load, parse};
 use toots::playbook::{Playbook, SecretKind};
 use toots::spec::{Role, Secret};
@@ -101,6 +102,10 @@ fn mistakes() -> Vec<(&'static str, String)> {
 struct Masked;
 
 impl Draw for Masked {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "id".into()
     }
@@ -196,7 +201,7 @@ fn files_that_are_no_inventory_are_refused_at_once() {
     let mut text_of_messages = String::new();
     for (kind, path) in cases {
         let began = Instant::now();
-        let message = load(&path).unwrap_err().to_string();
+        let message = load(&MachineFiles, None, &path).unwrap_err().to_string();
         assert!(began.elapsed() < Duration::from_secs(1), "{kind}");
         let _ = writeln!(
             text_of_messages,

@@ -21,6 +21,10 @@ edges = ["10.0.0.5"]
 struct Fixed;
 
 impl Draw for Fixed {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "0123".into()
     }

@@ -23,6 +23,10 @@ use toots::spec::{ComponentOrder, HostName, NodeRecord, Port, Protocol, Role, Se
 struct Fixed(&'static str);
 
 impl Draw for Fixed {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "0123456789abcdef".into()
     }
@@ -457,6 +461,10 @@ fn registry_is_known_to_every_host() {
 struct WithRegistry;
 
 impl Draw for WithRegistry {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "0123456789abcdef".into()
     }

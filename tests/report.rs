@@ -4,14 +4,16 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use proptest::prelude::*;
-use toots::event::ServiceView;
-use toots::event::{Event, Outcome};
+use toots::env::{StandardStream, Terminal, WallClock};
+use toots::event::{Event, EventSink, Outcome, ServiceView};
 use toots::report::{
-    Options, OutputMode, Plain, PlanChange, PlanHostView, Screen, ViewState, ending, json_line,
-    permanent_lines, plan_text, render, reporter_to, status_json, status_table,
+    Options, OutputMode, Plain, PlanChange, PlanHostView, ReporterHandle, Screen, Streams,
+    ViewState, ending, json_line, permanent_lines, plan_text, render, reporter, status_json,
+    status_table,
 };
-use toots::spec::Role;
+use toots::spec::{Role, Secret};
 
 #[path = "report/any.rs"]
 mod any;
@@ -466,29 +468,76 @@ impl Write for Gone {
     }
 }
 
-fn through(mode: OutputMode, options: Options) -> (String, String) {
+/// Streams of a test: two writers, as a terminal of a size.
+struct Played {
+    out: Mutex<Box<dyn Write + Send>>,
+    err: Mutex<Box<dyn Write + Send>>,
+}
+
+#[async_trait]
+impl Terminal for Played {
+    fn is_terminal(&self, _: StandardStream) -> bool {
+        true
+    }
+
+    fn size(&self, stream: StandardStream) -> Option<(usize, usize)> {
+        (stream == StandardStream::Error).then_some((80, 24))
+    }
+
+    fn write_output(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = self.out.lock().unwrap();
+        out.write_all(bytes).and_then(|()| out.flush())
+    }
+
+    fn write_error(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut err = self.err.lock().unwrap();
+        err.write_all(bytes).and_then(|()| err.flush())
+    }
+
+    async fn read_line(&self, _: u64) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    async fn read_input(&self, _: u64) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    async fn ask_secret(&self, _: &str) -> Option<Secret> {
+        None
+    }
+}
+
+fn reporter_to(
+    mode: OutputMode,
+    options: Options,
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+) -> (Arc<dyn EventSink>, ReporterHandle) {
+    let streams = Streams::new(Arc::new(Played {
+        out: Mutex::new(out),
+        err: Mutex::new(err),
+    }));
+    reporter(mode, options, streams, WallClock::system())
+}
+
+async fn through(mode: OutputMode, options: Options) -> (String, String) {
     let (out, err) = (Shared::default(), Shared::default());
-    let (sink, handle) = reporter_to(
-        mode,
-        options,
-        Box::new(out.clone()),
-        Box::new(err.clone()),
-        Box::new(|| (80, 24)),
-    );
+    let (sink, handle) = reporter_to(mode, options, Box::new(out.clone()), Box::new(err.clone()));
     run().into_iter().for_each(|(_, e)| sink.send(e));
-    handle.finish();
+    handle.finish().await;
     (out.text(), err.text())
 }
 
-#[test]
-fn terminal_shows_failures_above_the_last_frame() {
+#[tokio::test]
+async fn terminal_shows_failures_above_the_last_frame() {
     let (out, err) = through(
         OutputMode::Live,
         Options {
             columns: Some(100),
             ..Options::default()
         },
-    );
+    )
+    .await;
     let mut terminal = vt100::Parser::new(40, 80, 0);
     terminal.process(err.as_bytes());
     let screen = terminal.screen().contents();
@@ -550,9 +599,9 @@ fn a_frame_that_is_the_same_is_not_drawn_again() {
     assert_eq!(err.take(), "");
 }
 
-#[test]
-fn plain_has_no_control_bytes_and_whole_lines() {
-    let (out, err) = through(OutputMode::Plain, Options::default());
+#[tokio::test]
+async fn plain_has_no_control_bytes_and_whole_lines() {
+    let (out, err) = through(OutputMode::Plain, Options::default()).await;
     assert!(
         (out.clone() + &err)
             .chars()
@@ -567,9 +616,9 @@ fn plain_has_no_control_bytes_and_whole_lines() {
     assert!(out.contains("zookeeper  m2"));
 }
 
-#[test]
-fn json_is_alone_on_stdout_and_ends_with_the_result() {
-    let (out, err) = through(OutputMode::Json, Options::default());
+#[tokio::test]
+async fn json_is_alone_on_stdout_and_ends_with_the_result() {
+    let (out, err) = through(OutputMode::Json, Options::default()).await;
     assert_eq!(err, "");
     assert_eq!(out.lines().count(), run().len());
     assert!(
@@ -580,41 +629,34 @@ fn json_is_alone_on_stdout_and_ends_with_the_result() {
     );
 }
 
-#[test]
-fn a_reader_that_went_away_does_not_stop_the_run() {
+#[tokio::test]
+async fn a_reader_that_went_away_does_not_stop_the_run() {
     for mode in OutputMode::ALL {
         let err = Shared::default();
         for err in [
             Box::new(err.clone()) as Box<dyn Write + Send>,
             Box::new(Gone),
         ] {
-            let (sink, handle) = reporter_to(
-                mode,
-                Options::default(),
-                Box::new(Gone),
-                err,
-                Box::new(|| (80, 24)),
-            );
+            let (sink, handle) = reporter_to(mode, Options::default(), Box::new(Gone), err);
             run().into_iter().for_each(|(_, e)| sink.send(e));
-            handle.finish();
+            handle.finish().await;
             sink.send(five());
         }
         assert_eq!(err.text().is_empty(), mode == OutputMode::Json);
     }
 }
 
-#[test]
-fn a_question_has_the_terminal_for_itself() {
+#[tokio::test]
+async fn a_question_has_the_terminal_for_itself() {
     let (out, err) = (Shared::default(), Shared::default());
     let (sink, handle) = reporter_to(
         OutputMode::Live,
         Options::default(),
         Box::new(out),
         Box::new(err.clone()),
-        Box::new(|| (80, 24)),
     );
     sink.send(five());
-    let guard = handle.pauser().pause();
+    let guard = handle.pauser().paused().await;
     let before = err.text();
     let mut terminal = vt100::Parser::new(24, 80, 0);
     terminal.process(before.as_bytes());
@@ -624,28 +666,28 @@ fn a_question_has_the_terminal_for_itself() {
         text: "while asked".into(),
         hints: Vec::new(),
     });
-    std::thread::sleep(ms(300));
+    tokio::time::sleep(ms(300)).await;
     assert_eq!(err.text(), before);
     drop(guard);
-    handle.finish();
+    handle.finish().await;
     assert!(err.text().contains("while asked"));
 }
 
-#[test]
-fn a_dropped_handle_ends_the_reporter() {
+#[tokio::test]
+async fn a_dropped_handle_ends_the_reporter() {
     let (out, err) = (Shared::default(), Shared::default());
     let (sink, handle) = reporter_to(
         OutputMode::Plain,
         Options::default(),
         Box::new(out),
         Box::new(err.clone()),
-        Box::new(|| (80, 24)),
     );
-    let pauser = handle.pauser();
+    let (pauser, ended) = (handle.pauser(), handle.ended());
     sink.send(five());
     drop(handle);
+    ended.await;
     assert!(err.text().contains("dc1: cluster up, 5 hosts"));
-    drop(pauser.pause());
+    drop(pauser.paused().await);
 }
 
 fn harmless(text: &str) -> Result<(), TestCaseError> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::error::{DefinitionError, DefinitionErrors};
 use super::{macros, yaml};
 
-/// Largest file, in bytes.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Largest file with definitions, in bytes.
+pub const MAX_DEFINITION_BYTES: u64 = 4 << 20;
 
 /// The program that a definition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,12 @@ pub struct Definition {
 pub fn read(
     files: &[PathBuf],
     program: Program,
+    mut content: impl FnMut(&Path) -> std::io::Result<Vec<u8>>,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Definition>, DefinitionErrors> {
     let (mut out, mut wrong): (Vec<Definition>, _) = (Vec::new(), Vec::new());
     for file in files {
-        match text(file)
+        match text(content(file))
             .map_err(|why| DefinitionErrors(vec![format!("{}: {why}", file.display())]))
             .and_then(|text| parse(file, &text, program, &environment))
         {
@@ -83,21 +84,15 @@ pub fn read(
     }
 }
 
-fn text(file: &Path) -> Result<String, DefinitionError> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let mut take =
-        |reader: &mut dyn std::io::Read| reader.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-    let read = if file.as_os_str() == "-" {
-        take(&mut std::io::stdin())
-    } else {
-        std::fs::File::open(file).and_then(|mut opened| take(&mut opened))
-    };
-    match read {
-        Ok(n) if n as u64 > MAX_FILE_BYTES => Err(DefinitionError::TooLarge(MAX_FILE_BYTES >> 20)),
-        Ok(_) => Ok(text),
-        Err(error) => Err(DefinitionError::Unreadable(error.to_string())),
+/// As the standard library says it.
+const NO_UTF8: &str = "stream did not contain valid UTF-8";
+
+fn text(content: std::io::Result<Vec<u8>>) -> Result<String, DefinitionError> {
+    let content = content.map_err(|error| DefinitionError::Unreadable(error.to_string()))?;
+    if content.len() as u64 > MAX_DEFINITION_BYTES {
+        return Err(DefinitionError::TooLarge(MAX_DEFINITION_BYTES >> 20));
     }
+    String::from_utf8(content).map_err(|_| DefinitionError::Unreadable(NO_UTF8.into()))
 }
 
 fn parse(

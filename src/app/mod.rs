@@ -6,7 +6,14 @@
 //! Everything goes through a host of the cluster; the programs need not be reachable from outside.
 //! To add an operation: a method in `marathon` or `chronos`, and its command in `cli::app`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod chronos;
 mod definition;
@@ -21,7 +28,7 @@ mod weight;
 mod yaml;
 
 pub use chronos::{Chronos, Job};
-pub use definition::{Definition, Program, changes, read};
+pub use definition::{Definition, MAX_DEFINITION_BYTES, Program, changes, read};
 pub use deployment::{Progress, follow, follow_removal};
 pub use error::{AppError, DefinitionError, DefinitionErrors, NoTags};
 pub use marathon::{App, AppId, Change, Marathon, Task, TaskFailure};

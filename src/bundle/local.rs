@@ -2,9 +2,7 @@
 //! manifest of their own, because the archives of most Engines have none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +18,7 @@ use super::part::BlobWriter;
 use super::platform::ImagePlatform;
 use super::resolve::ResolvedImage;
 use super::table::hash_region;
+use crate::env::ReadAt;
 use crate::spec::{ImageRef, PackageVersions};
 
 /// An image on one platform, in a file that an Engine saved.
@@ -28,7 +27,7 @@ pub struct LocalImage {
     pub name: ImageRef,
     pub platform: ImagePlatform,
     pub config: Bytes,
-    pub file: Arc<File>,
+    pub file: Arc<dyn ReadAt>,
     /// Where its layers are in the file, the lowest first.
     pub layers: Vec<Range<u64>>,
     /// What its build installed, where that is known.
@@ -40,7 +39,7 @@ pub struct LocalImage {
 pub(super) enum LocalBlob {
     Bytes(Bytes),
     /// From this offset of a file.
-    File(Arc<File>, u64),
+    File(Arc<dyn ReadAt>, u64),
 }
 
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -186,7 +185,7 @@ fn read_layer(image: &LocalImage, range: &Range<u64>) -> std::io::Result<BlobDes
     let size = range.end - range.start;
     let mut start = [0; 4];
     let known = usize::try_from(size.min(4)).unwrap_or_default();
-    image.file.read_exact_at(&mut start[..known], range.start)?;
+    image.file.fill_from(&mut start[..known], range.start)?;
     let compression = match start {
         [0x1f, 0x8b, ..] => "+gzip",
         [0x28, 0xb5, 0x2f, 0xfd] => "+zstd",
@@ -194,7 +193,7 @@ fn read_layer(image: &LocalImage, range: &Range<u64>) -> std::io::Result<BlobDes
     };
     Ok(BlobDescriptor {
         media_type: format!("{OCI_LAYER}{compression}"),
-        digest: hash_region(&image.file, range.start, size, |_, _| Ok(()))?,
+        digest: hash_region(&*image.file, range.start, size, |_, _| Ok(()))?,
         size,
     })
 }
@@ -238,7 +237,7 @@ impl LocalBlob {
                     let left = usize::try_from(size - writer.bytes()).unwrap_or(usize::MAX);
                     let length = left.min(buffer.len());
                     let piece = &mut buffer[..length];
-                    let read = file.read_exact_at(piece, start + writer.bytes());
+                    let read = file.fill_from(piece, start + writer.bytes());
                     read.map_err(CreateError::SavedImage)?;
                     writer.append(piece)?;
                     progress(piece.len() as u64);

@@ -13,6 +13,15 @@
 //! digest, and the Engine's import skips what is missing. What an Engine built has no registry's
 //! digest: it gets a manifest here.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
+
 mod create;
 mod digest;
 mod documents;
@@ -22,10 +31,19 @@ mod image;
 mod local;
 mod manifest;
 mod name;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "gigabytes are written in place, locked and with holes: this needs the file system itself"
+)]
 mod part;
 mod plan;
 mod platform;
 mod read;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "registries answer over HTTPS, for `bundle create` alone, which contacts no host"
+)]
 mod registry;
 mod resolve;
 #[cfg(test)]

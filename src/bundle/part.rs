@@ -144,7 +144,7 @@ impl PartFile {
     }
 
     fn is_complete(&self, digest: &BlobDigest, at: u64, size: u64) -> Result<bool, ArchiveError> {
-        let got = hash_region(&self.file, at, size, |_, _| Ok(()))
+        let got = hash_region(&*self.file, at, size, |_, _| Ok(()))
             .map_err(|source| ArchiveError::read(&self.path, source))?;
         Ok(got == *digest)
     }

@@ -2,10 +2,9 @@
 //! which has a digest, or follows from the images and is rendered again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::MAX_DOCUMENT_BYTES;
 use super::digest::BlobDigest;
@@ -17,13 +16,14 @@ use super::name::ImageName;
 use super::plan::{ArchivePlan, BLOCK, padded};
 use super::platform::ImagePlatform;
 use super::table::{TableEnd, TarEntry, hash_region, read_table};
+use crate::env::{FileAccess, ReadAt};
 use crate::spec::ImageRef;
 
 /// A bundle whose structure, documents and references are right.
 #[derive(Debug)]
 pub struct Bundle {
     path: PathBuf,
-    file: File,
+    file: Arc<dyn ReadAt>,
     images: Vec<BundleImage>,
     platforms: Vec<ImagePlatform>,
     /// Blob → offset of its content and its size.
@@ -38,15 +38,15 @@ impl Bundle {
     /// # Errors
     /// When the file cannot be read, is no bundle, or differs in any byte from what toots writes
     /// for its images.
-    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+    pub fn open(files: &dyn FileAccess, path: &Path) -> Result<Self, ArchiveError> {
         let unreadable = |source| ArchiveError::read(path, source);
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        let (entries, end) = read_table(&file, length);
+        let file = files.open(path).map_err(unreadable)?;
+        let length = file.length().map_err(unreadable)?;
+        let (entries, end) = read_table(&*file, length);
         check_end(path, end)?;
         let archive = Archive {
             path,
-            file: &file,
+            file: &*file,
             entries: entries.iter().map(|e| (e.name.as_str(), e)).collect(),
         };
         let index = archive.index()?;
@@ -74,7 +74,7 @@ impl Bundle {
     /// When the file cannot be read, or a blob's content has another digest.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<(), ArchiveError> {
         for (digest, (at, size)) in &self.blobs {
-            let got = hash_region(&self.file, *at, *size, |_, piece| {
+            let got = hash_region(&*self.file, *at, *size, |_, piece| {
                 progress(piece.len() as u64);
                 Ok(())
             });
@@ -126,11 +126,9 @@ impl Bundle {
     }
 
     /// The file that was verified, whatever has its path by now.
-    ///
-    /// # Errors
-    /// When the process has too many open files.
-    pub fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+    #[must_use]
+    pub fn file(&self) -> Arc<dyn ReadAt> {
+        Arc::clone(&self.file)
     }
 
     /// Offset and size of a blob's content.
@@ -143,7 +141,7 @@ impl Bundle {
     pub fn blob(&self, digest: &BlobDigest) -> Option<BlobReader<'_>> {
         let (at, left) = *self.blobs.get(digest)?;
         Some(BlobReader {
-            file: &self.file,
+            file: &*self.file,
             at,
             left,
         })
@@ -158,7 +156,7 @@ impl Bundle {
 /// Reads one blob.
 #[derive(Debug)]
 pub struct BlobReader<'a> {
-    file: &'a File,
+    file: &'a dyn ReadAt,
     at: u64,
     left: u64,
 }
@@ -215,7 +213,7 @@ fn wrong_content(
 /// An archive whose headers are right, while it is checked.
 struct Archive<'a> {
     path: &'a Path,
-    file: &'a File,
+    file: &'a dyn ReadAt,
     entries: BTreeMap<&'a str, &'a TarEntry>,
 }
 
@@ -227,7 +225,7 @@ impl Archive<'_> {
     fn read_at(&self, at: u64, size: u64) -> Result<Vec<u8>, ArchiveError> {
         let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
         self.file
-            .read_exact_at(&mut content, at)
+            .fill_from(&mut content, at)
             .map_err(|source| ArchiveError::read(self.path, source))?;
         Ok(content)
     }

@@ -1,10 +1,8 @@
 //! The entries of an archive, read from its headers.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-
 use super::digest::{BlobDigest, BlobHasher};
 use super::plan::{BLOCK, FOLDERS, TRAILER, header, padded};
+use crate::env::ReadAt;
 
 /// An entry of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub(super) enum TableEnd {
 const MAX_ENTRIES: usize = 100_000;
 
 /// Reads the entries up to the end of the archive or to the first fault.
-pub(super) fn read_table(file: &File, length: u64) -> (Vec<TarEntry>, TableEnd) {
+pub(super) fn read_table(file: &dyn ReadAt, length: u64) -> (Vec<TarEntry>, TableEnd) {
     let mut entries: Vec<TarEntry> = Vec::new();
     let mut at = 0;
     loop {
@@ -54,7 +52,7 @@ pub(super) fn read_table(file: &File, length: u64) -> (Vec<TarEntry>, TableEnd) 
             return (entries, end);
         }
         let mut block = [0; BLOCK as usize];
-        if let Err(error) = file.read_exact_at(&mut block, at) {
+        if let Err(error) = file.fill_from(&mut block, at) {
             return (entries, TableEnd::Unreadable(error));
         }
         if entries.is_empty() && block != header(FOLDERS[0], 0) {
@@ -99,7 +97,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Hashes a part of a file. `each` sees every piece with its offset in the part.
 pub(super) fn hash_region(
-    file: &File,
+    file: &dyn ReadAt,
     at: u64,
     size: u64,
     mut each: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
@@ -110,7 +108,7 @@ pub(super) fn hash_region(
         let offset = hasher.bytes();
         let left = usize::try_from(size - offset).unwrap_or(CHUNK);
         let piece = &mut buffer[..left.min(CHUNK)];
-        file.read_exact_at(piece, at + offset)?;
+        file.fill_from(piece, at + offset)?;
         hasher.update(piece);
         each(offset, piece)?;
     }

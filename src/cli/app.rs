@@ -1,23 +1,25 @@
 //! `toots app …`: applications, through any host of the cluster to Marathon's leader.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::Output;
 use super::args::app::{AppCommand as Command, Follow, Reach};
+use super::console::Console;
 use super::error::{AppFailure, CliError};
-use super::output;
 use super::reach::{Reached, failed, reach};
 use crate::app::{
-    self, App, AppError, AppId, Change, Definition, Marathon, Program, Progress, TaskFailure,
+    self, App, AppError, AppId, Change, Definition, MAX_DEFINITION_BYTES, Marathon, Program,
+    Progress, TaskFailure,
 };
+use crate::env;
 use crate::host::Dial as _;
 use crate::report;
 use crate::spec::{ExitCode, Remedy, shown};
 
 /// Runs a command.
-pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
+pub(super) async fn run(console: &Console, command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Deploy {
             files,
@@ -25,13 +27,13 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
             no_schema,
             follow,
             reach,
-        } => deploy(&files, dry_run, no_schema, &follow, &reach).await,
-        Command::List { output, reach } => list(output, &reach).await,
+        } => deploy(console, &files, dry_run, no_schema, &follow, &reach).await,
+        Command::List { output, reach } => list(console, output, &reach).await,
         Command::Show {
             name,
             output,
             reach,
-        } => show(&name, output, &reach).await,
+        } => show(console, &name, output, &reach).await,
         Command::Scale {
             name,
             instances,
@@ -40,6 +42,7 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
         } => {
             let wanted = serde_json::json!({ "instances": instances });
             change(
+                console,
                 &name,
                 &follow,
                 &reach,
@@ -57,9 +60,14 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
             follow,
             reach,
         } => {
-            change(&name, &follow, &reach, "restart", async |marathon, id| {
-                marathon.restart(id).await
-            })
+            change(
+                console,
+                &name,
+                &follow,
+                &reach,
+                "restart",
+                async |marathon, id| marathon.restart(id).await,
+            )
             .await
         }
         Command::Rollback {
@@ -68,9 +76,14 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
             follow,
             reach,
         } => {
-            change(&name, &follow, &reach, "roll back", async |marathon, id| {
-                roll_back(marathon, id, to.as_deref()).await
-            })
+            change(
+                console,
+                &name,
+                &follow,
+                &reach,
+                "roll back",
+                async |marathon, id| roll_back(marathon, id, to.as_deref()).await,
+            )
             .await
         }
         Command::Weight {
@@ -80,6 +93,7 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
             reach,
         } => {
             change(
+                console,
                 &name,
                 &follow,
                 &reach,
@@ -101,7 +115,7 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
             yes,
             follow,
             reach,
-        } => delete(&names, yes, &follow, &reach).await,
+        } => delete(console, &names, yes, &follow, &reach).await,
     }
 }
 
@@ -115,33 +129,50 @@ fn marathon(reached: &Reached, force: bool) -> Marathon {
 
 /// Reads definitions and checks their fields, before anything is contacted.
 pub(super) async fn read_definitions(
+    console: &Console,
     files: &[PathBuf],
     program: Program,
     no_schema: bool,
 ) -> Result<Vec<Definition>, CliError> {
-    // On a thread of its own, so that a signal is heard while standard input is awaited.
-    let files = files.to_vec();
-    let environment = |name: &str| std::env::var(name).ok();
-    let definitions = tokio::task::spawn_blocking(move || app::read(&files, program, environment))
+    let limit = MAX_DEFINITION_BYTES + 1;
+    let is_input = |file: &PathBuf| file.as_os_str() == "-";
+    let mut input = None;
+    if files.iter().any(is_input) {
+        input = Some(console.machine().terminal.read_input(limit).await);
+    }
+    let (files, machine) = (files.to_vec(), console.machine().clone());
+    let read = move || {
+        let content = |file: &Path| match file.as_os_str() == "-" {
+            // It is read once.
+            true => input.take().unwrap_or_else(|| Ok(Vec::new())),
+            false => machine.files.read_up_to(file, limit),
+        };
+        app::read(&files, program, content, |name| {
+            machine.variables.text(name)
+        })
+    };
+    // So that a signal is heard while a pipe is awaited.
+    let definitions = env::run_blocking(read)
         .await
-        .map_err(|error| CliError::Start(std::io::Error::other(error)))??;
+        .ok_or_else(|| CliError::Start(std::io::Error::other("the definitions were not read")))??;
     if !no_schema {
         for warning in app::check(&definitions, program)? {
-            output::message(&format!("warning: {warning}"));
+            console.message(&format!("warning: {warning}"));
         }
     }
     Ok(definitions)
 }
 
 async fn deploy(
+    console: &Console,
     files: &[PathBuf],
     dry_run: bool,
     no_schema: bool,
     follow: &Follow,
     to: &Reach,
 ) -> Result<ExitCode, CliError> {
-    let definitions = read_definitions(files, Program::Marathon, no_schema).await?;
-    let reached = reach(to).await?;
+    let definitions = read_definitions(console, files, Program::Marathon, no_schema).await?;
+    let reached = reach(console, to).await?;
     let marathon = marathon(&reached, follow.force);
     let mut begun = Vec::new();
     for definition in &definitions {
@@ -151,7 +182,7 @@ async fn deploy(
             .map_err(failed(format!("read {id}")))?;
         match &changes {
             Some(lines) if lines.is_empty() => {
-                output::print(&format!("{id}: up to date\n"));
+                console.print(&format!("{id}: up to date\n"));
                 // Up to date does not mean running.
                 if follow.wait && !dry_run {
                     let now = marathon
@@ -174,9 +205,9 @@ async fn deploy(
                 continue;
             }
             Some(lines) => {
-                output::print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  "))))
+                console.print(&shown(&format!("{id}: change\n  {}\n", lines.join("\n  "))))
             }
-            None => output::print(&format!("{id}: new\n")),
+            None => console.print(&format!("{id}: new\n")),
         }
         if dry_run {
             continue;
@@ -194,11 +225,11 @@ async fn deploy(
         }
     }
     if dry_run {
-        output::message("dry run: nothing was changed");
+        console.message("dry run: nothing was changed");
     }
     if follow.wait {
         for (id, change) in &begun {
-            wait(&reached, &marathon, id, change, follow.timeout).await?;
+            wait(console, &reached, &marathon, id, change, follow.timeout).await?;
         }
     }
     Ok(ExitCode::DONE)
@@ -219,6 +250,7 @@ async fn changes(
 
 /// Applies one change to one application.
 async fn change(
+    console: &Console,
     name: &str,
     follow: &Follow,
     to: &Reach,
@@ -226,15 +258,15 @@ async fn change(
     make: impl AsyncFnOnce(&Marathon, &AppId) -> Result<Change, AppError>,
 ) -> Result<ExitCode, CliError> {
     let id = id(name)?;
-    let reached = reach(to).await?;
+    let reached = reach(console, to).await?;
     let marathon = marathon(&reached, follow.force);
     let change = make(&marathon, &id)
         .await
         .map_err(failed(format!("{what}: {id}")))?;
     if follow.wait {
-        wait(&reached, &marathon, &id, &change, follow.timeout).await?;
+        wait(console, &reached, &marathon, &id, &change, follow.timeout).await?;
     } else {
-        output::print(&shown(&format!(
+        console.print(&shown(&format!(
             "{id}: {what}; deployment {}\n",
             change.deployment_id
         )));
@@ -266,6 +298,7 @@ async fn roll_back(marathon: &Marathon, id: &AppId, to: Option<&str>) -> Result<
 }
 
 async fn delete(
+    console: &Console,
     names: &[String],
     yes: bool,
     follow: &Follow,
@@ -275,7 +308,7 @@ async fn delete(
         .iter()
         .map(|name| id(name))
         .collect::<Result<Vec<_>, _>>()?;
-    let reached = reach(to).await?;
+    let reached = reach(console, to).await?;
     let marathon = marathon(&reached, follow.force);
     // All of them exist, or nothing is removed.
     for id in &ids {
@@ -285,7 +318,7 @@ async fn delete(
             .map_err(failed(format!("remove {id}")))?;
     }
     let listed: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    output::confirm_deletion(&listed, yes).await?;
+    console.confirm_deletion(&listed, yes).await?;
     for id in &ids {
         let change = marathon
             .delete(id)
@@ -295,7 +328,7 @@ async fn delete(
             let done = app::follow_removal(&marathon, id, &change, follow.timeout).await;
             done.map_err(failed(format!("remove {id}")))?;
         }
-        output::print(&format!(
+        console.print(&format!(
             "{id}: {}\n",
             if follow.wait {
                 "removed"
@@ -309,25 +342,26 @@ async fn delete(
 
 /// Follows a deployment and shows its progress until it ends or the user interrupts.
 async fn wait(
+    console: &Console,
     reached: &Reached,
     marathon: &Marathon,
     id: &AppId,
     change: &Change,
     limit: Duration,
 ) -> Result<(), CliError> {
-    let mut tell = |progress: Progress| output::message(&format!("{id}: {}", words(&progress)));
+    let mut tell = |progress: Progress| console.message(&format!("{id}: {}", words(&progress)));
     let result = tokio::select! {
         biased;
         result = app::follow(marathon, id, change, limit, &mut tell) => result,
-        _ = tokio::signal::ctrl_c() => {
+        () = console.machine().signals.interrupted() => {
             let show = Remedy::ShowApp { id: id.to_string() };
-            output::message(&format!("\n{id}: no longer followed; {show}"));
+            console.message(&format!("\n{id}: no longer followed; {show}"));
             return Err(CliError::Interrupted);
         }
     };
     match result {
         Ok(app) => {
-            output::print(&format!(
+            console.print(&format!(
                 "{id}: {} of {} running\n",
                 app.tasks_running, app.instances
             ));
@@ -347,7 +381,7 @@ async fn wait(
                     .filter(|f| f.timestamp > change.version),
             };
             if let Some(task) = last {
-                last_words(reached, &task).await;
+                last_words(console, reached, &task).await;
             }
             Err(CliError::App(Box::new(AppFailure {
                 action: format!("deploy {id}"),
@@ -381,8 +415,8 @@ fn words(progress: &Progress) -> String {
 }
 
 /// Shows why a task failed, and its last log lines.
-async fn last_words(reached: &Reached, task: &TaskFailure) {
-    output::message(&format!(
+async fn last_words(console: &Console, reached: &Reached, task: &TaskFailure) {
+    console.message(&format!(
         "{} on {}: {} ({})",
         task.task_id, task.host, task.message, task.state
     ));
@@ -394,26 +428,26 @@ async fn last_words(reached: &Reached, task: &TaskFailure) {
         None => Ok(Vec::new()),
     };
     match log {
-        Ok(lines) if lines.is_empty() => output::message("  it wrote nothing"),
+        Ok(lines) if lines.is_empty() => console.message("  it wrote nothing"),
         Ok(lines) => {
-            output::message("  last lines:");
+            console.message("  last lines:");
             for line in lines {
-                output::message(&format!("  | {line}"));
+                console.message(&format!("  | {line}"));
             }
         }
-        Err(error) => output::message(&format!("  cannot read its log: {error}")),
+        Err(error) => console.message(&format!("  cannot read its log: {error}")),
     }
 }
 
-async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
-    let reached = reach(to).await?;
+async fn list(console: &Console, form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
+    let reached = reach(console, to).await?;
     let apps = marathon(&reached, false)
         .list()
         .await
         .map_err(failed("list the applications"))?;
     if form == Some(Output::Json) {
         let raw: Vec<_> = apps.iter().map(|app| &app.raw).collect();
-        output::print(&format!("{}\n", serde_json::json!(raw)));
+        console.print(&format!("{}\n", serde_json::json!(raw)));
         return Ok(ExitCode::DONE);
     }
     let rows = apps.iter().map(|app| {
@@ -425,7 +459,7 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
             image(app),
         ]
     });
-    output::print(&report::listing(
+    console.print(&report::listing(
         &[
             "application",
             "running",
@@ -434,7 +468,7 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
             "image or command",
         ],
         rows,
-        &output::options(),
+        &console.options(),
     ));
     Ok(ExitCode::DONE)
 }
@@ -467,14 +501,19 @@ fn image(app: &App) -> String {
         .to_owned()
 }
 
-async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
+async fn show(
+    console: &Console,
+    name: &str,
+    form: Option<Output>,
+    to: &Reach,
+) -> Result<ExitCode, CliError> {
     let id = id(name)?;
-    let reached = reach(to).await?;
+    let reached = reach(console, to).await?;
     let marathon = marathon(&reached, false);
     let action = format!("show {id}");
     let app = marathon.show(&id).await.map_err(failed(&action))?;
     if form == Some(Output::Json) {
-        output::print(&format!("{}\n", app.raw));
+        console.print(&format!("{}\n", app.raw));
         return Ok(ExitCode::DONE);
     }
     let versions = marathon.versions(&id).await.map_err(failed(&action))?;
@@ -503,7 +542,7 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<ExitCode, 
             value.as_str().unwrap_or_default()
         ));
     }
-    output::print(&shown(&text));
+    console.print(&shown(&text));
     let host = |address: &str| {
         reached
             .host_at(address)
@@ -519,12 +558,12 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<ExitCode, 
             task.id.clone(),
         ]
     });
-    output::print(&report::listing(
+    console.print(&report::listing(
         &["host", "ports", "state", "version", "task"],
         rows,
-        &output::options(),
+        &console.options(),
     ));
-    output::print(&shown(&format!(
+    console.print(&shown(&format!(
         "  versions: {}\n",
         versions
             .iter()
@@ -535,7 +574,7 @@ async fn show(name: &str, form: Option<Output>, to: &Reach) -> Result<ExitCode, 
             .join(", ")
     )));
     if let Some(failure) = &app.last_task_failure {
-        output::print(&shown(&format!(
+        console.print(&shown(&format!(
             "  last failure: {} on {}, {} ({})\n",
             failure.timestamp,
             host(&failure.host),

@@ -73,20 +73,20 @@ pub enum Command {
 
 impl Command {
     /// The inventory options, of a command that has them.
-    pub(super) fn source(&self) -> Option<&SourceArgs> {
+    pub(super) fn source_mut(&mut self) -> Option<&mut SourceArgs> {
         use app::{AppCommand, JobCommand};
         match self {
-            Self::Cluster(ClusterCommand::Up(args)) => Some(&args.source),
-            Self::Cluster(ClusterCommand::Check(args)) => Some(&args.source),
-            Self::Cluster(ClusterCommand::Plan(args)) => Some(&args.source),
-            Self::Cluster(ClusterCommand::Status(args)) => Some(&args.source),
-            Self::Cluster(ClusterCommand::Repair(args)) => Some(&args.source),
+            Self::Cluster(ClusterCommand::Up(args)) => Some(&mut args.source),
+            Self::Cluster(ClusterCommand::Check(args)) => Some(&mut args.source),
+            Self::Cluster(ClusterCommand::Plan(args)) => Some(&mut args.source),
+            Self::Cluster(ClusterCommand::Status(args)) => Some(&mut args.source),
+            Self::Cluster(ClusterCommand::Repair(args)) => Some(&mut args.source),
             Self::Cluster(ClusterCommand::AddSlave(args) | ClusterCommand::AddEdge(args)) => {
-                Some(&args.source)
+                Some(&mut args.source)
             }
             Self::Inventory(InventoryCommand::Check(source)) => Some(source),
             Self::Inventory(InventoryCommand::Import { .. }) => None,
-            Self::Render(args) => Some(&args.source),
+            Self::Render(args) => Some(&mut args.source),
             Self::Ssh(SshCommand::Explain { source, .. } | SshCommand::Trust { source, .. }) => {
                 Some(source)
             }
@@ -106,11 +106,11 @@ impl Command {
                 | JobCommand::Show { reach, .. }
                 | JobCommand::Run { reach, .. }
                 | JobCommand::Delete { reach, .. },
-            ) => Some(&reach.source),
-            Self::Bundle(bundle::BundleCommand::Create(args)) => Some(&args.source),
+            ) => Some(&mut reach.source),
+            Self::Bundle(bundle::BundleCommand::Create(args)) => Some(&mut args.source),
             Self::Bundle(bundle::BundleCommand::Inspect(_)) => None,
-            Self::Open(args) => Some(&args.source),
-            Self::Tunnel(args) => Some(&args.source),
+            Self::Open(args) => Some(&mut args.source),
+            Self::Tunnel(args) => Some(&mut args.source),
             Self::Init(_) | Self::Completions { .. } => None,
         }
     }

@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use super::args::bundle::{BundleCommand, BundleCreateArgs, BundleInspectArgs};
 use super::args::{ImageArgs, Output, OutputArgs, SourceArgs};
+use super::console::Console;
 use super::context::{self, Loaded};
 use super::error::{BundleAttempt, CliError};
 use super::start::{run_id, show_log_path};
-use super::{hints, log, output, signals};
+use super::{hints, log, signals};
 use crate::bundle::{
     ArchiveError, BUNDLE_FORMAT, BlobDigest, Bundle, BundleImage, CreateError, CreateRequest,
     CreatedBundle, ImagePlatform, ImageVariant, OwnRegistry, RegistryError, RegistryOptions,
     check_target, create_bundle,
 };
 use crate::engine::{EndCause, LocalBuilds};
+use crate::env;
 use crate::event::{Event, RunResult};
 use crate::report::{
     self, BundleImageView, BundleLayerView, BundleReport, BundleVariantView, OutputMode,
@@ -25,24 +27,24 @@ use crate::report::{
 use crate::spec::{ExitCode, ImageRef, Recipe, Remedy};
 
 /// `toots bundle`
-pub(super) async fn run(command: BundleCommand) -> Result<ExitCode, CliError> {
+pub(super) async fn run(console: &Console, command: BundleCommand) -> Result<ExitCode, CliError> {
     match command {
-        BundleCommand::Create(args) => create(args).await,
-        BundleCommand::Inspect(args) => inspect(args).await,
+        BundleCommand::Create(args) => create(console, args).await,
+        BundleCommand::Inspect(args) => inspect(console, args).await,
     }
 }
 
 /// Pause before the second attempt of a request.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
-    let signal = signals::first();
-    let loaded = context::load(&args.source)?;
-    let registries = registries(&loaded, &args.source)?;
+async fn create(console: &Console, args: BundleCreateArgs) -> Result<ExitCode, CliError> {
+    let signal = signals::first(console);
+    let loaded = context::load(console, &args.source)?;
+    let registries = registries(console, &loaded, &args.source)?;
     check_target(&args.file)?;
     let is_recipe = |(image, _): (&ImageRef, _)| loaded.offline.recipes.contains_key(image);
     let socket = match loaded.offline.images().any(is_recipe) {
-        true => engine_socket()?,
+        true => engine_socket(console)?,
         false => PathBuf::new(),
     };
     let attempt = Box::new(BundleAttempt {
@@ -50,8 +52,8 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
         platforms: args.platform.iter().map(ToString::to_string).collect(),
         own_registry: registries.own.as_ref().map(|own| own.server.clone()),
     });
-    let log = log::begin(&run_id());
-    let (events, handle) = output::reporter(args.shown.output, Some(&args.source), log.as_deref());
+    let log = log::begin(console, &run_id(console));
+    let (events, handle) = console.reporter(args.shown.output, Some(&args.source), log.as_deref());
     events.send(Event::RunStarted {
         command: "bundle create".into(),
         cluster: loaded.inventory.cluster.clone(),
@@ -81,8 +83,9 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
         socket,
         recipes,
         platforms: request.platforms.clone(),
-        registry: context::registry(&loaded.inventory)?,
-        notes: log::folder(),
+        registry: context::registry(console, &loaded.inventory)?,
+        notes: log::folder(console),
+        files: Arc::clone(&console.machine().files),
         answer: loaded.inventory.timeouts.answer,
         idle: loaded.inventory.timeouts.pull_idle,
         events: Arc::clone(&events),
@@ -103,19 +106,23 @@ async fn create(args: BundleCreateArgs) -> Result<ExitCode, CliError> {
         Ok(bundle) => {
             events.send(written(&request, &bundle));
             events.send(Event::Result(RunResult::default()));
-            handle.finish();
+            handle.finish().await;
             return Ok(ExitCode::DONE);
         }
         Err(error) => error,
     };
-    if output::mode(args.shown.output) == OutputMode::Json {
+    if console.mode(args.shown.output) == OutputMode::Json {
         // Through the reporter, so that it is the last line.
         events.send(Event::Result(error.result()));
-        handle.finish();
+        handle.finish().await;
     } else {
-        handle.finish();
-        error.show(false, hints::named_inventory(&args.source).as_deref());
-        show_log_path(error.exit_code(), log.as_deref());
+        handle.finish().await;
+        error.show(
+            console,
+            false,
+            hints::named_inventory(&args.source).as_deref(),
+        );
+        show_log_path(console, error.exit_code(), log.as_deref());
     }
     Ok(error.exit_code())
 }
@@ -138,8 +145,9 @@ async fn build_and_create(
 }
 
 /// The socket of this machine's Docker Engine, as the Docker command finds it.
-fn engine_socket() -> Result<PathBuf, CliError> {
-    let host = std::env::var_os("DOCKER_HOST").unwrap_or_default();
+fn engine_socket(console: &Console) -> Result<PathBuf, CliError> {
+    let host = console.machine().variables.raw("DOCKER_HOST");
+    let host = host.unwrap_or_default();
     let host = host.to_string_lossy();
     match host.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') => Ok(path.into()),
@@ -173,9 +181,13 @@ fn written(request: &CreateRequest, bundle: &CreatedBundle) -> Event {
 }
 
 /// How the inventory reaches registries.
-fn registries(loaded: &Loaded, source: &SourceArgs) -> Result<RegistryOptions, CliError> {
+fn registries(
+    console: &Console,
+    loaded: &Loaded,
+    source: &SourceArgs,
+) -> Result<RegistryOptions, CliError> {
     let inventory = &loaded.inventory;
-    let login = context::registry(inventory)?;
+    let login = context::registry(console, inventory)?;
     let mut own = inventory.registry.as_ref().map(|registry| OwnRegistry {
         server: registry.server.clone(),
         address: registry.address,
@@ -184,12 +196,15 @@ fn registries(loaded: &Loaded, source: &SourceArgs) -> Result<RegistryOptions, C
     });
     let ca = inventory.registry.as_ref().and_then(|r| r.ca.as_ref());
     if let (Some(own), Some(path)) = (&mut own, ca) {
-        let content = std::fs::read(path).map_err(|error| CliError::ReadReferenced {
-            inventory: source.inventory.clone(),
-            what: "ca of [registry]",
-            path: path.clone(),
-            source: error,
-        })?;
+        let content = console
+            .files()
+            .read(path)
+            .map_err(|error| CliError::ReadReferenced {
+                inventory: source.inventory.clone(),
+                what: "ca of [registry]",
+                path: path.clone(),
+                source: error,
+            })?;
         own.ca = Some(content);
     }
     Ok(RegistryOptions {
@@ -203,37 +218,39 @@ fn registries(loaded: &Loaded, source: &SourceArgs) -> Result<RegistryOptions, C
 
 /// Opens the bundle of a run and reads every byte of it. Contacts no host.
 pub(super) async fn verify(
+    console: &Console,
     args: ImageArgs,
     shown: &OutputArgs,
 ) -> Result<Option<Arc<Bundle>>, CliError> {
     let Some(file) = args.images else {
         return Ok(None);
     };
-    if output::mode(shown.output) != OutputMode::Json {
-        output::message(&format!("verifying {}", file.display()));
+    if console.mode(shown.output) != OutputMode::Json {
+        console.message(&format!("verifying {}", file.display()));
     }
-    Ok(Some(Arc::new(read(file).await?)))
+    Ok(Some(Arc::new(read(console, file).await?)))
 }
 
 /// Reads on a thread of its own, so that a signal is heard while gigabytes are read.
-async fn read(file: PathBuf) -> Result<Bundle, CliError> {
-    let read = tokio::task::spawn_blocking(move || {
-        let bundle = Bundle::open(&file)?;
+async fn read(console: &Console, file: PathBuf) -> Result<Bundle, CliError> {
+    let files = Arc::clone(&console.machine().files);
+    let read = env::run_blocking(move || {
+        let bundle = Bundle::open(&*files, &file)?;
         bundle.verify(|_| {})?;
         Ok::<_, ArchiveError>(bundle)
     });
     let bundle = read
         .await
-        .map_err(|error| CliError::Start(io::Error::other(error)))??;
+        .ok_or_else(|| CliError::Start(io::Error::other("the bundle was not read")))??;
     Ok(bundle)
 }
 
-async fn inspect(args: BundleInspectArgs) -> Result<ExitCode, CliError> {
-    let bundle = read(args.file.clone()).await?;
+async fn inspect(console: &Console, args: BundleInspectArgs) -> Result<ExitCode, CliError> {
+    let bundle = read(console, args.file.clone()).await?;
     let report = bundle_report(&args.file, &bundle);
-    output::print(&match args.output {
+    console.print(&match args.output {
         Some(Output::Json) => report::bundle_json(&report),
-        _ => report::bundle_table(&report, &output::options()),
+        _ => report::bundle_table(&report, &console.options()),
     });
     Ok(ExitCode::DONE)
 }

@@ -2,6 +2,7 @@
 //! for which there is no inventory yet.
 
 use super::args::CheckArgs;
+use super::console::Console;
 use super::context::{self, Loaded};
 use super::error::CliError;
 use super::start::{self, StartRequest};
@@ -9,14 +10,14 @@ use crate::engine::{self, RunOptions};
 use crate::inventory;
 use crate::spec::ExitCode;
 
-pub(super) async fn check_hosts(args: CheckArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn check_hosts(console: &Console, args: CheckArgs) -> Result<ExitCode, CliError> {
     let has_inventory = args.hosts.is_empty();
     let loaded = if has_inventory {
-        context::load(&args.source)?
+        context::load(console, &args.source)?
     } else {
-        load_candidates(&args)?
+        load_candidates(console, &args)?
     };
-    context::warn_open(&loaded);
+    context::warn_open(console, &loaded);
     let request = StartRequest {
         command: "cluster check",
         source: has_inventory.then_some(&args.source),
@@ -26,12 +27,12 @@ pub(super) async fn check_hosts(args: CheckArgs) -> Result<ExitCode, CliError> {
         options: RunOptions::default(),
         question: None,
     };
-    let run = start::begin(loaded, request)?;
+    let run = start::begin(console, loaded, request)?;
     let result = engine::check(&run.cx).await;
-    Ok(run.finish(ExitCode(result.exit_code)))
+    Ok(run.finish(console, ExitCode(result.exit_code)).await)
 }
 
-fn load_candidates(args: &CheckArgs) -> Result<Loaded, CliError> {
+fn load_candidates(console: &Console, args: &CheckArgs) -> Result<Loaded, CliError> {
     let inventory = inventory::candidates(&args.hosts, args.user.as_deref(), args.port)?;
-    context::fit(inventory, String::new(), &args.source)
+    context::fit(console, inventory, String::new(), &args.source)
 }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use super::args::{ConnectionArgs, Output, PlanArgs, StatusArgs, UpArgs};
+use super::console::Console;
+use super::context::read_text;
 use super::context::{self, Loaded, RunRequest};
 use super::error::CliError;
 use super::start::{self, StartRequest};
-use super::{hints, output, plan_views};
+use super::{hints, plan_views};
 use crate::engine::{self, Cancel, RunOptions};
+use crate::env::{FileAccess, StandardStream};
 use crate::event::{Event, EventSink, StatusReport};
 use crate::plan::SavedPlan;
 use crate::report;
 use crate::spec::ExitCode;
 
 /// `toots cluster up`
-pub(super) async fn up(args: UpArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
-    context::warn_open(&loaded);
+pub(super) async fn up(console: &Console, args: UpArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
+    context::warn_open(console, &loaded);
     let scope = context::scope(&loaded.inventory, &args.limit)?;
-    let saved = args.plan.as_deref().map(read_plan).transpose()?;
+    let saved = args.plan.as_deref();
+    let saved = saved.map(|path| read_plan(console.files(), path));
+    let saved = saved.transpose()?;
     let request = StartRequest {
         command: "cluster up",
         source: Some(&args.source),
@@ -28,21 +33,18 @@ pub(super) async fn up(args: UpArgs) -> Result<ExitCode, CliError> {
         options: RunOptions {
             prove: args.prove,
             saved,
-            bundle: super::bundle::verify(args.images, &args.shown).await?,
+            bundle: super::bundle::verify(console, args.images, &args.shown).await?,
             ..RunOptions::default()
         },
         question: (!args.yes && args.plan.is_none()).then_some(REPLACE_QUESTION),
     };
-    start::change_hosts(loaded, request).await
+    start::change_hosts(console, loaded, request).await
 }
 
 const REPLACE_QUESTION: &str = "replace or remove these running containers?";
 
-fn read_plan(path: &std::path::Path) -> Result<SavedPlan, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|source| CliError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+fn read_plan(files: &dyn FileAccess, path: &std::path::Path) -> Result<SavedPlan, CliError> {
+    let text = read_text(files, path)?;
     SavedPlan::parse(&text).map_err(|source| CliError::SavedPlan {
         path: path.to_owned(),
         source,
@@ -50,12 +52,12 @@ fn read_plan(path: &std::path::Path) -> Result<SavedPlan, CliError> {
 }
 
 /// `toots cluster plan`
-pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
-    context::warn_open(&loaded);
+pub(super) async fn plan(console: &Console, args: PlanArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
+    context::warn_open(console, &loaded);
     let scope = context::scope(&loaded.inventory, &args.limit)?;
     let text = loaded.text.clone();
-    let json = output::mode(args.shown.output) == report::OutputMode::Json;
+    let json = console.mode(args.shown.output) == report::OutputMode::Json;
     let request = StartRequest {
         command: "cluster plan",
         source: Some(&args.source),
@@ -63,16 +65,16 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         shown: &args.shown,
         scope: scope.clone(),
         options: RunOptions {
-            bundle: super::bundle::verify(args.images, &args.shown).await?,
+            bundle: super::bundle::verify(console, args.images, &args.shown).await?,
             ..RunOptions::default()
         },
         question: None,
     };
-    let run = start::begin(loaded, request)?;
+    let run = start::begin(console, loaded, request)?;
     let cx = &run.cx;
     let mut planned = match engine::observe_and_plan(cx).await {
         Ok(planned) => planned,
-        Err(result) => return Ok(run.finish(ExitCode(result.exit_code))),
+        Err(result) => return Ok(run.finish(console, ExitCode(result.exit_code)).await),
     };
     planned.plan.hosts.retain(|host| scope.contains(&host.host));
     let changes = planned.plan.changes();
@@ -94,22 +96,27 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         records: outdated.collect(),
     });
     cx.events.send(Event::Result(planned.result(exit)));
-    run.finish(exit);
+    run.finish(console, exit).await;
     if !json {
-        output::print(&report::plan_text(
+        console.print(&report::plan_text(
             &plan_views::views(&planned.plan),
-            output::options().out_colour,
+            console.options().out_colour,
         ));
     }
     if let Some(path) = &args.out {
-        write_plan(path, &saved)?;
+        write_plan(console.files(), path, &saved)?;
     }
     Ok(exit)
 }
 
-fn write_plan(path: &std::path::Path, saved: &SavedPlan) -> Result<(), CliError> {
+fn write_plan(
+    files: &dyn FileAccess,
+    path: &std::path::Path,
+    saved: &SavedPlan,
+) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(saved).unwrap_or_default() + "\n";
-    std::fs::write(path, text).map_err(|source| CliError::Write {
+    let written = files.write(path, text.as_bytes());
+    written.map_err(|source| CliError::Write {
         path: path.to_owned(),
         source,
     })
@@ -126,6 +133,7 @@ impl EventSink for Quiet {
 
 /// Observes the cluster once.
 pub(super) async fn read_status(
+    console: &Console,
     loaded: Loaded,
     connection: &ConnectionArgs,
 ) -> Result<StatusReport, CliError> {
@@ -142,11 +150,11 @@ pub(super) async fn read_status(
         scope,
         mode: RunOptions::default(),
         timeout: None,
-        run_id: start::run_id(),
+        run_id: start::run_id(console),
         cancel: Cancel::default(),
         pauser: None,
     };
-    let cx = context::run_context(loaded, wanted)?;
+    let cx = context::run_context(console, loaded, wanted)?;
     Ok(engine::status(&cx).await)
 }
 
@@ -154,10 +162,10 @@ pub(super) async fn read_status(
 const STATUS_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// `toots cluster status`
-pub(super) async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn status(console: &Console, args: StatusArgs) -> Result<ExitCode, CliError> {
     loop {
-        let loaded = context::load(&args.source)?;
-        let mut report = read_status(loaded, &args.connection).await?;
+        let loaded = context::load(console, &args.source)?;
+        let mut report = read_status(console, loaded, &args.connection).await?;
         let inventory = hints::named_inventory(&args.source);
         for service in &mut report.services {
             let row = &mut service.row;
@@ -165,17 +173,16 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
         }
         if args.watch && args.output != Some(Output::Json) {
             // The screen is cleared only where there is one.
-            use std::io::IsTerminal as _;
-            if std::io::stdout().is_terminal() {
-                output::print("\x1b[2J\x1b[H");
+            if console.is_terminal(StandardStream::Output) {
+                console.print("\x1b[2J\x1b[H");
             }
         }
         match args.output {
-            Some(Output::Json) => output::print(&(report::status_json(&report) + "\n")),
-            _ => output::print(&report::status_table(
+            Some(Output::Json) => console.print(&(report::status_json(&report) + "\n")),
+            _ => console.print(&report::status_table(
                 &report,
-                output::options().width(),
-                output::options().out_colour,
+                console.options().width(),
+                console.options().out_colour,
             )),
         }
         if !args.watch {

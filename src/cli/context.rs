@@ -1,26 +1,25 @@
 //! Builds the engine's input from the inventory and the arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::args::{ConnectionArgs, SourceArgs};
+use super::console::Console;
 use super::error::CliError;
-use super::output;
 use crate::desired::{self, Desired, Draw, Recorded};
 use crate::engine::{Cancel, HostInfo, RegistryLogin, RunContext, RunOptions, RunTimeouts};
+use crate::env::{FileAccess, StandardStream, Terminal};
 use crate::event::EventSink;
-use crate::host::{Dial, HostSession, SshHost};
-use crate::inventory::{Inventory, PasswordSource};
+use crate::host::{Dial, HostConnector, HostSession};
+use crate::inventory::{self, Inventory, PasswordSource};
 use crate::plan::Limits;
 use crate::playbook::{Playbook, SecretKind};
 use crate::report::Pauser;
 use crate::spec::{HostName, Role, Secret};
-use crate::transport::{
-    Ask, AskNobody, AskTerminal, Connector, HostSettings, PrivilegeMode, SshOptions, TransportError,
-};
+use crate::transport::{Ask, AskNobody, HostSettings, PrivilegeMode, SshOptions, TransportError};
 
 /// An inventory and a playbook that match.
 pub(super) struct Loaded {
@@ -31,20 +30,26 @@ pub(super) struct Loaded {
 }
 
 /// Reads inventory and playbook.
-pub(super) fn load(source: &SourceArgs) -> Result<Loaded, CliError> {
-    let (inventory, text) = crate::inventory::load(&source.inventory)?;
-    fit(inventory, text, source)
+pub(super) fn load(console: &Console, source: &SourceArgs) -> Result<Loaded, CliError> {
+    let (inventory, text) = inventory::load(
+        console.files(),
+        console.home().as_deref(),
+        &source.inventory,
+    )?;
+    fit(console, inventory, text, source)
 }
 
 /// Builds the desired state without records. That also proves that playbook and inventory match.
 pub(super) fn fit(
+    console: &Console,
     inventory: Inventory,
     text: String,
     source: &SourceArgs,
 ) -> Result<Loaded, CliError> {
-    let playbook = Playbook::load(source.playbooks.as_deref())?;
+    let playbook = source.playbooks.as_deref();
+    let playbook = Playbook::load(playbook.map(|folder| (console.files(), folder)))?;
     for (what, path) in inventory.files() {
-        if let Err(error) = std::fs::read(path) {
+        if let Err(error) = console.files().read(path) {
             return Err(CliError::ReadReferenced {
                 inventory: source.inventory.clone(),
                 what,
@@ -53,8 +58,9 @@ pub(super) fn fit(
             });
         }
     }
-    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &Masked)?;
-    desired::check_local_files(&inventory, &playbook)?;
+    let masked = Masked(Arc::clone(&console.machine().files));
+    let offline = desired::build(&inventory, &playbook, &Recorded::default(), &masked)?;
+    desired::check_local_files(&inventory, &playbook, console.files())?;
     Ok(Loaded {
         inventory,
         text,
@@ -64,7 +70,7 @@ pub(super) fn fit(
 }
 
 /// Warns about ports that are open to everyone on hosts that listen on every address.
-pub(super) fn warn_open(loaded: &Loaded) {
+pub(super) fn warn_open(console: &Console, loaded: &Loaded) {
     for host in loaded.offline.hosts.iter().filter(|host| host.listen_all) {
         let here = host
             .components
@@ -80,7 +86,7 @@ pub(super) fn warn_open(loaded: &Loaded) {
                 )
             })
             .collect();
-        output::message(&format!(
+        console.message(&format!(
             "warning: {} listens on every address (listen_ip = \"0.0.0.0\"); \
              open to everyone who can reach it: {}",
             host.name,
@@ -90,7 +96,7 @@ pub(super) fn warn_open(loaded: &Loaded) {
 }
 
 /// Placeholder for ids and secrets where nothing is drawn.
-pub(super) struct Masked;
+struct Masked(Arc<dyn FileAccess>);
 
 impl Draw for Masked {
     fn cluster_id(&self) -> String {
@@ -105,7 +111,11 @@ impl Draw for Masked {
         Some(Secret::new(Secret::MASK))
     }
 
-    fn private_key(&self, _path: &std::path::Path) -> Secret {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        self.0.read(path).ok()
+    }
+
+    fn private_key(&self, _path: &Path) -> Secret {
         Secret::new(Secret::MASK)
     }
 }
@@ -115,6 +125,7 @@ struct Random {
     id: String,
     bytes: [u8; 32],
     registry: Option<Secret>,
+    files: Arc<dyn FileAccess>,
 }
 
 impl Draw for Random {
@@ -138,6 +149,10 @@ impl Draw for Random {
     fn registry_password(&self) -> Option<Secret> {
         self.registry.clone()
     }
+
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        self.files.read(path).ok()
+    }
 }
 
 /// What the command line adds to the inventory.
@@ -155,15 +170,24 @@ pub(super) struct RunRequest<'a> {
 }
 
 /// Builds the engine's context.
-pub(super) fn run_context(loaded: Loaded, wanted: RunRequest<'_>) -> Result<RunContext, CliError> {
+pub(super) fn run_context(
+    console: &Console,
+    loaded: Loaded,
+    wanted: RunRequest<'_>,
+) -> Result<RunContext, CliError> {
     let Loaded {
         inventory,
         text,
         playbook,
         offline,
     } = loaded;
-    let registry = registry(&inventory)?;
-    let dial = Arc::new(Dialer::new(&inventory, wanted.connection, wanted.pauser));
+    let registry = registry(console, &inventory)?;
+    let dial = Arc::new(Dialer::new(
+        console,
+        &inventory,
+        wanted.connection,
+        wanted.pauser,
+    ));
     let contacted = |host: &&crate::inventory::Host| {
         wanted.scope.contains(&host.name) || host.roles.contains(&Role::Master)
     };
@@ -198,9 +222,10 @@ pub(super) fn run_context(loaded: Loaded, wanted: RunRequest<'_>) -> Result<RunC
         run: wanted.timeout,
     };
     let random = Random {
-        id: format!("{:016x}", rand::random::<u64>()),
-        bytes: rand::random(),
+        id: console.machine().random.hex64(),
+        bytes: console.machine().random.bytes(),
         registry: registry.as_ref().map(|login| login.password.clone()),
+        files: Arc::clone(&console.machine().files),
     };
     let settings = desired::settings(&playbook);
     let cluster = inventory.cluster.clone();
@@ -220,12 +245,15 @@ pub(super) fn run_context(loaded: Loaded, wanted: RunRequest<'_>) -> Result<RunC
         offline,
         build: Box::new(build),
         dial,
+        clock: console.machine().clock.clone(),
+        random: console.machine().random.clone(),
+        files: Arc::clone(&console.machine().files),
         events: wanted.events,
         limits,
         timeouts,
         mode,
         registry,
-        owner: owner(),
+        owner: owner(console),
         run_id: wanted.run_id,
         cancel: wanted.cancel,
         domain,
@@ -234,11 +262,11 @@ pub(super) fn run_context(loaded: Loaded, wanted: RunRequest<'_>) -> Result<RunC
     })
 }
 
-fn owner() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "someone".into());
-    let host = nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+fn owner(console: &Console) -> String {
+    let machine = console.machine();
+    let user = machine.variables.text("USER");
+    let user = user.unwrap_or_else(|| "someone".into());
+    let host = &machine.host_name;
     format!("{user}@{host}")
         .chars()
         .filter(|c| c.is_ascii_graphic())
@@ -246,7 +274,10 @@ fn owner() -> String {
 }
 
 /// The registry's credentials; the password comes from the source that the inventory names.
-pub(super) fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, CliError> {
+pub(super) fn registry(
+    console: &Console,
+    inventory: &Inventory,
+) -> Result<Option<RegistryLogin>, CliError> {
     let Some(registry) = &inventory.registry else {
         return Ok(None);
     };
@@ -254,14 +285,10 @@ pub(super) fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, C
         return Ok(None);
     };
     let password = match source {
-        PasswordSource::File(path) => {
-            std::fs::read_to_string(path).map_err(|source| CliError::Read {
-                path: path.clone(),
-                source,
-            })?
-        }
+        PasswordSource::File(path) => read_text(console.files(), path)?,
         PasswordSource::Env(name) => {
-            std::env::var(name).map_err(|_| CliError::RegistryVariable(name.clone()))?
+            let value = console.machine().variables.text(name);
+            value.ok_or_else(|| CliError::RegistryVariable(name.clone()))?
         }
     };
     let password = Secret::new(password.lines().next().unwrap_or_default());
@@ -272,31 +299,46 @@ pub(super) fn registry(inventory: &Inventory) -> Result<Option<RegistryLogin>, C
     }))
 }
 
-/// Prompts on the terminal while the live view is paused: the next frame would erase the question.
-struct PausingAsk(Pauser);
+/// Prompts on the terminal, while the live view, if there is one, is paused: the next frame would
+/// erase the question.
+struct AskOperator {
+    terminal: Arc<dyn Terminal>,
+    pauser: Option<Pauser>,
+}
 
 #[async_trait]
-impl Ask for PausingAsk {
+impl Ask for AskOperator {
     async fn secret(&self, question: &str) -> Option<Secret> {
-        let _pause = self.0.paused().await;
-        AskTerminal.secret(question).await
+        let _pause = match &self.pauser {
+            Some(pauser) => Some(pauser.paused().await),
+            None => None,
+        };
+        self.terminal.ask_secret(question).await
     }
+}
+
+/// A whole file.
+pub(super) fn read_text(files: &dyn FileAccess, path: &Path) -> Result<String, CliError> {
+    files.read_text(path).map_err(|source| CliError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Connects to the inventory's hosts.
 pub(super) struct Dialer {
-    connector: Connector,
+    connector: Arc<dyn HostConnector>,
     hosts: BTreeMap<HostName, HostSettings>,
 }
 
 impl Dialer {
     /// `pauser` belongs to the run's live view, when there is one.
     pub(super) fn new(
+        console: &Console,
         inventory: &Inventory,
         connection: &ConnectionArgs,
         pauser: Option<Pauser>,
     ) -> Self {
-        use std::io::IsTerminal as _;
         let settings = SshOptions {
             config_files: inventory.ssh.config_file.clone().map(|file| vec![file]),
             connect_timeout: connection.limits.connect_timeout,
@@ -310,10 +352,12 @@ impl Dialer {
             },
             ..SshOptions::default()
         };
-        let ask: Arc<dyn Ask> = match pauser {
-            _ if !std::io::stdin().is_terminal() => Arc::new(AskNobody),
-            Some(pauser) => Arc::new(PausingAsk(pauser)),
-            None => Arc::new(AskTerminal),
+        let ask: Arc<dyn Ask> = match console.is_terminal(StandardStream::Input) {
+            true => Arc::new(AskOperator {
+                terminal: Arc::clone(&console.machine().terminal),
+                pauser,
+            }),
+            false => Arc::new(AskNobody),
         };
         let hosts = inventory
             .hosts
@@ -326,14 +370,14 @@ impl Dialer {
             })
             .collect();
         Self {
-            connector: Connector::new(settings, ask),
+            connector: console.env.dialler.connector(settings, ask),
             hosts,
         }
     }
 
     /// The connector, for questions that need no session.
-    pub(super) fn connector(&self) -> &Connector {
-        &self.connector
+    pub(super) fn connector(&self) -> &dyn HostConnector {
+        &*self.connector
     }
 }
 
@@ -374,8 +418,7 @@ impl Dial for Dialer {
             .hosts
             .get(host)
             .ok_or_else(|| TransportError::Settings(format!("{host} is not in the inventory")))?;
-        let session = self.connector.connect(settings).await?;
-        Ok(Arc::new(SshHost::over(session)))
+        self.connector.connect(settings).await
     }
 }
 

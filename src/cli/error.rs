@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use super::console::Console;
 use super::{bundle, hints};
 use crate::app::{AppError, DefinitionError, DefinitionErrors};
 use crate::bundle::{ArchiveError, CreateError};
@@ -304,11 +305,11 @@ impl CliError {
 
     /// Shows the error: one JSON result on standard output, or text on standard error. An error
     /// with a place in a file starts with the place, as in compilers.
-    pub(super) fn show(&self, json: bool, inventory: Option<&std::path::Path>) {
+    pub(super) fn show(&self, console: &Console, json: bool, inventory: Option<&std::path::Path>) {
         let hints = hints::with_inventory(&self.hints(), inventory);
         let text = self.text();
         if json {
-            show_json(self.exit_code(), text, hints);
+            show_json(console, self.exit_code(), text, hints);
             return;
         }
         let placed = matches!(
@@ -327,20 +328,20 @@ impl CliError {
                 .iter()
                 .map(|hint| format!("  hint: {}", shown(&hint.to_string()))),
         );
-        report::write_message(&lines.join("\n"));
+        console.streams.write_message(&lines.join("\n"));
     }
 }
 
 /// Prints the only line of a command that ended before its first event.
-pub(super) fn show_json(exit_code: ExitCode, error: String, hints: Vec<Remedy>) {
+pub(super) fn show_json(console: &Console, exit_code: ExitCode, error: String, hints: Vec<Remedy>) {
     let result = RunResult {
         exit_code: exit_code.0,
         error: Some(error),
         hints,
         ..RunResult::default()
     };
-    let line = report::json_line(&Event::Result(result), jiff::Timestamp::now());
-    report::write_data(&(line + "\n"));
+    let line = report::json_line(&Event::Result(result), console.machine().clock.now());
+    console.print(&(line + "\n"));
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::app::read_definitions;
 use super::args::Output;
 use super::args::app::{JobCommand as Command, Reach};
+use super::console::Console;
 use super::error::CliError;
-use super::output;
 use super::reach::{Reached, failed, reach};
 use crate::app::{self, AppError, Chronos, Job, Program};
 use crate::report;
@@ -20,23 +20,23 @@ use crate::spec::{ExitCode, shown};
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a command.
-pub(super) async fn run(command: Command) -> Result<ExitCode, CliError> {
+pub(super) async fn run(console: &Console, command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Deploy {
             files,
             dry_run,
             no_schema,
             reach,
-        } => deploy(&files, dry_run, no_schema, &reach).await,
-        Command::List { output, reach } => list(output, &reach).await,
-        Command::Show { name, reach } => show(&name, &reach).await,
+        } => deploy(console, &files, dry_run, no_schema, &reach).await,
+        Command::List { output, reach } => list(console, output, &reach).await,
+        Command::Show { name, reach } => show(console, &name, &reach).await,
         Command::Run {
             name,
             wait,
             timeout,
             reach,
-        } => run_now(&name, wait.then_some(timeout), &reach).await,
-        Command::Delete { names, yes, reach } => delete(&names, yes, &reach).await,
+        } => run_now(console, &name, wait.then_some(timeout), &reach).await,
+        Command::Delete { names, yes, reach } => delete(console, &names, yes, &reach).await,
     }
 }
 
@@ -45,13 +45,14 @@ fn chronos(reached: &Reached) -> Chronos {
 }
 
 async fn deploy(
+    console: &Console,
     files: &[PathBuf],
     dry_run: bool,
     no_schema: bool,
     to: &Reach,
 ) -> Result<ExitCode, CliError> {
-    let definitions = read_definitions(files, Program::Chronos, no_schema).await?;
-    let reached = reach(to).await?;
+    let definitions = read_definitions(console, files, Program::Chronos, no_schema).await?;
+    let reached = reach(console, to).await?;
     let chronos = chronos(&reached);
     let now = chronos.list().await.map_err(failed("read the jobs"))?;
     for definition in &definitions {
@@ -62,14 +63,14 @@ async fn deploy(
             .map(|job| app::changes(&job.raw, &definition.value))
         {
             Some(lines) if lines.is_empty() => {
-                output::print(&format!("{name}: up to date\n"));
+                console.print(&format!("{name}: up to date\n"));
                 continue;
             }
-            Some(lines) => output::print(&shown(&format!(
+            Some(lines) => console.print(&shown(&format!(
                 "{name}: change\n  {}\n",
                 lines.join("\n  ")
             ))),
-            None => output::print(&format!("{name}: new\n")),
+            None => console.print(&format!("{name}: new\n")),
         }
         if !dry_run {
             chronos
@@ -79,20 +80,20 @@ async fn deploy(
         }
     }
     if dry_run {
-        output::message("dry run: nothing was changed");
+        console.message("dry run: nothing was changed");
     }
     Ok(ExitCode::DONE)
 }
 
-async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
-    let reached = reach(to).await?;
+async fn list(console: &Console, form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
+    let reached = reach(console, to).await?;
     let jobs = chronos(&reached)
         .list()
         .await
         .map_err(failed("list the jobs"))?;
     if form == Some(Output::Json) {
         let raw: Vec<_> = jobs.iter().map(|job| &job.raw).collect();
-        output::print(&format!("{}\n", serde_json::json!(raw)));
+        console.print(&format!("{}\n", serde_json::json!(raw)));
         return Ok(ExitCode::DONE);
     }
     let rows = jobs.iter().map(|job| {
@@ -121,32 +122,37 @@ async fn list(form: Option<Output>, to: &Reach) -> Result<ExitCode, CliError> {
             when,
         ]
     });
-    output::print(&report::listing(
+    console.print(&report::listing(
         &["job", "state", "runs", "last success", "last error", "when"],
         rows,
-        &output::options(),
+        &console.options(),
     ));
     Ok(ExitCode::DONE)
 }
 
-async fn show(name: &str, to: &Reach) -> Result<ExitCode, CliError> {
-    let reached = reach(to).await?;
+async fn show(console: &Console, name: &str, to: &Reach) -> Result<ExitCode, CliError> {
+    let reached = reach(console, to).await?;
     let job = chronos(&reached)
         .show(name)
         .await
         .map_err(failed(format!("show {}", shown(name))))?;
-    output::print(&shown(&format!("{:#}\n", job.raw)));
+    console.print(&shown(&format!("{:#}\n", job.raw)));
     Ok(ExitCode::DONE)
 }
 
-async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<ExitCode, CliError> {
-    let reached = reach(to).await?;
+async fn run_now(
+    console: &Console,
+    name: &str,
+    wait: Option<Duration>,
+    to: &Reach,
+) -> Result<ExitCode, CliError> {
+    let reached = reach(console, to).await?;
     let chronos = chronos(&reached);
     let failed = |error| failed(format!("run {name}"))(error);
     let before = chronos.show(name).await.map_err(failed)?;
     chronos.run(name).await.map_err(failed)?;
     let Some(limit) = wait else {
-        output::print(&format!("{name}: started\n"));
+        console.print(&format!("{name}: started\n"));
         return Ok(ExitCode::DONE);
     };
     let began = Instant::now();
@@ -157,11 +163,11 @@ async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<ExitC
         tokio::select! {
             biased;
             () = tokio::time::sleep(POLL_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
+            () = console.machine().signals.interrupted() => return Err(CliError::Interrupted),
         }
         match chronos.show(name).await {
             Ok(job) if ended(&job) && job.success_count > before.success_count => {
-                output::print(&format!("{name}: done\n"));
+                console.print(&format!("{name}: done\n"));
                 return Ok(ExitCode::DONE);
             }
             Ok(job) if ended(&job) => {
@@ -181,8 +187,13 @@ async fn run_now(name: &str, wait: Option<Duration>, to: &Reach) -> Result<ExitC
     }
 }
 
-async fn delete(names: &[String], yes: bool, to: &Reach) -> Result<ExitCode, CliError> {
-    let reached = reach(to).await?;
+async fn delete(
+    console: &Console,
+    names: &[String],
+    yes: bool,
+    to: &Reach,
+) -> Result<ExitCode, CliError> {
+    let reached = reach(console, to).await?;
     let chronos = chronos(&reached);
     for name in names {
         chronos
@@ -190,13 +201,13 @@ async fn delete(names: &[String], yes: bool, to: &Reach) -> Result<ExitCode, Cli
             .await
             .map_err(failed(format!("remove {}", shown(name))))?;
     }
-    output::confirm_deletion(names, yes).await?;
+    console.confirm_deletion(names, yes).await?;
     for name in names {
         chronos
             .delete(name)
             .await
             .map_err(failed(format!("remove {name}")))?;
-        output::print(&format!("{name}: deleted\n"));
+        console.print(&format!("{name}: deleted\n"));
     }
     Ok(ExitCode::DONE)
 }

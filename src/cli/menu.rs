@@ -1,8 +1,9 @@
 //! The questions of `toots init` on a terminal: those of the old shell tool's menus.
 
-use std::io::{self, BufRead, Write};
+use std::io;
 use std::net::IpAddr;
 
+use crate::env::Terminal;
 use crate::inventory::Draft;
 
 /// Switches of optional components, with their questions.
@@ -16,25 +17,30 @@ const SWITCHES: [(&str, &str); 4] = [
     ),
 ];
 
-struct Menu<'a> {
-    input: &'a mut dyn BufRead,
-    output: &'a mut dyn Write,
-}
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+
+/// Questions go to standard error: standard output is the inventory.
+struct Menu<'a>(&'a dyn Terminal);
 
 impl Menu<'_> {
+    fn show(&self, text: &str) -> io::Result<()> {
+        self.0.write_error(text.as_bytes())
+    }
+
     /// Asks for a text; an empty answer is the default.
-    fn text(&mut self, question: &str, default: &str) -> io::Result<String> {
+    async fn text(&self, question: &str, default: &str) -> io::Result<String> {
         let shown = if default.is_empty() {
             String::new()
         } else {
             format!(" [{default}]")
         };
-        write!(self.output, "{question}{shown}: ")?;
-        self.output.flush()?;
-        let mut line = String::new();
-        if self.input.read_line(&mut line)? == 0 {
+        self.show(&format!("{question}{shown}: "))?;
+        let line = self.0.read_line(MAX_ANSWER_BYTES).await?;
+        if line.is_empty() {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
+        let line = String::from_utf8(line).map_err(io::Error::other)?;
         let answer = line.trim();
         Ok(if answer.is_empty() {
             default.to_owned()
@@ -44,23 +50,23 @@ impl Menu<'_> {
     }
 
     /// Asks until the answer can be parsed; an empty answer is allowed.
-    fn parsed<T>(
-        &mut self,
+    async fn parsed<T>(
+        &self,
         question: &str,
         wrong: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> io::Result<T> {
         loop {
-            let answer = self.text(question, "")?;
+            let answer = self.text(question, "").await?;
             match parse(&answer) {
                 Some(value) => return Ok(value),
-                None => writeln!(self.output, "  {wrong}")?,
+                None => self.show(&format!("  {wrong}\n"))?,
             }
         }
     }
 
-    fn addresses(
-        &mut self,
+    async fn addresses(
+        &self,
         question: &str,
         fits: impl Fn(usize) -> bool,
         wrong: &str,
@@ -72,13 +78,12 @@ impl Menu<'_> {
                 .collect::<Option<Vec<IpAddr>>>()
                 .filter(|list| fits(list.len()))
         })
+        .await
     }
 
-    fn yes(&mut self, question: &str) -> io::Result<bool> {
-        Ok(matches!(
-            self.text(question, "no")?.as_str(),
-            "y" | "Y" | "yes"
-        ))
+    async fn yes(&self, question: &str) -> io::Result<bool> {
+        let answer = self.text(question, "no").await?;
+        Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
     }
 }
 
@@ -86,28 +91,23 @@ impl Menu<'_> {
 ///
 /// # Errors
 /// When the input ends before the last answer.
-pub(super) fn ask(
-    mut draft: Draft,
-    input: &mut dyn BufRead,
-    output: &mut dyn Write,
-) -> io::Result<Draft> {
-    let mut menu = Menu { input, output };
-    writeln!(menu.output, "An empty answer keeps the default.")?;
-    draft.masters = menu.addresses(
+pub(super) async fn ask(mut draft: Draft, terminal: &dyn Terminal) -> io::Result<Draft> {
+    let menu = Menu(terminal);
+    menu.show("An empty answer keeps the default.\n")?;
+    let masters = menu.addresses(
         "Masters (three, five or seven addresses)",
         |n| matches!(n, 3 | 5 | 7),
         "three, five or seven IP addresses",
-    )?;
-    writeln!(
-        menu.output,
-        "Install mode\n  1. Master\n  2. Master + Slave\n  3. Master + Slave + Edge"
-    )?;
+    );
+    draft.masters = masters.await?;
+    menu.show("Install mode\n  1. Master\n  2. Master + Slave\n  3. Master + Slave + Edge\n")?;
     let mode = menu.parsed("The masters are [1]", "1, 2 or 3", |text| match text {
         "" | "1" => Some(1),
         "2" => Some(2),
         "3" => Some(3),
         _ => None,
-    })?;
+    });
+    let mode = mode.await?;
     let others = "IP addresses separated by commas";
     let roles: [(&mut Vec<IpAddr>, &str, u8); 2] = [
         (&mut draft.slaves, "Additional slaves (addresses)", 2),
@@ -117,7 +117,7 @@ pub(super) fn ask(
         if mode >= from {
             list.extend(&draft.masters);
         }
-        list.extend(menu.addresses(question, |_| true, others)?);
+        list.extend(menu.addresses(question, |_| true, others).await?);
     }
     for (answer, question, default) in [
         (
@@ -144,12 +144,16 @@ pub(super) fn ask(
         ),
         (&mut draft.registry, "Private registry (host:port)", ""),
     ] {
-        let text = menu.text(question, answer.as_deref().unwrap_or(default))?;
+        let text = menu
+            .text(question, answer.as_deref().unwrap_or(default))
+            .await?;
         *answer = Some(text).filter(|text| !text.is_empty());
     }
     if draft.registry.is_some() {
-        draft.ca = Some(menu.text("CA certificate of the registry (file)", "")?)
-            .filter(|text| !text.is_empty());
+        let ca = menu
+            .text("CA certificate of the registry (file)", "")
+            .await?;
+        draft.ca = Some(ca).filter(|text| !text.is_empty());
     }
     if !draft.edges.is_empty() {
         let none_or_address = |text: &str| {
@@ -159,14 +163,15 @@ pub(super) fn ask(
                 text.parse().ok().map(Some)
             }
         };
-        draft.vip = menu.parsed(
+        let vip = menu.parsed(
             "Virtual IP address of the edges",
             "an IP address, or nothing",
             none_or_address,
-        )?;
+        );
+        draft.vip = vip.await?;
     }
     for (switch, question) in SWITCHES {
-        if menu.yes(question)? {
+        if menu.yes(question).await? {
             draft.switches.push(switch.to_owned());
         }
     }
@@ -176,13 +181,20 @@ pub(super) fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::memory::MemoryTerminal;
 
-    #[test]
-    fn answers_become_a_good_inventory() {
+    fn typed(answers: &str) -> MemoryTerminal {
+        let terminal = MemoryTerminal::default();
+        terminal.type_text(answers);
+        terminal
+    }
+
+    #[tokio::test]
+    async fn answers_become_a_good_inventory() {
         let answers = "10.0.0.1,10.0.0.2\n10.0.0.1, 10.0.0.2 10.0.0.3\n4\n2\n10.0.0.9\n10.0.0.31\nops\nprod\n\ncluster.example\nexample.com\n\n\nx\n10.0.0.100\nno\nyes\n\n\n";
-        let mut said = Vec::new();
-        let draft = ask(Draft::default(), &mut answers.as_bytes(), &mut said).unwrap();
-        let said = String::from_utf8(said).unwrap();
+        let terminal = typed(answers);
+        let draft = ask(Draft::default(), &terminal).await.unwrap();
+        let said = terminal.error();
         assert!(
             said.contains("three, five or seven IP addresses\n")
                 && said.contains("1, 2 or 3\n")
@@ -195,7 +207,7 @@ mod tests {
         );
         let text = crate::inventory::draft(&Draft {
             switches: Vec::new(),
-            ..ask(Draft::default(), &mut answers.as_bytes(), &mut Vec::new()).unwrap()
+            ..ask(Draft::default(), &typed(answers)).await.unwrap()
         });
         let inventory = crate::inventory::parse(&text, "x", std::path::Path::new(".")).unwrap();
         assert_eq!(
@@ -204,9 +216,7 @@ mod tests {
         );
         assert_eq!(inventory.ssh.user.as_deref(), Some("ops"));
         assert_eq!(
-            ask(Draft::default(), &mut "".as_bytes(), &mut Vec::new())
-                .unwrap_err()
-                .kind(),
+            ask(Draft::default(), &typed("")).await.unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::args::app::Reach;
+use super::console::Console;
 use super::context::{self, Dialer};
 use super::error::{AppFailure, CliError};
 use super::log;
@@ -46,11 +47,11 @@ pub(super) fn order(inventory: &Inventory) -> Vec<HostName> {
 }
 
 /// Connects to the first host that accepts the login.
-pub(super) async fn reach(to: &Reach) -> Result<Reached, CliError> {
-    let loaded = context::load(&to.source)?;
-    log::to_terminal();
+pub(super) async fn reach(console: &Console, to: &Reach) -> Result<Reached, CliError> {
+    let loaded = context::load(console, &to.source)?;
+    log::to_terminal(console);
     let inventory = &loaded.inventory;
-    let dial = Arc::new(Dialer::new(inventory, &to.connection, None));
+    let dial = Arc::new(Dialer::new(console, inventory, &to.connection, None));
     let way = Gateway::new(Arc::clone(&dial) as _, order(inventory));
     let session = way.session().await.map_err(CliError::NoHost)?;
     Ok(Reached {

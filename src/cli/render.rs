@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use super::args::RenderArgs;
+use super::console::Console;
+use super::context;
 use super::error::CliError;
-use super::{context, output};
 use crate::desired::HostDesired;
+use crate::env::FileAccess;
 use crate::spec::ExitCode;
 
 /// `toots render`
-pub(super) fn render_hosts(args: &RenderArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
+pub(super) fn render_hosts(console: &Console, args: &RenderArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
     let hosts: Vec<&HostDesired> = loaded
         .offline
         .hosts
@@ -30,13 +32,18 @@ pub(super) fn render_hosts(args: &RenderArgs) -> Result<ExitCode, CliError> {
     for host in hosts {
         for (path, text) in tree(host) {
             match &args.out {
-                None => output::print(&format!(
+                None => console.print(&format!(
                     "# {} {path}\n{text}{}\n",
                     host.name,
                     if text.ends_with('\n') { "" } else { "\n" }
                 )),
                 Some(folder) => {
-                    write(&folder.join(host.name.as_str()), &path, &text)?;
+                    write(
+                        console.files(),
+                        &folder.join(host.name.as_str()),
+                        &path,
+                        &text,
+                    )?;
                 }
             }
         }
@@ -44,11 +51,11 @@ pub(super) fn render_hosts(args: &RenderArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::DONE)
 }
 
-fn write(folder: &Path, path: &str, text: &str) -> Result<(), CliError> {
+fn write(files: &dyn FileAccess, folder: &Path, path: &str, text: &str) -> Result<(), CliError> {
     let file = folder.join(path.trim_start_matches('/'));
     file.parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(&file, text))
+        .map_or(Ok(()), |folder| files.create_folders(folder, None))
+        .and_then(|()| files.write(&file, text.as_bytes()))
         .map_err(|source| CliError::Write { path: file, source })
 }
 

@@ -1,14 +1,18 @@
 //! `toots cluster repair`: the data of one member are replaced by those of the others.
 
 use super::args::RepairArgs;
+use super::console::Console;
 use super::context;
 use super::error::CliError;
 use super::start::{self, StartRequest};
 use crate::engine::RunOptions;
 use crate::spec::{ComponentName, ExitCode, HostName};
 
-pub(super) async fn repair_member(args: RepairArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
+pub(super) async fn repair_member(
+    console: &Console,
+    args: RepairArgs,
+) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
     let host = loaded.inventory.host(&args.host);
     let host = host.ok_or_else(|| CliError::UnknownHost {
         name: args.host.clone(),
@@ -28,7 +32,7 @@ pub(super) async fn repair_member(args: RepairArgs) -> Result<ExitCode, CliError
         },
         question: (!args.yes).then_some("stop this member and move its data aside?"),
     };
-    start::change_hosts(loaded, request).await
+    start::change_hosts(console, loaded, request).await
 }
 
 /// The component, when the host runs it and its members take their data from each other.

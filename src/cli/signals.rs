@@ -3,47 +3,30 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use futures::StreamExt as _;
 
+use super::console::Console;
 use crate::engine::{Cancel, EndCause};
-use crate::env;
+use crate::env::{self, Signal};
 use crate::event::{Event, EventSink};
 
-/// The signals that end a command.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> EndCause {
-        tokio::select! {
-            biased;
-            _ = self.interrupt.recv() => EndCause::Interrupted,
-            _ = self.terminate.recv() => EndCause::Terminated,
-            _ = self.hangup.recv() => EndCause::HungUp,
-        }
+fn cause_of(signal: Signal) -> EndCause {
+    match signal {
+        Signal::Interrupt => EndCause::Interrupted,
+        Signal::Terminate => EndCause::Terminated,
+        Signal::HangUp => EndCause::HungUp,
     }
 }
 
 /// Asks the run to end when a signal comes. Listens until the process ends.
-pub(super) fn watch(cancel: Cancel, events: Arc<dyn EventSink>) {
+pub(super) fn watch(console: &Console, cancel: Cancel, events: Arc<dyn EventSink>) {
     // Before anything of the run: a signal that comes earlier would end the process.
-    let Ok(mut signals) = Signals::listen() else {
+    let Ok(mut signals) = console.machine().signals.listen() else {
         return;
     };
     env::spawn(async move {
-        loop {
-            let cause = signals.next().await;
+        while let Some(signal) = signals.next().await {
+            let cause = cause_of(signal);
             // A second signal must not cut in two what the first one left to be finished.
             let text = if cancel.cancel(cause) {
                 format!(
@@ -61,12 +44,14 @@ pub(super) fn watch(cancel: Cancel, events: Arc<dyn EventSink>) {
 
 /// Listens from now on; the future is the first signal. It never ends when signals cannot be
 /// listened to.
-pub(super) fn first() -> impl Future<Output = EndCause> {
-    let signals = Signals::listen();
+pub(super) fn first(console: &Console) -> impl Future<Output = EndCause> + use<> {
+    let signals = console.machine().signals.listen();
     async move {
-        match signals {
-            Ok(mut signals) => signals.next().await,
-            Err(_) => std::future::pending().await,
+        if let Ok(mut signals) = signals
+            && let Some(signal) = signals.next().await
+        {
+            return cause_of(signal);
         }
+        std::future::pending().await
     }
 }

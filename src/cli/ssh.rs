@@ -1,9 +1,10 @@
 //! `toots ssh explain` and `toots ssh trust`.
 
 use super::args::{ConnectionArgs, SourceArgs};
+use super::console::Console;
 use super::context::{self, Dialer, Loaded};
 use super::error::CliError;
-use super::{hints, output};
+use super::hints;
 use crate::inventory::Host;
 use crate::spec::{ExitCode, shown};
 
@@ -36,12 +37,16 @@ fn named_hosts<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Host>
 }
 
 /// `toots ssh explain`. Does not contact the host.
-pub(super) async fn explain(host: &str, source: &SourceArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(source)?;
+pub(super) async fn explain(
+    console: &Console,
+    host: &str,
+    source: &SourceArgs,
+) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, source)?;
     let hosts = named_hosts(&loaded, std::slice::from_ref(&host.to_owned()))?;
     let host = hosts[0];
     let connection = plain();
-    let dialer = Dialer::new(&loaded.inventory, &connection, None);
+    let dialer = Dialer::new(console, &loaded.inventory, &connection, None);
     let settings = context::host_settings(&loaded.inventory, host, &connection);
     let values = dialer.connector().explain(&settings).await?;
     let keyword = values
@@ -56,7 +61,7 @@ pub(super) async fn explain(host: &str, source: &SourceArgs) -> Result<ExitCode,
         .unwrap_or(0)
         .min(60);
     for value in values {
-        output::print(&format!(
+        console.print(&format!(
             "{:keyword$}  {:width$}  {}\n",
             value.keyword,
             shown(&value.value),
@@ -69,38 +74,39 @@ pub(super) async fn explain(host: &str, source: &SourceArgs) -> Result<ExitCode,
 /// `toots ssh trust`: shows each key and records it with the operator's consent. A different
 /// recorded key is never overwritten.
 pub(super) async fn trust(
+    console: &Console,
     names: &[String],
     source: &SourceArgs,
     yes: bool,
 ) -> Result<ExitCode, CliError> {
-    let loaded = context::load(source)?;
+    let loaded = context::load(console, source)?;
     let hosts = named_hosts(&loaded, names)?;
     let connection = plain();
-    let dialer = Dialer::new(&loaded.inventory, &connection, None);
+    let dialer = Dialer::new(console, &loaded.inventory, &connection, None);
     let mut exit = ExitCode::DONE;
     for host in hosts {
         let settings = context::host_settings(&loaded.inventory, host, &connection);
         let key = match dialer.connector().host_key(&settings).await {
             Ok(key) => key,
             Err(error) => {
-                output::message(&format!("{}: {error}", host.name));
+                console.message(&format!("{}: {error}", host.name));
                 let named = hints::named_inventory(source);
                 for hint in hints::with_inventory(error.hints(), named.as_deref()) {
-                    output::message(&format!("  hint: {hint}"));
+                    console.message(&format!("  hint: {hint}"));
                 }
                 exit = ExitCode::UNREACHABLE;
                 continue;
             }
         };
         if key.recorded {
-            output::print(&format!(
+            console.print(&format!(
                 "{}: {} is already recorded\n",
                 host.name,
                 key.fingerprint()
             ));
             continue;
         }
-        output::print(&format!(
+        console.print(&format!(
             "{}: host key {} {}\n",
             host.name,
             key.name(),
@@ -108,14 +114,14 @@ pub(super) async fn trust(
         ));
         let question =
             "does the machine itself show this key (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub)?";
-        let agreed = yes || output::yes(question).await == Some(true);
+        let agreed = yes || console.ask(question).await == Some(true);
         if !agreed {
-            output::message(&format!("{}: not recorded", host.name));
+            console.message(&format!("{}: not recorded", host.name));
             exit = ExitCode::UNREACHABLE;
             continue;
         }
         match key.record() {
-            Ok(_) => output::print(&format!(
+            Ok(_) => console.print(&format!(
                 "{}: recorded in {}\n",
                 host.name,
                 key.file()
@@ -123,7 +129,7 @@ pub(super) async fn trust(
                     .unwrap_or_default()
             )),
             Err(error) => {
-                output::message(&format!("{}: {error}", host.name));
+                console.message(&format!("{}: {error}", host.name));
                 exit = ExitCode::UNREACHABLE;
             }
         }

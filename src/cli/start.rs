@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{ConnectionArgs, OutputArgs, SourceArgs};
+use super::console::{Console, ask_yes};
 use super::context::{self, Loaded, RunRequest};
 use super::error::CliError;
-use super::{log, output, signals};
+use super::{log, signals};
 use crate::engine::{self, Cancel, RunContext, RunOptions};
+use crate::env::StandardStream;
 use crate::report::{self, ReporterHandle};
-use crate::spec::{ExitCode, HostName};
+use crate::spec::{ExitCode, HostName, shown};
 
 /// What a command gives to its run.
 pub(super) struct StartRequest<'a> {
@@ -36,17 +38,21 @@ pub(super) struct Started {
 }
 
 /// Draws the id of a new run.
-pub(super) fn run_id() -> String {
-    format!("{:08x}", rand::random::<u32>())
+pub(super) fn run_id(console: &Console) -> String {
+    console.machine().random.hex32()
 }
 
 /// Opens the log and the reporter, and listens to signals.
-pub(super) fn begin(loaded: Loaded, request: StartRequest<'_>) -> Result<Started, CliError> {
-    let run_id = run_id();
-    let log = log::begin(&run_id);
-    let (events, handle) = output::reporter(request.shown.output, request.source, log.as_deref());
+pub(super) fn begin(
+    console: &Console,
+    loaded: Loaded,
+    request: StartRequest<'_>,
+) -> Result<Started, CliError> {
+    let run_id = run_id(console);
+    let log = log::begin(console, &run_id);
+    let (events, handle) = console.reporter(request.shown.output, request.source, log.as_deref());
     let cancel = Cancel::default();
-    signals::watch(cancel.clone(), Arc::clone(&events));
+    signals::watch(console, cancel.clone(), Arc::clone(&events));
     let question = request.question;
     let wanted = RunRequest {
         command: request.command,
@@ -54,7 +60,7 @@ pub(super) fn begin(loaded: Loaded, request: StartRequest<'_>) -> Result<Started
         events,
         scope: request.scope,
         mode: RunOptions {
-            confirm: question.map(|question| confirm(handle.pauser(), question)),
+            confirm: question.map(|question| confirm(console, handle.pauser(), question)),
             ..request.options
         },
         timeout: request.shown.timeout,
@@ -62,50 +68,51 @@ pub(super) fn begin(loaded: Loaded, request: StartRequest<'_>) -> Result<Started
         cancel,
         pauser: Some(handle.pauser()),
     };
-    let cx = context::run_context(loaded, wanted)?;
+    let cx = context::run_context(console, loaded, wanted)?;
     Ok(Started { cx, handle, log })
 }
 
 impl Started {
     /// Shows the end of the run, and the log of one that failed.
-    pub(super) fn finish(self, exit: ExitCode) -> ExitCode {
-        self.handle.finish();
-        show_log_path(exit, self.log.as_deref());
+    pub(super) async fn finish(self, console: &Console, exit: ExitCode) -> ExitCode {
+        self.handle.finish().await;
+        show_log_path(console, exit, self.log.as_deref());
         exit
     }
 }
 
 /// Tells where the log of a failed run is.
-pub(super) fn show_log_path(exit: ExitCode, log: Option<&Path>) {
+pub(super) fn show_log_path(console: &Console, exit: ExitCode, log: Option<&Path>) {
     if let (false, Some(path)) = ([ExitCode::DONE, ExitCode::CHANGES].contains(&exit), log) {
-        output::message(&format!("log: {}", path.display()));
+        console.message(&format!("log: {}", path.display()));
     }
 }
 
 /// A run that brings hosts to their desired state.
 pub(super) async fn change_hosts(
+    console: &Console,
     loaded: Loaded,
     request: StartRequest<'_>,
 ) -> Result<ExitCode, CliError> {
-    let run = begin(loaded, request)?;
+    let run = begin(console, loaded, request)?;
     let result = engine::up(&run.cx).await;
-    Ok(run.finish(ExitCode(result.exit_code)))
+    Ok(run.finish(console, ExitCode(result.exit_code)).await)
 }
 
 /// Asks before running containers are interrupted.
-fn confirm(pauser: report::Pauser, question: &'static str) -> engine::Confirm {
-    use std::io::IsTerminal as _;
+fn confirm(console: &Console, pauser: report::Pauser, question: &'static str) -> engine::Confirm {
+    let (machine, streams) = (console.machine().clone(), console.streams.clone());
     Box::new(move |changes: Vec<String>| {
-        let pauser = pauser.clone();
+        let (machine, streams, pauser) = (machine.clone(), streams.clone(), pauser.clone());
         Box::pin(async move {
-            if !std::io::stdin().is_terminal() {
+            if !machine.terminal.is_terminal(StandardStream::Input) {
                 return engine::Consent::NotAsked;
             }
             let _pause = pauser.paused().await;
             for line in changes {
-                output::message(&format!("  {line}"));
+                streams.write_message(&shown(&format!("  {line}")));
             }
-            match output::yes(question).await {
+            match ask_yes(&machine, &streams, question).await {
                 Some(true) => engine::Consent::Given,
                 Some(false) => engine::Consent::Declined,
                 None => engine::Consent::NotAsked,

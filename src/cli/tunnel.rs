@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::args::{OpenArgs, TunnelArgs};
+use super::console::Console;
 use super::context::{self, Dialer};
 use super::error::CliError;
 use super::reach::order;
-use super::{cluster, log, output};
+use super::{cluster, log};
 use crate::inventory::Inventory;
 use crate::spec::{ExitCode, Role};
 use crate::tunnel::{Gateway, Names, forward, socks};
@@ -30,14 +31,19 @@ fn names(inventory: &Inventory) -> Names {
 }
 
 /// `toots tunnel`: serves until interrupted.
-pub(super) async fn serve_proxy(args: TunnelArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
+pub(super) async fn serve_proxy(console: &Console, args: TunnelArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
     if !args.listen.ip().is_loopback() {
         return Err(CliError::NotLoopback(args.listen.ip()));
     }
-    log::to_terminal();
+    log::to_terminal(console);
     let way = Arc::new(Gateway::new(
-        Arc::new(Dialer::new(&loaded.inventory, &args.connection, None)),
+        Arc::new(Dialer::new(
+            console,
+            &loaded.inventory,
+            &args.connection,
+            None,
+        )),
         order(&loaded.inventory),
     ));
     let through = way
@@ -47,25 +53,32 @@ pub(super) async fn serve_proxy(args: TunnelArgs) -> Result<ExitCode, CliError> 
         .host()
         .clone();
     let (listener, address) = listen(args.listen).await?;
-    output::print(&format!("socks5h://{address}\n"));
-    output::message(&format!(
+    console.print(&format!("socks5h://{address}\n"));
+    console.message(&format!(
         "through {through}; for example: curl --proxy socks5h://{address} http://{through}:8500/ui/"
     ));
     tokio::select! {
         biased;
         never = socks(listener, way, names(&loaded.inventory)) => match never {},
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
+        () = console.machine().signals.interrupted() => Ok(ExitCode::DONE),
     }
 }
 
 /// `toots open`: forwards a port to the current address of the service's web interface, until
 /// interrupted.
-pub(super) async fn open_service(args: OpenArgs) -> Result<ExitCode, CliError> {
-    let loaded = context::load(&args.source)?;
-    log::to_terminal();
+pub(super) async fn open_service(console: &Console, args: OpenArgs) -> Result<ExitCode, CliError> {
+    let loaded = context::load(console, &args.source)?;
+    log::to_terminal(console);
     let order = order(&loaded.inventory);
-    let dial = Arc::new(Dialer::new(&loaded.inventory, &args.connection, None));
-    let web = cluster::read_status(loaded, &args.connection).await?.web;
+    let dial = Arc::new(Dialer::new(
+        console,
+        &loaded.inventory,
+        &args.connection,
+        None,
+    ));
+    let web = cluster::read_status(console, loaded, &args.connection)
+        .await?
+        .web;
     let Some(address) = web.iter().find(|address| address.service == args.service) else {
         return Err(CliError::NoWebInterface {
             service: args.service,
@@ -99,25 +112,29 @@ pub(super) async fn open_service(args: OpenArgs) -> Result<ExitCode, CliError> {
     };
     let (listener, local) = bound?;
     let url = format!("http://{local}{}", uri.path());
-    output::print(&format!("{url}\n"));
-    output::message(&format!(
+    console.print(&format!("{url}\n"));
+    console.message(&format!(
         "{} at {}; press Ctrl-C to stop",
         address.service, address.url
     ));
     if !args.no_browser
         && let Err(error) = ::open::that_detached(&url)
     {
-        output::message(&format!(
+        console.message(&format!(
             "warning: cannot open a browser ({error}): open the address above"
         ));
     }
     tokio::select! {
         biased;
         never = forward(listener, way, host, port) => match never {},
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::DONE),
+        () = console.machine().signals.interrupted() => Ok(ExitCode::DONE),
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "other programs of this machine connect to it"
+)]
 async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;

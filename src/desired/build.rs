@@ -1,16 +1,19 @@
 //! Builds the desired state of the whole cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::images::Images;
 use super::types::{ComponentCommon, Desired, HostDesired, Recorded};
 use super::{component, host, members, names, values};
+use crate::env::FileAccess;
 use crate::inventory::{Host, Inventory};
 use crate::playbook::{Component, Condition, Playbook, PlaybookError, Renderer, SecretKind};
 use crate::spec::{ComponentName, HostName, NodeRecord, Secret};
 
-/// The source of new ids and secrets; fixed in tests and offline.
+/// What the desired state takes from elsewhere: new ids and secrets, which are fixed in tests and
+/// offline, and files of this machine.
 pub trait Draw {
     /// A new cluster id.
     fn cluster_id(&self) -> String;
@@ -22,10 +25,19 @@ pub trait Draw {
         None
     }
 
-    /// The content of a private key file. An unreadable one was rejected together with the
-    /// inventory.
-    fn private_key(&self, path: &std::path::Path) -> Secret {
-        Secret::new(std::fs::read_to_string(path).unwrap_or_default())
+    /// The content of a file that the inventory names. An unreadable one was rejected together with
+    /// the inventory.
+    fn file(&self, path: &Path) -> Option<Vec<u8>>;
+
+    /// The same as text.
+    fn text(&self, path: &Path) -> String {
+        let text = self.file(path).map(String::from_utf8);
+        text.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The content of a private key file.
+    fn private_key(&self, path: &Path) -> Secret {
+        Secret::new(self.text(path))
     }
 
     /// Draws a different secret for each name, so that one secret (the login of a page) tells
@@ -116,6 +128,13 @@ pub fn build(
         })
         .collect::<Result<_, PlaybookError>>()?;
     let default_images = images.record();
+    let registry_ca = inventory.registry.as_ref().and_then(|r| r.ca.as_ref());
+    let records = host::CommonFiles {
+        membership: &membership,
+        default_images: default_images.as_ref(),
+        secrets: &secrets,
+        registry_ca: registry_ca.and_then(|path| draw.file(path)),
+    };
     for host in &inventory.hosts {
         let node = NodeRecord {
             format: NodeRecord::FORMAT,
@@ -139,15 +158,7 @@ pub fn build(
                 recorded,
             )?);
         }
-        let mut host = host::desired(
-            inventory,
-            host,
-            node,
-            &membership,
-            default_images.as_ref(),
-            &secrets,
-            components,
-        );
+        let mut host = host::desired(inventory, host, node, &records, components);
         for component in playbook
             .components
             .values()
@@ -203,8 +214,12 @@ pub fn settings(playbook: &Playbook) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// When a file cannot be read, or has another digest.
-pub fn check_local_files(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
-    names::local_files(inventory, playbook)
+pub fn check_local_files(
+    inventory: &Inventory,
+    playbook: &Playbook,
+    files: &dyn FileAccess,
+) -> Result<(), PlaybookError> {
+    names::local_files(inventory, playbook, files)
 }
 
 fn components_of<'a>(

@@ -8,13 +8,19 @@ use crate::spec::{
     DefaultImages, DirSpec, FileSpec, Membership, NodeRecord, Placement, Role, Secret,
 };
 
+/// What is the same on every host that has it.
+pub(super) struct CommonFiles<'a> {
+    pub membership: &'a Membership,
+    pub default_images: Option<&'a DefaultImages>,
+    pub secrets: &'a BTreeMap<String, Secret>,
+    pub registry_ca: Option<Vec<u8>>,
+}
+
 pub(super) fn desired(
     inventory: &Inventory,
     host: &Host,
     node: NodeRecord,
-    membership: &Membership,
-    default_images: Option<&DefaultImages>,
-    secrets: &BTreeMap<String, Secret>,
+    common: &CommonFiles<'_>,
     components: Vec<ComponentDesired>,
 ) -> HostDesired {
     let dir = |path: &str, mode| DirSpec {
@@ -37,12 +43,12 @@ pub(super) fn desired(
     };
     let mut files = vec![record(NodeRecord::PATH, content)];
     if host.roles.contains(&Role::Master) {
-        files.push(record(Membership::PATH, membership.content()));
-        if let Some(record_of_images) = default_images {
+        files.push(record(Membership::PATH, common.membership.content()));
+        if let Some(record_of_images) = common.default_images {
             files.push(record(DefaultImages::PATH, record_of_images.content()));
         }
         dirs.push(dir("/etc/toots/secrets", 0o700));
-        for (name, secret) in secrets {
+        for (name, secret) in common.secrets {
             files.push(file(
                 &format!("/etc/toots/secrets/{name}"),
                 0o600,
@@ -59,15 +65,10 @@ pub(super) fn desired(
         {
             hosts_entries.push((address.to_string(), name.to_owned()));
         }
-        // Read at the start of the run; an unreadable file was rejected then.
-        if let Some(ca) = registry
-            .ca
-            .as_ref()
-            .and_then(|path| std::fs::read(path).ok())
-        {
+        if let Some(ca) = &common.registry_ca {
             let folder = format!("/etc/docker/certs.d/{}", registry.server);
             dirs.push(dir(&folder, 0o755));
-            files.push(file(&format!("{folder}/ca.crt"), 0o644, ca, false));
+            files.push(file(&format!("{folder}/ca.crt"), 0o644, ca.clone(), false));
         }
     }
     let nfs = inventory

@@ -5,7 +5,14 @@
 //! `inventory`, `playbook`, `spec`. To add a value for templates: `values.rs`; a file on every
 //! host: `host.rs`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod build;
 mod component;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::images::key;
+use crate::env::{FileAccess, FileKind, FileReader};
 use crate::inventory::Inventory;
 use crate::playbook::{ImageSource, Playbook, PlaybookError, RecipeSource};
 use crate::spec::{ComponentName, Remedy, digest_of_reader, quote, shown};
@@ -197,10 +198,10 @@ fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.chars().all(is_hex)
 }
 
-fn digest_of_file(path: &Path) -> std::io::Result<String> {
+fn digest_of_file(files: &dyn FileAccess, path: &Path) -> std::io::Result<String> {
     // A pipe would never end.
-    if std::fs::metadata(path)?.is_file() {
-        digest_of_reader(std::fs::File::open(path)?)
+    if files.status(path)?.kind == FileKind::Regular {
+        digest_of_reader(FileReader::new(&*files.open(path)?))
     } else {
         Err(std::io::Error::other("it must be a regular file"))
     }
@@ -208,17 +209,21 @@ fn digest_of_file(path: &Path) -> std::io::Result<String> {
 
 /// Rejects files of recipes that cannot be read, or are not those that the inventory expects. Reads
 /// all of each file. The names must have been checked.
-pub(super) fn local_files(inventory: &Inventory, playbook: &Playbook) -> Result<(), PlaybookError> {
+pub(super) fn local_files(
+    inventory: &Inventory,
+    playbook: &Playbook,
+    files: &dyn FileAccess,
+) -> Result<(), PlaybookError> {
     let mut problems = NameProblems {
         inventory,
         found: Vec::new(),
     };
     for (recipe, arguments) in &inventory.recipe_arguments {
-        let files = super::images::local_files(inventory, playbook, recipe, arguments);
-        for (name, file) in files {
+        let local = super::images::local_files(inventory, playbook, recipe, arguments);
+        for (name, file) in local {
             let path = file.path.display();
             let key = format!("{recipe}.{name}");
-            match digest_of_file(&file.path) {
+            match digest_of_file(files, &file.path) {
                 Ok(found) if found == file.sha256 => {}
                 Ok(found) => {
                     let digest = RecipeSource::digest_argument(&name);

@@ -1,6 +1,7 @@
 //! The values that templates may use.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,12 +37,7 @@ pub(super) fn openvpn(inventory: &Inventory, draw: &dyn super::Draw) -> Value {
     let Some(openvpn) = &inventory.openvpn else {
         return Value::Null;
     };
-    let text = |path: &std::path::Path| {
-        std::fs::read_to_string(path)
-            .unwrap_or_default()
-            .trim_end()
-            .to_owned()
-    };
+    let text = |path: &Path| draw.text(path).trim_end().to_owned();
     json!({
         "ca": text(&openvpn.ca),
         "certificate": text(&openvpn.certificate),

@@ -1,14 +1,12 @@
 //! A tar that is sent to an Engine: parts of a file, and bytes between them.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::env;
+use crate::env::{self, ReadAt};
 
 /// Bytes of a file that are sent at once.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
@@ -47,13 +45,13 @@ impl ArchivePart {
 /// An archive of one image. Several hosts read the file at once.
 #[derive(Debug, Clone)]
 pub struct ImageArchive {
-    file: Arc<File>,
+    file: Arc<dyn ReadAt>,
     parts: Vec<ArchivePart>,
 }
 
 impl ImageArchive {
     #[must_use]
-    pub fn new(file: Arc<File>, parts: Vec<ArchivePart>) -> Self {
+    pub fn new(file: Arc<dyn ReadAt>, parts: Vec<ArchivePart>) -> Self {
         Self { file, parts }
     }
 
@@ -77,7 +75,7 @@ impl ImageArchive {
     }
 }
 
-async fn read(file: Arc<File>, part: ArchivePart) -> std::io::Result<Bytes> {
+async fn read(file: Arc<dyn ReadAt>, part: ArchivePart) -> std::io::Result<Bytes> {
     let range = match part {
         ArchivePart::Bytes(bytes) => return Ok(bytes),
         ArchivePart::File(range) => range,
@@ -85,7 +83,7 @@ async fn read(file: Arc<File>, part: ArchivePart) -> std::io::Result<Bytes> {
     let read = move || {
         let length = usize::try_from(range.end - range.start).unwrap_or_default();
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, range.start)?;
+        file.fill_from(&mut bytes, range.start)?;
         Ok(Bytes::from(bytes))
     };
     let stopped = || Err(std::io::Error::other("the file was not read to its end"));
@@ -95,6 +93,8 @@ async fn read(file: Arc<File>, part: ArchivePart) -> std::io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use tempfile::tempfile;
+
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
 

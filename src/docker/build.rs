@@ -21,6 +21,7 @@ use super::error::DockerError;
 use super::proxies::Proxies;
 use super::transfer::progress_of;
 use super::types::RegistryAuth;
+use crate::env::FileAccess;
 use crate::spec::{PackageVersions, Recipe};
 
 /// Memory of one step, without swap: a build must not take the host's other containers down.
@@ -38,6 +39,8 @@ pub struct BuildRequest<'a> {
     pub auth: Option<&'a RegistryAuth>,
     /// Those of the Engine.
     pub proxies: &'a Proxies,
+    /// Where the recipe's local files are.
+    pub files: &'a dyn FileAccess,
     /// How long nothing may move.
     pub idle: Duration,
 }
@@ -60,11 +63,12 @@ impl Engine {
             recipe,
             packages,
             proxies,
+            files,
             idle,
             ..
         } = build;
         let what = format!("build {}", recipe.image());
-        let context = BuildContext::open(recipe, packages);
+        let context = BuildContext::open(recipe, packages, files);
         let context = context.map_err(|error| refused(&what, 0, error.to_string()))?;
         let total = context.local_bytes();
         let counter = Arc::new(AtomicU64::new(0));
@@ -187,6 +191,7 @@ mod tests {
             packages: &PackageVersions::default(),
             auth: None,
             proxies,
+            files: &crate::env::MachineFiles,
             idle: Duration::from_secs(1),
         })
     }

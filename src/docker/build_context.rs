@@ -1,8 +1,6 @@
 //! What the builder gets: the files of a recipe, and those of this machine that its arguments name.
 //! The latter may be large, so that they are read while they are sent.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::CHUNK_BYTES;
 use super::saved::END_OF_ARCHIVE;
-use crate::env;
+use crate::env::{self, FileAccess, ReadAt};
 use crate::spec::{LocalFile, PackageVersions, Recipe};
 
 /// The build argument with the versions that are asked for. No part of a recipe.
@@ -37,7 +35,7 @@ struct LocalInput {
 
 /// How far a file was read.
 struct LocalReader {
-    file: Arc<File>,
+    file: Arc<dyn ReadAt>,
     wanted: LocalFile,
     offset: u64,
     bytes: u64,
@@ -51,7 +49,11 @@ impl BuildContext {
     ///
     /// Versions of packages that are asked for are no part of the recipe: its hash names the image
     /// that the cluster has, whatever a later build installs. So what asks for them is added here.
-    pub(super) fn open(recipe: &Recipe, packages: &PackageVersions) -> std::io::Result<Self> {
+    pub(super) fn open(
+        recipe: &Recipe,
+        packages: &PackageVersions,
+        files: &dyn FileAccess,
+    ) -> std::io::Result<Self> {
         let asks = !packages.is_empty();
         let mut archive = tar::Builder::new(Vec::new());
         for (path, content) in &recipe.files {
@@ -71,15 +73,15 @@ impl BuildContext {
         let mut own = archive.into_inner()?;
         own.truncate(own.len() - END_OF_ARCHIVE.len());
         let open = |(name, wanted): (&String, &LocalFile)| {
-            let file = File::open(&wanted.path).map_err(|error| {
+            let file = files.open(&wanted.path).map_err(|error| {
                 std::io::Error::other(format!("cannot read {}: {error}", wanted.path.display()))
             })?;
-            let bytes = file.metadata()?.len();
+            let bytes = file.length()?;
             Ok(LocalInput {
                 header: *header(name, bytes, 0o644)?.as_bytes(),
                 bytes,
                 reader: LocalReader {
-                    file: Arc::new(file),
+                    file,
                     wanted: wanted.clone(),
                     offset: 0,
                     bytes,
@@ -140,7 +142,7 @@ impl LocalReader {
             };
             let path = &self.wanted.path;
             self.file
-                .read_exact_at(&mut bytes, self.offset)
+                .fill_from(&mut bytes, self.offset)
                 .map_err(|error| match error.kind() {
                     std::io::ErrorKind::UnexpectedEof => changed(path),
                     _ => error,
@@ -197,6 +199,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::env::MachineFiles;
     use crate::spec::{ImageRef, digest};
 
     fn recipe() -> Recipe {
@@ -218,7 +221,8 @@ mod tests {
 
     async fn sent(recipe: &Recipe) -> std::io::Result<Vec<u8>> {
         let packages = PackageVersions::default();
-        let mut stream = std::pin::pin!(BuildContext::open(recipe, &packages)?.stream());
+        let mut stream =
+            std::pin::pin!(BuildContext::open(recipe, &packages, &MachineFiles)?.stream());
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;

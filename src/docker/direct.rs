@@ -33,7 +33,8 @@ pub struct DirectRoute {
 }
 
 impl Engine {
-    /// Loads an image of this Engine on another host's. `progress` receives the bytes so far. Returns
+    /// Loads an image of this Engine on another host's. `token`: a new secret that proves the one to
+    /// the other. `progress` receives the bytes so far. Returns
     /// the id of an image without a name.
     ///
     /// # Errors
@@ -45,9 +46,9 @@ impl Engine {
         route: DirectRoute,
         image: &str,
         idle: Duration,
+        token: Secret,
         progress: impl Fn(u64),
     ) -> Result<Option<String>, TransportError> {
-        let token = Secret::new(format!("{:032x}", rand::random::<u128>()));
         let giver = StreamTarget::GiveImage {
             address: route.from,
             peer: route.to,

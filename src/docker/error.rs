@@ -55,11 +55,11 @@ impl DockerError {
     }
 
     /// A full file system is told in other words than those of a host's.
-    pub(super) fn temporary_file(what: &str, error: &std::io::Error) -> Self {
+    pub(super) fn temporary_file(what: &str, dir: PathBuf, error: &std::io::Error) -> Self {
         let is_full = error.kind() == std::io::ErrorKind::StorageFull;
         Self::TemporaryFile {
             what: what.to_owned(),
-            dir: std::env::temp_dir(),
+            dir,
             why: match is_full {
                 true => "the file system is full".into(),
                 false => error.to_string(),

@@ -4,7 +4,14 @@
 //! container should be. May import: `host`, `spec`; only it may name bollard. To add a
 //! request: a method in `engine.rs` that takes and returns toots' own types.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod answer_lines;
 mod archive;
@@ -31,7 +38,7 @@ pub use direct::DirectRoute;
 pub use engine::Engine;
 pub use error::DockerError;
 pub use proxies::Proxies;
-pub use saved::SavedImage;
+pub use saved::{SavedImage, SavedLayers};
 pub use types::{
     ContainerDetail, ContainerStatus, EngineInfo, EngineStatus, ImageStatus, RegistryAuth,
 };

@@ -1,6 +1,6 @@
 //! Pulls with progress summed over layers, aborted when no data arrives, not by total time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -31,7 +31,7 @@ impl Engine {
             None,
             auth.map(super::engine::credentials)
         ));
-        let mut layers: HashMap<String, (u64, u64)> = HashMap::new();
+        let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         loop {
             let next = tokio::time::timeout(idle, stream.next()).await;
             let info = match next {

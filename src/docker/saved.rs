@@ -1,7 +1,6 @@
 //! An image as an Engine saved it.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom, Take};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::Deserialize;
 
 use super::archive::{ArchivePart, ImageArchive};
 use super::content::{ImageContent, ImageSettings};
+use crate::env::{FileReader, ReadAt};
 use crate::spec::Recipe;
 
 /// Two empty blocks end a tar.
@@ -22,7 +22,7 @@ const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 /// whatever way.
 #[derive(Debug)]
 pub struct SavedImage {
-    file: Arc<File>,
+    file: Arc<dyn ReadAt>,
     content: ImageContent,
     config: Bytes,
     /// Every entry, in order.
@@ -32,6 +32,9 @@ pub struct SavedImage {
     /// Entries are links to others, so none may be left out.
     has_links: bool,
 }
+
+/// A file, and where the layers are in it, the lowest first.
+pub type SavedLayers = (Arc<dyn ReadAt>, Vec<Range<u64>>);
 
 /// An entry of the archive.
 #[derive(Debug)]
@@ -82,15 +85,14 @@ fn invalid(why: &str) -> std::io::Error {
 
 impl SavedImage {
     /// Reads the structure of an archive with one image.
-    pub(super) fn read(file: File) -> std::io::Result<Self> {
+    pub(super) fn read(file: Arc<dyn ReadAt>) -> std::io::Result<Self> {
         let mut entries: Vec<SavedEntry> = Vec::new();
         let mut has_links = false;
         let mut manifest: Option<Vec<Manifest>> = None;
         let mut index: Option<ArchiveIndex> = None;
-        let length = file.metadata()?.len();
+        let length = file.length()?;
         {
-            (&file).rewind()?;
-            let mut archive = tar::Archive::new(&file);
+            let mut archive = tar::Archive::new(FileReader::new(&*file));
             for entry in archive.entries_with_seek()? {
                 let mut entry = entry?;
                 let name = entry.path()?.to_string_lossy().into_owned();
@@ -126,7 +128,7 @@ impl SavedImage {
             .map_err(|_| invalid("the archive must have one image"))?;
         let config = entries.iter().find(|entry| entry.name == image.config);
         let config = config.ok_or_else(|| invalid("the archive has no configuration"))?;
-        let mut config = tar::Archive::new(Section::new(&file, &config.whole)?);
+        let mut config = tar::Archive::new(section(&*file, &config.whole)?);
         let mut config = config
             .entries()?
             .next()
@@ -153,7 +155,7 @@ impl SavedImage {
             entries,
             layers: image.layers,
             has_links,
-            file: Arc::new(file),
+            file,
         })
     }
 
@@ -180,7 +182,7 @@ impl SavedImage {
     ///
     /// # Errors
     /// When the archive has a layer neither as a file nor as a link to one.
-    pub fn layers(&self) -> std::io::Result<(Arc<File>, Vec<Range<u64>>)> {
+    pub fn layers(&self) -> std::io::Result<SavedLayers> {
         let find = |name: &String| self.entries.iter().find(|entry| entry.name == *name);
         let layers = self.layers.iter().map(|name| {
             let found = find(name).and_then(|entry| match &entry.link {
@@ -245,23 +247,10 @@ fn read_document(entry: &mut impl std::io::Read) -> std::io::Result<Vec<u8>> {
 }
 
 /// A part of a file as a reader.
-struct Section<'a> {
-    file: std::io::Take<&'a File>,
-}
-
-impl<'a> Section<'a> {
-    fn new(mut file: &'a File, range: &Range<u64>) -> std::io::Result<Self> {
-        file.seek(SeekFrom::Start(range.start))?;
-        Ok(Self {
-            file: file.take(range.end - range.start),
-        })
-    }
-}
-
-impl std::io::Read for Section<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.file.read(buffer)
-    }
+fn section<'a>(file: &'a dyn ReadAt, range: &Range<u64>) -> std::io::Result<Take<FileReader<'a>>> {
+    let mut reader = FileReader::new(file);
+    reader.seek(SeekFrom::Start(range.start))?;
+    Ok(reader.take(range.end - range.start))
 }
 
 #[cfg(test)]
@@ -300,7 +289,7 @@ mod tests {
         }
         tar.finish().unwrap();
         drop(tar);
-        SavedImage::read(file).unwrap()
+        SavedImage::read(Arc::new(file)).unwrap()
     }
 
     async fn sent(image: &SavedImage, shared: usize) -> Vec<String> {
@@ -338,7 +327,7 @@ mod tests {
         let (file, layers) = image.layers().unwrap();
         let read = |range: &Range<u64>| {
             let mut bytes = Vec::new();
-            let mut section = Section::new(&file, range).unwrap();
+            let mut section = section(&*file, range).unwrap();
             section.read_to_end(&mut bytes).unwrap();
             bytes
         };
@@ -363,7 +352,7 @@ mod tests {
         for content in [&[0; 1024][..], b"not found", &endless] {
             let mut file = tempfile().unwrap();
             file.write_all(content).unwrap();
-            assert!(SavedImage::read(file).is_err());
+            assert!(SavedImage::read(Arc::new(file)).is_err());
         }
     }
 }

@@ -11,8 +11,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
-use tempfile::tempfile;
-use tokio::io::AsyncWriteExt as _;
 
 use super::answer_lines::{self, refused};
 use super::archive::ImageArchive;
@@ -20,16 +18,28 @@ use super::connection::Boxed;
 use super::engine::Engine;
 use super::error::DockerError;
 use super::saved::SavedImage;
-use crate::env;
+use crate::env::{self, FileAccess, TemporaryFile};
+
+/// Bytes that are written to a temporary file at once: a frame of an answer is much smaller, and each
+/// write costs a change of threads.
+const SPOOL_BYTES: usize = 1 << 20;
+
+async fn append(spool: &Arc<dyn TemporaryFile>, bytes: Vec<u8>) -> std::io::Result<()> {
+    let spool = Arc::clone(spool);
+    let stopped = || Err(std::io::Error::other("the file was not written to its end"));
+    let written = env::run_blocking(move || spool.append(&bytes)).await;
+    written.unwrap_or_else(stopped)
+}
 
 impl Engine {
-    /// Saves an image to a temporary file. `progress` receives the bytes so far.
+    /// Saves an image to a temporary file of this machine. `progress` receives the bytes so far.
     ///
     /// # Errors
     /// When the Engine refuses, no data arrives for `idle`, or the file cannot be written.
     pub async fn save(
         &self,
         image: &str,
+        files: &dyn FileAccess,
         idle: Duration,
         progress: impl Fn(u64),
     ) -> Result<SavedImage, DockerError> {
@@ -38,7 +48,9 @@ impl Engine {
             what: what.clone(),
             limit: idle,
         };
-        let local = |error: std::io::Error| DockerError::temporary_file(&what, &error);
+        let local = |error: std::io::Error| {
+            DockerError::temporary_file(&what, files.temporary_folder(), &error)
+        };
         let query = serde_urlencoded::to_string([("names", image)]).unwrap_or_default();
         let request = Request::get(format!("/images/get?{query}"))
             .body(Empty::new().map_err(|never| match never {}).boxed_unsync())
@@ -52,8 +64,8 @@ impl Engine {
                 Err(error) => Err(error),
             };
         }
-        let spool = tempfile().map_err(local)?;
-        let mut out = tokio::fs::File::from_std(spool.try_clone().map_err(local)?);
+        let spool = files.temporary().map_err(local)?;
+        let mut piece = Vec::new();
         let mut body = response.into_body();
         let mut bytes = 0;
         while let Some(frame) = tokio::time::timeout(idle, body.frame())
@@ -65,12 +77,16 @@ impl Engine {
                 source: Box::new(error),
             })?;
             if let Ok(data) = frame.into_data() {
-                out.write_all(&data).await.map_err(local)?;
+                piece.extend_from_slice(&data);
+                if piece.len() >= SPOOL_BYTES {
+                    let full = std::mem::take(&mut piece);
+                    append(&spool, full).await.map_err(local)?;
+                }
                 bytes += data.len() as u64;
                 progress(bytes);
             }
         }
-        out.flush().await.map_err(local)?;
+        append(&spool, piece).await.map_err(local)?;
         env::run_blocking(move || SavedImage::read(spool))
             .await
             .ok_or_else(|| refused(&what, 0, "the archive was not read to its end".into()))?

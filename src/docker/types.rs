@@ -137,11 +137,11 @@ impl ContainerDetail {
     /// Whether its program can take part in anything: it runs, and is not between two ends of a
     /// crash loop. An old count of restarts alone says nothing.
     #[must_use]
-    pub fn is_serving(&self) -> bool {
+    pub fn is_serving(&self, now: jiff::Timestamp) -> bool {
         let is_young = self
             .started_at
             .parse::<jiff::Timestamp>()
-            .is_ok_and(|at| jiff::Timestamp::now().duration_since(at) < Self::CRASH_INTERVAL);
+            .is_ok_and(|at| now.duration_since(at) < Self::CRASH_INTERVAL);
         self.running && !self.restarting && !(self.is_crash_looping() && is_young)
     }
 
@@ -212,13 +212,16 @@ mod tests {
             started_at: (now - jiff::SignedDuration::from_secs(age_s)).to_string(),
             ..ContainerDetail::default()
         };
-        assert!(detail(true, false, 0, 1).is_serving());
+        assert!(detail(true, false, 0, 1).is_serving(now));
         assert!(
-            detail(true, false, 90, 3600).is_serving(),
+            detail(true, false, 90, 3600).is_serving(now),
             "restarts of long ago"
         );
-        assert!(!detail(true, false, 90, 5).is_serving(), "between two ends");
-        assert!(!detail(true, true, 1, 5).is_serving());
-        assert!(!detail(false, false, 0, 5).is_serving());
+        assert!(
+            !detail(true, false, 90, 5).is_serving(now),
+            "between two ends"
+        );
+        assert!(!detail(true, true, 1, 5).is_serving(now));
+        assert!(!detail(false, false, 0, 5).is_serving(now));
     }
 }

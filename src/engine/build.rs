@@ -2,6 +2,7 @@
 
 use super::failure;
 use crate::docker::{BuildRequest, Engine, RegistryAuth};
+use crate::env::FileAccess;
 use crate::event::Failure;
 use crate::plan;
 use crate::spec::{PackageVersions, Phase, Recipe, Remedy, read_package};
@@ -23,6 +24,7 @@ pub(super) struct RecipeBuild<'a> {
     pub auth: Option<&'a RegistryAuth>,
     /// The versions that are asked for.
     pub packages: &'a PackageVersions,
+    pub files: &'a dyn FileAccess,
     /// How long nothing may move in a pull.
     pub idle: std::time::Duration,
 }
@@ -80,6 +82,7 @@ impl RecipeBuild<'_> {
             packages: self.packages,
             auth: self.auth,
             proxies: &proxies,
+            files: self.files,
             idle: self.idle * MORE_SILENCE,
         };
         let built = engine.build(request, sent, line).await;

@@ -49,6 +49,7 @@ impl StepRun<'_> {
             address: self.host.info.address,
             engine: &self.host.engine,
             services: gates,
+            clock: &self.work.cx.clock,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::loads::{ImageHolder, ImageLoad};
 use crate::docker::{DirectRoute, ImageContent};
 use crate::event::Failure;
+use crate::spec::Secret;
 
 impl ImageLoad<'_> {
     /// Loads it from the host that has it. `known` is its content, where a bundle says so. `None` when
@@ -37,11 +38,19 @@ impl ImageLoad<'_> {
         let idle = self.at.work.cx.timeouts.pull_idle;
         // Never closed.
         let turn = source.saved.turns.acquire().await;
+        let token = Secret::new(self.at.work.cx.random.hex128());
         let progress = self.at.progress();
         let progress = |bytes| progress(bytes, None);
         let given = source
             .engine
-            .give(&self.at.host.engine, route, &holder.name, idle, progress)
+            .give(
+                &self.at.host.engine,
+                route,
+                &holder.name,
+                idle,
+                token,
+                progress,
+            )
             .await;
         drop(turn);
         match given {

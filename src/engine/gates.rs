@@ -170,6 +170,7 @@ impl Gates<'_> {
             cluster: Some(self.desired.cluster.clone()),
             domain: self.cx.domain.clone(),
             vip: self.cx.vip,
+            random: self.cx.random.clone(),
         }
     }
 
@@ -342,15 +343,20 @@ impl Gates<'_> {
                 let run = self.hosts.get(&host)?;
                 Some(async move {
                     let mut faults = Vec::new();
+                    let member = Member {
+                        host: host.clone(),
+                        address: run.info.address,
+                        member: None,
+                        session: Some(Arc::clone(&run.session)),
+                    };
                     for spec in &wanted.probes {
                         if let Err(why) = probe::ordinary(
-                            &host,
-                            &run.session,
+                            &member,
                             &run.engine,
                             &wanted.container.name(),
-                            run.info.address,
                             spec,
                             &self.desired.secrets,
+                            &self.cx.clock,
                         )
                         .await
                         {

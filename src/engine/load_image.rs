@@ -1,8 +1,6 @@
 //! Loads an image from a host that has it, directly or through a file on this machine, or from the
 //! run's bundle.
 
-use std::sync::Arc;
-
 use tokio::sync::OnceCell;
 
 use super::host_run::{CLOSE_DELAY, HostRun};
@@ -106,7 +104,8 @@ impl<'a> ImageLoad<'a> {
         let idle = self.at.work.cx.timeouts.pull_idle;
         let progress = self.at.progress();
         let progress = |bytes| progress(bytes, None);
-        let save = || cell.get_or_try_init(|| source.engine.save(name, idle, progress));
+        let files = &*self.at.work.cx.files;
+        let save = || cell.get_or_try_init(|| source.engine.save(name, files, idle, progress));
         let saved = save().await;
         if saved.is_ok() {
             return saved;
@@ -134,5 +133,5 @@ fn archive_of(
         BundlePart::Bytes(bytes) => ArchivePart::Bytes(bytes.into()),
         BundlePart::File(range) => ArchivePart::File(range),
     });
-    Ok(ImageArchive::new(Arc::new(bundle.file()?), parts.collect()))
+    Ok(ImageArchive::new(bundle.file(), parts.collect()))
 }

@@ -19,6 +19,7 @@ use crate::engine::observing::observe_hosts;
 use crate::engine::run_context::RegistryLogin;
 use crate::engine::test_run::{IMAGE, RecordedEvents, TestRun, host};
 use crate::engine::try_pulls::prove_pulls;
+use crate::env::MachineFiles;
 use crate::event::Event;
 use crate::plan::{LoadSource, Step};
 use crate::spec::{ImageDigest, PackageVersions, Role};
@@ -226,7 +227,7 @@ async fn a_bundle_is_loaded_without_what_the_host_has() {
     let path = dir.path().join("dc1.tar");
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec(), b"own".to_vec()]);
     let open = || {
-        let bundle = Bundle::open(&path).unwrap();
+        let bundle = Bundle::open(&MachineFiles, &path).unwrap();
         bundle.verify(|_| {}).unwrap();
         bundle
     };
@@ -308,7 +309,7 @@ async fn bundle_of_recipe(path: &std::path::Path, hash: &str) -> Bundle {
         events: Arc::new(RecordedEvents::default()),
     };
     create_bundle(request).await.unwrap();
-    let bundle = Bundle::open(path).unwrap();
+    let bundle = Bundle::open(&MachineFiles, path).unwrap();
     bundle.verify(|_| {}).unwrap();
     bundle
 }
@@ -422,7 +423,7 @@ async fn a_bundled_image_with_another_digest_is_not_sent() {
     let engine = FakeEngine::with(false, Vec::new());
     let mut run = TestRun::on(
         std::slice::from_ref(&engine),
-        Some(Bundle::open(&path).unwrap()),
+        Some(Bundle::open(&MachineFiles, &path).unwrap()),
     )
     .await;
     let failed = run
@@ -485,7 +486,7 @@ async fn a_bundled_image_crosses_the_line_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dc1.tar");
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec(), b"own".to_vec()]);
-    let bundle = Bundle::open(&path).unwrap();
+    let bundle = Bundle::open(&MachineFiles, &path).unwrap();
     bundle.verify(|_| {}).unwrap();
     let engines = [true, false, true, false].map(|store| FakeEngine::with(store, Vec::new()));
     for engine in &engines {
@@ -510,7 +511,7 @@ async fn pins_come_from_the_bundle() {
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let run = TestRun::on(engines, Some(Bundle::open(&MachineFiles, &path).unwrap())).await;
     let image = ImageRef(IMAGE.into());
     let pin = ImageDigest::from(pin);
     assert_eq!(run.planned.recorded.digests.get(&image), Some(&pin));
@@ -546,7 +547,7 @@ async fn a_broken_load_is_resumed() {
         let engine = FakeEngine::with(has_containerd_store, Vec::new());
         engine.play().breaks = vec![("/images/load", at)];
         let engines = std::slice::from_ref(&engine);
-        let mut run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
+        let mut run = TestRun::on(engines, Some(Bundle::open(&MachineFiles, &path).unwrap())).await;
         let step = load(LoadSource::Bundle(path.clone()), &pin);
         assert_eq!(run.bring(vec![(1, step)]).await, []);
         let play = engine.play();
@@ -562,7 +563,7 @@ async fn a_later_run_finds_what_was_loaded() {
     let pin = write_bundle(&path, IMAGE, &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let mut run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let mut run = TestRun::on(engines, Some(Bundle::open(&MachineFiles, &path).unwrap())).await;
     let step = || load(LoadSource::Bundle(path.clone()), &pin);
     assert_eq!(run.bring(vec![(1, step())]).await, []);
     let observed = observe_hosts(&run.cx, &run.ledger, &run.hosts).await;
@@ -588,7 +589,7 @@ async fn what_the_bundle_lacks_is_named() {
     write_bundle(&path, "registry.example/zookeeper:3.9", &[BASE.to_vec()]);
     let engine = FakeEngine::with(false, Vec::new());
     let engines = std::slice::from_ref(&engine);
-    let run = TestRun::on(engines, Some(Bundle::open(&path).unwrap())).await;
+    let run = TestRun::on(engines, Some(Bundle::open(&MachineFiles, &path).unwrap())).await;
     // The machine that is played lacks much else.
     let refused = report_findings(&run.work());
     assert!(refused.is_err());

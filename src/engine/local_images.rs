@@ -16,6 +16,7 @@ use super::pull::registry_login;
 use super::run_context::RegistryLogin;
 use crate::bundle::{ImagePlatform, LocalImage};
 use crate::docker::{DockerError, Engine};
+use crate::env::FileAccess;
 use crate::event::{Event, EventSink, Failure};
 use crate::plan;
 use crate::spec::{ImageRef, PackageVersions, Phase, Recipe, Remedy};
@@ -30,6 +31,7 @@ pub struct LocalBuilds {
     pub registry: Option<RegistryLogin>,
     /// The folder in which the packages of builds are noted.
     pub notes: Option<PathBuf>,
+    pub files: Arc<dyn FileAccess>,
     /// Limit of one answer.
     pub answer: Duration,
     /// How long nothing may move.
@@ -231,6 +233,7 @@ impl LocalBuilds {
             base_digest: base_digest.as_deref(),
             auth: auth.as_ref(),
             packages: &PackageVersions::default(),
+            files: &*self.files,
             idle: self.idle,
         };
         let line = |line: String| tracing::info!(%image, %line, "build");
@@ -276,7 +279,8 @@ impl LocalBuilds {
         };
         let open = OpenPhase::start(&self.events, phase.clone());
         let id = wanted.present.as_ref().unwrap_or(&name.0);
-        let saved = engine.save(id, self.idle, |_| {}).await.map_err(|error| {
+        let saved = engine.save(id, &*self.files, self.idle, |_| {}).await;
+        let saved = saved.map_err(|error| {
             let mut failure = failure::from_error(&phase, &step, &error);
             if matches!(error, DockerError::TemporaryFile { .. }) {
                 failure.hints = vec!["free space there, or set TMPDIR to another folder".into()];
@@ -314,14 +318,15 @@ impl LocalBuilds {
         });
         match installed {
             Some(packages) => {
-                if let Some(Err(error)) = path.map(|path| std::fs::write(path, packages.content()))
+                if let Some(Err(error)) =
+                    path.map(|path| self.files.write(&path, packages.content().as_bytes()))
                 {
                     tracing::warn!(%error, "cannot note the packages of a build");
                 }
                 packages
             }
             None => {
-                let text = path.and_then(|path| std::fs::read_to_string(path).ok());
+                let text = path.and_then(|path| self.files.read_text(&path).ok());
                 text.map(|text| PackageVersions::parse(&text))
                     .unwrap_or_default()
             }

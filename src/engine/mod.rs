@@ -5,7 +5,14 @@
 //! `guard`, `event` and the rooms below them. Must not know that terminals exist. `up.rs` lists the
 //! stages of a run. To add a kind of change: a variant of `plan::Step` and its arm in `apply.rs`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod apply;
 mod build;

@@ -52,7 +52,7 @@ async fn write_proofs(work: &Work<'_>, proven: Vec<ComponentName>) {
             mode: 0o644,
             uid: 0,
             gid: 0,
-            content: format!("{}\n", jiff::Timestamp::now()).into_bytes(),
+            content: format!("{}\n", work.cx.clock.now()).into_bytes(),
             secret: false,
             place: Placement::Always,
         },

@@ -26,6 +26,7 @@ impl StepRun<'_> {
             base_digest,
             auth: auth.as_ref(),
             packages,
+            files: &*cx.files,
             idle: cx.timeouts.pull_idle,
         };
         let image = recipe.image();

@@ -90,7 +90,7 @@ fn rejoin_alone(plan: &HostPlan, component: &ComponentName, wanted: &ComponentDe
 impl StepRun<'_> {
     /// Moves the folders of a stopped member aside and starts it.
     pub async fn rejoin(&self, container: &str, dirs: &[String]) -> Result<(), Box<Failure>> {
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let stamp = self.work.cx.clock.now().strftime("%Y%m%dT%H%M%SZ");
         let folders = MoveAside {
             dirs: dirs.to_vec(),
             suffix: format!(".before-repair-{stamp}"),

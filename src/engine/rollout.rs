@@ -126,7 +126,7 @@ impl<'a> Rollout<'a> {
                 continue;
             };
             if let Ok(detail) = run.engine.inspect(&component.container.name()).await
-                && !detail.is_serving()
+                && !detail.is_serving(self.work.cx.clock.now())
             {
                 stopped.push(host);
             }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use super::cancel::Cancel;
 use crate::bundle::Bundle;
 use crate::desired::{Desired, PlaybookError, Recorded};
+use crate::env::{FileAccess, Randomness, WallClock};
 use crate::event::EventSink;
 use crate::host::Dial;
 use crate::plan::{Limits, SavedPlan};
@@ -119,6 +120,11 @@ pub struct RunContext {
     pub build: Box<Build>,
     /// Opens sessions.
     pub dial: Arc<dyn Dial>,
+    /// The time of day here; the hosts' clocks are seconds apart from it at most.
+    pub clock: WallClock,
+    pub random: Randomness,
+    /// The files of this machine.
+    pub files: Arc<dyn FileAccess>,
     /// Receives the events.
     pub events: Arc<dyn EventSink>,
     /// Preflight limits.

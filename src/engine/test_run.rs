@@ -18,6 +18,7 @@ use super::work::Work;
 use crate::bundle::Bundle;
 use crate::desired::{ComponentCommon, ComponentDesired, Desired, HostDesired, Recorded};
 use crate::docker::{EngineInfo, EngineStatus};
+use crate::env::{MachineFiles, Randomness, WallClock};
 use crate::event::{Event, EventSink};
 use crate::host::{Dial, HostSession, TransportError};
 use crate::observe::{DockerStatus, HostStatus};
@@ -109,6 +110,9 @@ impl TestRun {
             offline: desired(&Recorded::default()),
             build: Box::new(|recorded| Ok(desired(recorded))),
             dial,
+            clock: WallClock::system(),
+            random: Randomness::system(),
+            files: Arc::new(MachineFiles),
             events: Arc::clone(&events) as Arc<dyn EventSink>,
             limits: crate::plan::Limits::default(),
             timeouts: RunTimeouts::default(),

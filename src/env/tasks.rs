@@ -20,7 +20,7 @@ tokio::task_local! {
 
 /// Starts a task in the group of the current one. Outside of a group (a test of one room) the task
 /// belongs to the runtime.
-pub fn spawn<F>(work: F) -> Task<F::Output>
+pub fn spawn<F>(work: F) -> SpawnedTask<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -84,7 +84,7 @@ impl TaskGroup {
     /// Continues the tasks. Their timers have run on and what they waited for has arrived, as for a
     /// process after `SIGCONT`.
     pub fn resume(&self) {
-        let slots: Vec<Arc<Slot>> = {
+        let slots: Vec<Arc<TaskSlot>> = {
             let mut state = self.0.0.lock();
             state.is_held = false;
             state.tasks.values().cloned().collect()
@@ -102,6 +102,23 @@ impl TaskGroup {
             std::mem::take(&mut state.tasks)
         };
         tasks.values().for_each(|slot| slot.end());
+    }
+
+    /// Work that the caller polls, as a member of the group: it is not polled while the group is
+    /// held, and is `None` as soon as the group has ended. For what cannot move to another thread:
+    /// it is dropped when its caller polls it next, and makes no progress until then.
+    pub fn contain<F: Future>(&self, work: F) -> ContainedWork<F> {
+        let slot = Arc::new(TaskSlot::default());
+        let group = Arc::clone(&self.0.0);
+        let member = group.enter(&slot).map(|number| (group, number));
+        if member.is_none() {
+            slot.end();
+        }
+        ContainedWork {
+            work: Some(Box::pin(self.0.scope(work))),
+            slot,
+            member,
+        }
     }
 
     /// Tasks that have not ended.
@@ -123,7 +140,7 @@ pub struct Spawner(Arc<Group>);
 
 impl Spawner {
     /// Starts a task. When the group has ended, so has the task.
-    pub fn spawn<F>(&self, work: F) -> Task<F::Output>
+    pub fn spawn<F>(&self, work: F) -> SpawnedTask<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -144,7 +161,7 @@ struct Group {
 
 #[derive(Debug, Default)]
 struct GroupState {
-    tasks: BTreeMap<u64, Arc<Slot>>,
+    tasks: BTreeMap<u64, Arc<TaskSlot>>,
     started: u64,
     is_held: bool,
     has_ended: bool,
@@ -156,7 +173,7 @@ impl Group {
     }
 
     /// The task's number in the group; `None` when the group has ended.
-    fn enter(&self, slot: &Arc<Slot>) -> Option<u64> {
+    fn enter(&self, slot: &Arc<TaskSlot>) -> Option<u64> {
         let mut state = self.lock();
         if state.has_ended {
             return None;
@@ -171,7 +188,7 @@ impl Group {
 /// A task and where its work is: tokio drops an aborted task only when it is scheduled next, which
 /// would let a killed controller run on.
 #[derive(Default)]
-struct Slot(Mutex<SlotState>);
+struct TaskSlot(Mutex<SlotState>);
 
 #[derive(Default)]
 struct SlotState {
@@ -181,15 +198,26 @@ struct SlotState {
     waker: Option<Waker>,
 }
 
-impl std::fmt::Debug for Slot {
+impl std::fmt::Debug for TaskSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").finish_non_exhaustive()
+        f.debug_struct("TaskSlot").finish_non_exhaustive()
     }
 }
 
-impl Slot {
+impl TaskSlot {
     fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it must not be polled now. Its group wakes it when that changes.
+    fn is_held(&self, member: Option<&GroupMember>, context: &Context<'_>) -> bool {
+        let has_ended = {
+            let mut state = self.lock();
+            // Before the group is asked, so that it can wake a task that it held.
+            state.waker = Some(context.waker().clone());
+            state.has_ended
+        };
+        !has_ended && member.is_some_and(|(group, _)| group.lock().is_held)
     }
 
     fn wake(&self) {
@@ -212,19 +240,15 @@ impl Slot {
 
 /// What the runtime polls.
 struct PolledTask {
-    slot: Arc<Slot>,
-    /// The group, and its number there.
-    member: Option<(Arc<Group>, u64)>,
+    slot: Arc<TaskSlot>,
+    member: Option<GroupMember>,
 }
 
 impl Future for PolledTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Before the group is asked, so that it can wake a task that it held.
-        self.slot.lock().waker = Some(context.waker().clone());
-        let group = self.member.as_ref().map(|(group, _)| group);
-        if group.is_some_and(|group| group.lock().is_held) {
+        if self.slot.is_held(self.member.as_ref(), context) {
             return Poll::Pending;
         }
         let Some(mut work) = self.slot.lock().work.take() else {
@@ -245,24 +269,62 @@ impl Future for PolledTask {
 
 impl Drop for PolledTask {
     fn drop(&mut self) {
-        if let Some((group, number)) = &self.member {
-            group.lock().tasks.remove(number);
-        }
+        leave(self.member.as_ref());
         self.slot.end();
     }
 }
 
-fn start<F>(group: Option<Arc<Group>>, work: F) -> Task<F::Output>
+/// The group of a task, and its number there.
+type GroupMember = (Arc<Group>, u64);
+
+fn leave(member: Option<&GroupMember>) {
+    if let Some((group, number)) = member {
+        group.lock().tasks.remove(number);
+    }
+}
+
+/// See [`TaskGroup::contain`].
+#[derive(Debug)]
+pub struct ContainedWork<F> {
+    work: Option<Pin<Box<TaskLocalFuture<Spawner, F>>>>,
+    slot: Arc<TaskSlot>,
+    member: Option<GroupMember>,
+}
+
+impl<F: Future> Future for ContainedWork<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.slot.is_held(self.member.as_ref(), context) {
+            return Poll::Pending;
+        }
+        if self.slot.lock().has_ended {
+            self.work = None;
+        }
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(None);
+        };
+        work.as_mut().poll(context).map(Some)
+    }
+}
+
+impl<F> Drop for ContainedWork<F> {
+    fn drop(&mut self) {
+        leave(self.member.as_ref());
+    }
+}
+
+fn start<F>(group: Option<Arc<Group>>, work: F) -> SpawnedTask<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
     let (sender, result) = oneshot::channel();
     // Nobody may wait for the result.
     let work = work.map(|value| drop(sender.send(value))).boxed();
-    let slot = Arc::new(Slot::default());
+    let slot = Arc::new(TaskSlot::default());
     slot.lock().work = Some(work);
     let member = group.map(|group| (group.enter(&slot), group));
-    let task = Task {
+    let task = SpawnedTask {
         slot: Arc::clone(&slot),
         result,
     };
@@ -289,19 +351,19 @@ fn run_on_runtime(task: PolledTask) {
 /// A started task, which goes on when this is dropped. As a future it is the task's value, or `None`
 /// when the task was ended or panicked.
 #[derive(Debug)]
-pub struct Task<T> {
-    slot: Arc<Slot>,
+pub struct SpawnedTask<T> {
+    slot: Arc<TaskSlot>,
     result: oneshot::Receiver<T>,
 }
 
-impl<T> Task<T> {
+impl<T> SpawnedTask<T> {
     /// Ends the task: its work is dropped before this returns, or after the poll that it is in.
     pub fn abort(&self) {
         self.slot.end();
     }
 }
 
-impl<T> Future for Task<T> {
+impl<T> Future for SpawnedTask<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
@@ -351,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_tasks_of_a_group_are_dropped_at_once() {
+    async fn tasks_are_dropped_at_once_with_their_group() {
         let (alive, others) = (count(), count());
         let group = TaskGroup::new(Blocking::InPlace);
         for _ in 0..3 {
@@ -407,6 +469,38 @@ mod tests {
         group.hold();
         group.end();
         assert_eq!((counting.await, group.count()), (None, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn contained_work_is_held_and_ended_with_its_group() {
+        let (ticks, alive) = (count(), count());
+        let group = TaskGroup::new(Blocking::InPlace);
+        let guard = Alive::new(&alive);
+        let counting = tick(Arc::clone(&ticks));
+        let work = group.contain(async move {
+            let _guard = guard;
+            spawn(std::future::pending::<()>());
+            counting.await;
+        });
+        let control = async {
+            sleep(Duration::from_millis(2500)).await;
+            assert_eq!((group.count(), get(&ticks)), (2, 2));
+            group.hold();
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(get(&ticks), 2);
+            group.resume();
+            sleep(Duration::from_millis(500)).await;
+            assert_eq!(get(&ticks), 3);
+            group.end();
+        };
+        assert_eq!(futures::join!(work, control).0, None);
+        assert_eq!((group.count(), get(&alive), get(&ticks)), (0, 0, 3));
+        assert_eq!(group.contain(async { 1 }).await, None);
+        let group = TaskGroup::new(Blocking::InPlace);
+        assert_eq!(
+            (group.contain(async { 1 }).await, group.count()),
+            (Some(1), 0)
+        );
     }
 
     #[tokio::test]

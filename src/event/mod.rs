@@ -1,9 +1,16 @@
 //! What a run reports: the only way out of the engine.
 //!
-//! Owns: [`Event`], [`Outcome`], [`EventSink`], [`StatusReport`]. Must not know how an event is shown. May import:
-//! `spec`. To add one: a variant of [`Event`]; every reporter must then show it.
+//! Owns: [`Event`], [`Outcome`], [`EventSink`], [`StatusReport`]. Must not know how an event is shown.
+//! May import: `spec`. To add one: a variant of [`Event`]; every reporter must then show it.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod status;
 mod types;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::quorum::{Refusal, Standing, may_stop};
 use crate::docker::{DockerError, Engine};
+use crate::env::WallClock;
 use crate::probe::{Member, Verdict, is_member};
 use crate::spec::{ComponentName, HostName};
 
@@ -74,6 +75,7 @@ pub struct Door<'a> {
     pub address: IpAddr,
     pub engine: &'a Engine,
     pub services: &'a dyn QuorumServices,
+    pub clock: &'a WallClock,
 }
 
 impl Door<'_> {
@@ -164,7 +166,7 @@ impl Door<'_> {
     ) -> Result<(), StopError> {
         let (detail, views) = futures::join!(self.engine.inspect(container), self.services.read());
         let serves = match detail {
-            Ok(detail) => Some(detail.is_serving()),
+            Ok(detail) => Some(detail.is_serving(self.clock.now())),
             Err(error) if error.is_not_found() => Some(false),
             Err(_) => None,
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
-use crate::env::{self, Task};
+use crate::env::{self, SpawnedTask};
 use crate::host::{BoxStream, HoldLock, HostSession, LockAnswer, TransportError};
 
 /// The holder of a lock, as shown to other runs.
@@ -45,7 +45,7 @@ pub enum LockError {
 /// A held lock; dropping it frees it.
 pub struct Lock {
     // The far end waits for the end of the stream that this task owns.
-    watch: Task<()>,
+    watch: SpawnedTask<()>,
     release: Option<oneshot::Sender<()>>,
 }
 

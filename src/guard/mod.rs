@@ -5,7 +5,14 @@
 //! May import: `probe`, `docker`, `host`, `spec`. To guard another service: report its members
 //! in `probe/`; the arithmetic is the same.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod door;
 mod lock;

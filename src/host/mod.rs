@@ -9,8 +9,16 @@
 //! `scripts/`, an arm in `ssh.rs` that renders it, its test in `script_tests.rs`. Limits and privilege
 //! belong to the operation; a deadline is a field only where the operator can set it.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
+mod dialler;
 #[doc(hidden)]
 pub mod fake;
 #[cfg(test)]
@@ -29,9 +37,15 @@ mod played_host;
 mod script_tests;
 mod sections;
 mod session;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "below the seam: it talks to real hosts"
+)]
 mod ssh;
 
 pub use crate::transport::{BoxStream, Cost, Stream, TransportError};
+pub use dialler::{Dialler, HostConnector, SshDialler};
 #[cfg(test)]
 pub(crate) use local::local_host;
 pub use observation::{Facts, FileStatus, Listener, Observation};

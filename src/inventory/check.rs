@@ -51,7 +51,7 @@ pub(super) fn check_inventory(mut raw: Raw, file: &str, problems: &mut Problems<
         openvpn: raw.openvpn,
         images: raw.images,
         recipe_arguments: raw.recipe_arguments,
-        base: raw.base,
+        folders: raw.folders,
         spread_images: raw.spread_images,
         consul: raw.consul,
         switches: raw.switches,

@@ -1,7 +1,5 @@
 //! Loads an inventory from a file or a text.
 
-use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use toml_edit::Document;
@@ -9,17 +7,22 @@ use toml_edit::Document;
 use super::check::{check_inventory, check_masters};
 use super::error::{InventoryErrors, Problem, Problems};
 use super::schema;
-use super::types::Inventory;
+use super::types::{BaseFolders, Inventory};
+use crate::env::{FileAccess, FileKind, folder_of};
 use crate::spec::Remedy;
 
 /// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads a file. Returns the inventory and its text.
+/// Reads a file. Returns the inventory and its text. `home`: the folder of paths that begin with `~/`.
 ///
 /// # Errors
 /// All mistakes, each with line and column.
-pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
+pub fn load(
+    files: &dyn FileAccess,
+    home: Option<&Path>,
+    path: &Path,
+) -> Result<(Inventory, String), InventoryErrors> {
     let name = path.display().to_string();
     let whole = |what: String, help: Option<&str>| InventoryErrors {
         file: crate::spec::shown(&name),
@@ -30,31 +33,31 @@ pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
         }],
     };
     let missing = &Remedy::WriteInventory.to_string();
-    let meta = std::fs::metadata(path)
+    let status = files
+        .status(path)
         .map_err(|error| whole(format!("cannot be read: {error}"), Some(missing)))?;
-    if !meta.is_file() {
+    if status.kind != FileKind::Regular {
         return Err(whole("must be a regular file".into(), None));
     }
-    if meta.len() > MAX_FILE_BYTES {
+    if status.bytes > MAX_FILE_BYTES {
         return Err(whole(
             format!(
                 "file is too large: {} bytes (limit {MAX_FILE_BYTES})",
-                meta.len()
+                status.bytes
             ),
             None,
         ));
     }
-    if meta.permissions().mode() & 0o002 != 0 {
+    if status.mode & 0o002 != 0 {
         let help = format!("chmod o-w {name}");
         return Err(whole(
             "is writable by every user of this machine, who could make toots run anything".into(),
             Some(&help),
         ));
     }
-    tracing::debug!(path = %name, owner = meta.uid(), "inventory");
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+    tracing::debug!(path = %name, owner = status.owner, "inventory");
+    let bytes = files
+        .read_up_to(path, MAX_FILE_BYTES + 1)
         .map_err(|error| whole(format!("cannot be read: {error}"), None))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -75,34 +78,38 @@ pub fn load(path: &Path) -> Result<(Inventory, String), InventoryErrors> {
             problems: vec![problem],
         }
     })?;
-    let base = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    parse(&text, &name, base).map(|inventory| (inventory, text))
+    let folders = BaseFolders {
+        relative: folder_of(path).to_owned(),
+        home: home.map(Path::to_owned),
+    };
+    parse(&text, &name, folders).map(|inventory| (inventory, text))
 }
 
-/// Parses a text. `name` is shown in errors, `base` is the folder of relative paths.
+/// Parses a text. `name` is shown in errors.
 ///
 /// # Errors
 /// All mistakes, each with line and column.
-pub fn parse(text: &str, name: &str, base: &Path) -> Result<Inventory, InventoryErrors> {
-    parse_checked(text, name, base, check_masters)
+pub fn parse(
+    text: &str,
+    name: &str,
+    folders: impl Into<BaseFolders>,
+) -> Result<Inventory, InventoryErrors> {
+    parse_checked(text, name, &folders.into(), check_masters)
 }
 
 /// As [`parse`], with any number of masters.
 pub(super) fn parse_any_number(
     text: &str,
     name: &str,
-    base: &Path,
+    folders: impl Into<BaseFolders>,
 ) -> Result<Inventory, InventoryErrors> {
-    parse_checked(text, name, base, |_, _| {})
+    parse_checked(text, name, &folders.into(), |_, _| {})
 }
 
 fn parse_checked(
     text: &str,
     name: &str,
-    base: &Path,
+    folders: &BaseFolders,
     check_number: impl FnOnce(&schema::Raw, &mut Problems<'_>),
 ) -> Result<Inventory, InventoryErrors> {
     let name = crate::spec::shown(name);
@@ -137,7 +144,7 @@ fn parse_checked(
             return problems.finish(&name, None);
         }
     };
-    let raw = schema::read(&document, base, &mut problems);
+    let raw = schema::read(&document, folders, &mut problems);
     check_number(&raw, &mut problems);
     let inventory = check_inventory(raw, &name, &mut problems);
     problems.finish(&name, Some(inventory))

@@ -2,10 +2,17 @@
 //! comments and order.
 //!
 //! Owns: the schema, its checks and their messages. Must not know components: their names are
-//! checked by `desired`. May import: `spec`; only it may name toml_edit. To add a key: a field in
+//! checked by `desired`. May import: `env`, `spec`; only it may name toml_edit. To add a key: a field in
 //! `types.rs`, its line in `schema.rs`, its entry in inventory.toml.example.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod candidates;
 mod check;
@@ -26,6 +33,6 @@ pub use error::{InventoryErrors, Problem};
 pub use import::import;
 pub use load::{load, parse};
 pub use types::{
-    ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, OpenVpn, PasswordSource,
-    Registry, SshSettings, Timeouts,
+    BaseFolders, ConsulSettings, DockerSettings, Host, Inventory, Network, Nfs, OpenVpn,
+    PasswordSource, Registry, SshSettings, Timeouts,
 };

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, TableLike};
 
 use super::error::Problems;
 use super::reader::{At, TableReader};
 use super::types::{
-    ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry, SshSettings,
-    Timeouts,
+    BaseFolders, ConsulSettings, DockerSettings, Network, Nfs, OpenVpn, PasswordSource, Registry,
+    SshSettings, Timeouts,
 };
 use crate::spec::{ClusterName, ImageRef};
 
@@ -35,7 +34,7 @@ pub(super) struct Raw {
     pub images: BTreeMap<String, ImageRef>,
     pub recipe_arguments: BTreeMap<String, BTreeMap<String, String>>,
     /// The folder of relative paths.
-    pub base: PathBuf,
+    pub folders: BaseFolders,
     pub spread_images: bool,
     pub consul: ConsulSettings,
     pub switches: BTreeSet<String>,
@@ -79,8 +78,12 @@ fn is_host(text: &str) -> bool {
     crate::spec::HostName::new(text).is_ok()
 }
 
-/// Reads all tables; `base` is the folder of relative paths.
-pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Problems<'_>) -> Raw {
+/// Reads all tables.
+pub(super) fn read(
+    document: &Document<&str>,
+    folders: &BaseFolders,
+    problems: &mut Problems<'_>,
+) -> Raw {
     let mut top = TableReader::new(document.as_table(), "the inventory", problems);
     let cluster = top
         .parsed::<ClusterName>("cluster", "a cluster name (letters, digits, '-', '_')")
@@ -128,12 +131,12 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
     } = network(next(), problems);
     let mut places = BTreeMap::new();
     let (ssh, jump_span) = next()
-        .map(|table| ssh(table, base, problems))
+        .map(|table| ssh(table, folders, problems))
         .unwrap_or_default();
     let docker = docker(next(), problems);
-    let registry = next().and_then(|table| registry(table, base, problems));
+    let registry = next().and_then(|table| registry(table, folders, problems));
     let nfs = next().and_then(|table| nfs(table, problems));
-    let openvpn = next().and_then(|table| openvpn(table, base, problems));
+    let openvpn = next().and_then(|table| openvpn(table, folders, problems));
     let images = next()
         .map(|table| super::open::images(table, &mut places, problems))
         .unwrap_or_default();
@@ -157,7 +160,7 @@ pub(super) fn read(document: &Document<&str>, base: &Path, problems: &mut Proble
         images: images.references,
         recipe_arguments: images.arguments,
         spread_images: images.spread,
-        base: base.to_owned(),
+        folders: folders.clone(),
         consul: consul(next(), problems),
         switches: next()
             .map(|table| super::open::switches(table, &mut places, problems))
@@ -282,14 +285,14 @@ fn domain(reader: &mut TableReader<'_, '_, '_>, key: &'static str) -> Option<Str
 
 fn ssh(
     table: &dyn TableLike,
-    base: &Path,
+    folders: &BaseFolders,
     problems: &mut Problems<'_>,
 ) -> (SshSettings, Option<std::ops::Range<usize>>) {
     let mut reader = TableReader::new(table, "[ssh]", problems);
     let paths = |list: Option<Vec<At<String>>>| {
         list.unwrap_or_default()
             .into_iter()
-            .map(|at| path(base, &at.value))
+            .map(|at| folders.path(&at.value))
             .collect()
     };
     let identity_files = paths(reader.texts("identity_files"));
@@ -317,7 +320,7 @@ fn ssh(
             jump = at.span;
             at.value
         }),
-        config_file: reader.text("config_file").map(|at| path(base, &at.value)),
+        config_file: reader.text("config_file").map(|at| folders.path(&at.value)),
         privilege: privilege.map(|at| at.value),
     };
     if let Some(text) = &out.proxy_jump
@@ -351,14 +354,6 @@ fn is_hop(text: &str) -> bool {
         && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
-/// Relative paths start at the inventory's folder, `~/` at the home folder.
-pub(super) fn path(base: &Path, text: &str) -> PathBuf {
-    match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => base.join(text),
-    }
-}
-
 fn docker(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> DockerSettings {
     let mut out = DockerSettings { install: true };
     if let Some(table) = table {
@@ -369,7 +364,11 @@ fn docker(table: Option<&dyn TableLike>, problems: &mut Problems<'_>) -> DockerS
     out
 }
 
-fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> Option<Registry> {
+fn registry(
+    table: &dyn TableLike,
+    folders: &BaseFolders,
+    problems: &mut Problems<'_>,
+) -> Option<Registry> {
     if table.is_empty() {
         return None;
     }
@@ -391,7 +390,7 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
     let (file_span, env_span) = (reader.span("password_file"), reader.span("password_env"));
     let file = reader
         .text("password_file")
-        .map(|at| PasswordSource::File(path(base, &at.value)));
+        .map(|at| PasswordSource::File(folders.path(&at.value)));
     let env = reader
         .text("password_env")
         .map(|at| PasswordSource::Env(at.value));
@@ -401,7 +400,7 @@ fn registry(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> 
             .map(|at| at.value.clone())
             .unwrap_or_default(),
         address: reader.parsed("address", ADDRESS).map(|at| at.value),
-        ca: reader.text("ca").map(|at| path(base, &at.value)),
+        ca: reader.text("ca").map(|at| folders.path(&at.value)),
         username: reader.text("username").map(|at| at.value),
         password: file.clone().or(env),
     };
@@ -466,13 +465,17 @@ fn is_export(text: &str) -> bool {
         .is_some_and(|(host, rest)| is_host(host) && path(rest))
 }
 
-fn openvpn(table: &dyn TableLike, base: &Path, problems: &mut Problems<'_>) -> Option<OpenVpn> {
+fn openvpn(
+    table: &dyn TableLike,
+    folders: &BaseFolders,
+    problems: &mut Problems<'_>,
+) -> Option<OpenVpn> {
     if table.is_empty() {
         return None;
     }
     let mut reader = TableReader::new(table, "[openvpn]", problems);
-    let [ca, certificate, key] =
-        ["ca", "certificate", "key"].map(|name| reader.text(name).map(|at| path(base, &at.value)));
+    let [ca, certificate, key] = ["ca", "certificate", "key"]
+        .map(|name| reader.text(name).map(|at| folders.path(&at.value)));
     if ca.is_none() || certificate.is_none() || key.is_none() {
         let span = table.iter().next().and_then(|(key, _)| reader.span(key));
         let help = "set the PEM files of your own CA: ca, certificate and key of the server (easy-rsa creates them); clients need certificates of the same CA";

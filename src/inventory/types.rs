@@ -7,6 +7,33 @@ use std::time::Duration;
 
 use crate::spec::{ClusterName, HostName, ImageRef, Role};
 
+/// Where the paths of an inventory start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BaseFolders {
+    /// Relative ones, as a rule in the inventory's own folder.
+    pub relative: PathBuf,
+    /// Those that begin with `~/`; without it they are relative ones.
+    pub home: Option<PathBuf>,
+}
+
+impl BaseFolders {
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        match (text.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.relative.join(text),
+        }
+    }
+}
+
+impl From<&Path> for BaseFolders {
+    fn from(relative: &Path) -> Self {
+        Self {
+            relative: relative.to_owned(),
+            home: None,
+        }
+    }
+}
+
 /// The whole file, with every default.
 #[derive(Debug, Clone)]
 pub struct Inventory {
@@ -24,8 +51,7 @@ pub struct Inventory {
     pub images: BTreeMap<String, ImageRef>,
     /// `[images.NAME]`: recipe → argument → value. `base` is the image on which it is built.
     pub recipe_arguments: BTreeMap<String, BTreeMap<String, String>>,
-    /// The folder of relative paths.
-    pub base: PathBuf,
+    pub folders: BaseFolders,
     /// `spread` of `[images]`: whether each image is pulled by one host, from which the others load it.
     pub spread_images: bool,
     pub consul: ConsulSettings,
@@ -57,10 +83,10 @@ impl Inventory {
         ca.into_iter().chain(openvpn)
     }
 
-    /// The path for a text of the inventory: relative ones start at its folder.
+    /// The path for a text of the inventory.
     #[must_use]
     pub fn path(&self, text: &str) -> PathBuf {
-        super::schema::path(&self.base, text)
+        self.folders.path(text)
     }
 
     /// Hosts of a role.

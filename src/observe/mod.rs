@@ -5,7 +5,14 @@
 //! section in `host/scripts/observe.sh`, a field in `host/observation.rs`, its parsing in
 //! `host/parse.rs`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod read;
 mod types;

@@ -7,7 +7,14 @@
 //! [`Step`], its line in `diff`, its execution in `engine/`. To add a check: a method in
 //! `preflight.rs`, and a fact in `observe/` when it needs a new one.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod diff;
 mod disks;

@@ -7,6 +7,7 @@ use include_dir::{Dir, include_dir};
 
 use super::recipe::RecipeSource;
 use super::schema::{Component, ImageSource};
+use crate::env::FileAccess;
 use crate::spec::{ComponentName, ComponentOrder};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
@@ -56,11 +57,11 @@ pub struct Playbook {
 }
 
 impl Playbook {
-    /// Loads the embedded playbook; files of the folder replace embedded ones.
+    /// Loads the embedded playbook; files of a folder, when there is one, replace embedded ones.
     ///
     /// # Errors
     /// When a file of the folder cannot be read, or a component.toml does not match the schema.
-    pub fn load(folder: Option<&Path>) -> Result<Self, PlaybookError> {
+    pub fn load(folder: Option<(&dyn FileAccess, &Path)>) -> Result<Self, PlaybookError> {
         let mut texts: BTreeMap<String, String> = BTreeMap::new();
         for dir in EMBEDDED.dirs() {
             let of_image = dir.dirs().flat_map(Dir::files);
@@ -70,8 +71,8 @@ impl Playbook {
                 }
             }
         }
-        if let Some(folder) = folder {
-            overlay(folder, &mut texts)?;
+        if let Some((files, folder)) = folder {
+            overlay(files, folder, &mut texts)?;
         }
         let mut components = BTreeMap::new();
         for (path, text) in texts
@@ -200,39 +201,42 @@ fn recipes(
         .collect()
 }
 
-fn overlay(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), PlaybookError> {
-    for component in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+fn overlay(
+    files: &dyn FileAccess,
+    folder: &Path,
+    texts: &mut BTreeMap<String, String>,
+) -> Result<(), PlaybookError> {
+    let components = entries(files, folder)?.into_iter();
+    for component in components.filter(|path| files.is_folder(path)) {
         let of_image = component.join("image");
-        let of_image = if of_image.is_dir() {
-            entries(&of_image)?
+        let of_image = if files.is_folder(&of_image) {
+            entries(files, &of_image)?
         } else {
             Vec::new()
         };
-        let own = entries(&component)?.into_iter();
+        let own = entries(files, &component)?.into_iter();
         let own = own.filter(|path| !path.ends_with("image"));
         for file in own.chain(of_image) {
             let Some(name) = file.strip_prefix(folder).ok().and_then(Path::to_str) else {
                 continue;
             };
-            let text = std::fs::read_to_string(&file).map_err(|source| PlaybookError::Read {
-                path: file.clone(),
-                source,
-            })?;
+            let text = files
+                .read_text(&file)
+                .map_err(|source| PlaybookError::Read {
+                    path: file.clone(),
+                    source,
+                })?;
             texts.insert(name.to_owned(), text);
         }
     }
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, PlaybookError> {
-    let fail = |source| PlaybookError::Read {
+fn entries(files: &dyn FileAccess, folder: &Path) -> Result<Vec<PathBuf>, PlaybookError> {
+    files.list(folder).map_err(|source| PlaybookError::Read {
         path: folder.to_owned(),
         source,
-    };
-    let entries = std::fs::read_dir(folder).map_err(fail)?;
-    entries
-        .map(|entry| Ok(entry.map_err(fail)?.path()))
-        .collect()
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,14 @@
 //! minijinja, rcgen and bcrypt. To add a component: a folder under `playbooks/` with a
 //! `component.toml` and its templates. No Rust. To add a filter of templates: `certificate.rs`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod certificate;
 mod files;

@@ -30,8 +30,8 @@ pub struct CanaryImage {
 }
 
 /// A name that no service has, different for every proof.
-fn name() -> String {
-    format!("toots-canary-{:08x}", rand::random::<u32>())
+fn name(context: &ProbeContext) -> String {
+    format!("toots-canary-{}", context.random.hex32())
 }
 
 /// Starts the canary on each slave, waits until it is registered in Consul, stops it, and waits
@@ -42,7 +42,7 @@ pub(super) async fn registrator(
     context: &ProbeContext,
     canary: &CanaryImage,
 ) -> Verdict {
-    let name = name();
+    let name = name(context);
     if consul.iter().all(|member| member.session.is_none()) {
         return registrator::judge(slaves, &Ok(Vec::new()), true);
     }
@@ -170,7 +170,7 @@ pub(super) async fn edges(edges: &[Member], context: &ProbeContext, domain: &str
     else {
         return super::haproxy::ask(edges, context).await;
     };
-    let name = name();
+    let name = name(context);
     let mut consul = Http::new(
         session,
         address.to_string(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Member;
+use crate::env::Randomness;
 use crate::spec::{HostName, Secret};
 
 /// The services' ports. The addresses are those of the members.
@@ -84,6 +85,8 @@ pub struct ProbeContext {
     pub haproxy_login: Option<(String, Secret)>,
     /// The file in which a host records the state of HAProxy's newest configuration.
     pub haproxy_state: Option<String>,
+    /// Names what is written for a proof.
+    pub random: Randomness,
 }
 
 impl Default for ProbeContext {
@@ -103,6 +106,7 @@ impl Default for ProbeContext {
             route: None,
             haproxy_login: None,
             haproxy_state: None,
+            random: Randomness::system(),
         }
     }
 }

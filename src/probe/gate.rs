@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{Answer, ProbeError};
 use super::canary::{self, CanaryImage};
 use super::{ContainerState, Member, ProbeContext, Proof, Verdict, ask, ask_ordinary, vip};
 use crate::docker::Engine;
-use crate::host::HostSession;
+use crate::env::{Randomness, WallClock};
 use crate::spec::{ClusterName, ComponentName, HostName, ImageDigest, ImageRef, ProbeSpec, Secret};
 
 /// Limit of one ordinary probe.
@@ -34,6 +33,8 @@ pub struct Groups {
     pub vip: Option<IpAddr>,
     /// Additional images of components, by component.
     pub images: BTreeMap<ComponentName, Vec<(ImageRef, Option<ImageDigest>)>>,
+    /// Names what is written for a proof.
+    pub random: Randomness,
 }
 
 impl Groups {
@@ -71,6 +72,7 @@ impl Groups {
                 .get("haproxy_stats")
                 .map(|password| ("admin".to_owned(), password.clone())),
             haproxy_state: self.settings.get("haproxy.state").cloned(),
+            random: self.random.clone(),
             ..ProbeContext::default()
         }
     }
@@ -156,20 +158,13 @@ async fn registrators(groups: &Groups, proof: Proof, context: &ProbeContext) -> 
 /// # Errors
 /// When the probe does not pass.
 pub async fn ordinary(
-    host: &HostName,
-    session: &Arc<dyn HostSession>,
+    member: &Member,
     engine: &Engine,
     container: &str,
-    address: IpAddr,
     spec: &ProbeSpec,
     secrets: &BTreeMap<String, Secret>,
+    clock: &WallClock,
 ) -> Answer<()> {
-    let member = Member {
-        host: host.clone(),
-        address,
-        member: None,
-        session: Some(Arc::clone(session)),
-    };
     let state = || async {
         let detail = engine
             .inspect(container)
@@ -180,8 +175,7 @@ pub async fn ordinary(
             .started_at
             .parse::<jiff::Timestamp>()
             .map_or(0, jiff::Timestamp::as_second);
-        let since_start_s =
-            u64::try_from(jiff::Timestamp::now().as_second() - started).unwrap_or(0);
+        let since_start_s = u64::try_from(clock.now().as_second() - started).unwrap_or(0);
         let words = format!(
             "exit code {}, {} restarts",
             detail.exit_code, detail.restart_count
@@ -192,5 +186,5 @@ pub async fn ordinary(
             words,
         })
     };
-    ask_ordinary(spec, &member, ORDINARY_PROBE_LIMIT, secrets, state).await
+    ask_ordinary(spec, member, ORDINARY_PROBE_LIMIT, secrets, state).await
 }

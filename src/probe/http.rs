@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{Answer, ProbeError, authority, show};
-use crate::env::{self, Task};
+use crate::env::{self, SpawnedTask};
 use crate::host::{BoxStream, HostSession, StreamTarget};
 use crate::spec::Secret;
 
@@ -77,7 +77,7 @@ impl Reply {
 /// A connection, with the task that drives it.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    task: Task<()>,
+    task: SpawnedTask<()>,
 }
 
 impl Drop for Connection {

@@ -12,7 +12,14 @@
 //!
 //! To add a service: a file with `read` and `judge`, and one line in `ask`.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod answer;
 mod ask;

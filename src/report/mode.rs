@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use super::writer::output_columns;
+use crate::env::Terminal;
+
 /// The format of a run's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
@@ -69,7 +72,7 @@ pub struct Options {
     pub colour: bool,
     /// Colours on stdout (ending, status, plan).
     pub out_colour: bool,
-    /// Width of the text on stdout; when absent the terminal's, or 160 without a terminal.
+    /// Width of the text on stdout; when absent 160.
     pub columns: Option<usize>,
 }
 
@@ -93,16 +96,17 @@ impl Options {
         }
     }
 
+    /// These, with the width that the terminal behind stdout has now, unless `COLUMNS` set it.
+    #[must_use]
+    pub fn on(self, terminal: &dyn Terminal) -> Self {
+        let columns = self.columns.or_else(|| output_columns(terminal));
+        Self { columns, ..self }
+    }
+
     /// Width of the text on stdout.
     #[must_use]
     pub fn width(&self) -> usize {
-        let terminal = || {
-            console::Term::stdout()
-                .size_checked()
-                .map(|(_, columns)| usize::from(columns))
-                .filter(|c| *c > 0)
-        };
-        self.columns.or_else(terminal).unwrap_or(160)
+        self.columns.unwrap_or(160)
     }
 }
 

@@ -4,7 +4,14 @@
 //! Owns: data without behaviour that reaches outside. May import: std, serde and the digest crates
 //! only. To add one: a new file with one type and its tests, re-exported here.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros
+    )
+)]
 
 mod container;
 mod exit_code;

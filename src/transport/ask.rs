@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use tokio::sync::Mutex;
 
 use crate::spec::Secret;
@@ -24,58 +23,6 @@ pub struct AskNobody;
 impl Ask for AskNobody {
     async fn secret(&self, _question: &str) -> Option<Secret> {
         None
-    }
-}
-
-/// Prompts on the controlling terminal, never on standard input, without echo.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AskTerminal;
-
-#[async_trait]
-impl Ask for AskTerminal {
-    async fn secret(&self, question: &str) -> Option<Secret> {
-        let question = question.to_owned();
-        // Before the question is shown: the library shows it first, and a secret typed at once would
-        // stand on the screen. The answer's thread cannot be stopped: when the run ends first, this
-        // gives the echo back.
-        let _echo = EchoOff::new();
-        // Reading from a terminal blocks its thread.
-        let answer = tokio::task::spawn_blocking(move || rpassword::prompt_password(question));
-        match answer.await.ok()? {
-            Ok(answer) => Some(Secret::new(answer)),
-            // Ctrl-C: the library sent the signal that ends the run. Without an answer the run would
-            // go on until it is heard.
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                std::future::pending().await
-            }
-            Err(_) => None,
-        }
-    }
-}
-
-/// While it exists, the terminal does not show what is typed. Its former settings come back on every
-/// way out.
-struct EchoOff(Option<(std::fs::File, Termios)>);
-
-impl EchoOff {
-    fn new() -> Self {
-        let terminal = std::fs::File::open("/dev/tty").ok();
-        Self(terminal.and_then(|tty| {
-            let former = termios::tcgetattr(&tty).ok()?;
-            let mut hidden = former.clone();
-            hidden.local_flags.remove(LocalFlags::ECHO);
-            termios::tcsetattr(&tty, SetArg::TCSANOW, &hidden).ok()?;
-            Some((tty, former))
-        }))
-    }
-}
-
-impl Drop for EchoOff {
-    fn drop(&mut self) {
-        if let Some((tty, former)) = &self.0 {
-            // A terminal that is gone needs no echo.
-            let _ = termios::tcsetattr(tty, SetArg::TCSANOW, former);
-        }
     }
 }
 

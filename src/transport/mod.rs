@@ -37,7 +37,7 @@ mod stream;
 mod trust;
 mod turns;
 
-pub use ask::{Ask, AskNobody, AskTerminal};
+pub use ask::{Ask, AskNobody};
 #[doc(hidden)]
 pub use config::fuzz_ssh_config;
 pub use connect::Connector;

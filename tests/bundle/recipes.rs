@@ -30,6 +30,7 @@ fn builds(engine: &TestEngine, dir: &Path, platforms: &[&str]) -> LocalBuilds {
         platforms: platforms.iter().map(|p| p.parse().unwrap()).collect(),
         registry: None,
         notes: Some(dir.to_owned()),
+        files: Arc::new(toots::env::MachineFiles),
         answer: Duration::from_secs(5),
         idle: Duration::from_secs(5),
         events: Arc::new(Recorder::default()),

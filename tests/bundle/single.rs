@@ -10,14 +10,14 @@ use super::*;
 
 /// The bytes that an Engine gets.
 fn assemble(bundle: &Bundle, parts: &[BundlePart]) -> Vec<u8> {
-    let file = bundle.file().unwrap();
+    let file = bundle.file();
     let mut bytes = Vec::new();
     for part in parts {
         match part {
             BundlePart::Bytes(piece) => bytes.extend(piece),
             BundlePart::File(range) => {
                 let mut piece = vec![0; usize::try_from(range.end - range.start).unwrap()];
-                file.read_exact_at(&mut piece, range.start).unwrap();
+                file.fill_from(&mut piece, range.start).unwrap();
                 bytes.extend(piece);
             }
         }

@@ -14,6 +14,10 @@ const MASTERS: &str = "masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\n";
 struct Fixed;
 
 impl Draw for Fixed {
+    fn file(&self, path: &Path) -> Option<Vec<u8>> {
+        std::fs::read(path).ok()
+    }
+
     fn cluster_id(&self) -> String {
         "c".into()
     }

@@ -98,6 +98,7 @@ async fn build_with(
         packages,
         auth: None,
         proxies,
+        files: &toots::env::MachineFiles,
         idle: Duration::from_secs(20),
     };
     let built = engine

@@ -220,7 +220,7 @@ fn answered_menu_writes_a_new_inventory_and_names_the_next_commands() {
         }
         let written = std::fs::read_to_string(&out).unwrap();
         assert!(written.contains("user = \"ops\"\n"), "{written}");
-        let (inventory, _) = toots::inventory::load(&out).unwrap();
+        let (inventory, _) = toots::inventory::load(&toots::env::MachineFiles, None, &out).unwrap();
         assert_eq!(inventory.hosts.len(), 3);
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn prove(
             ))
         })
         .collect();
-    let token = format!("{:032x}", rand::random::<u128>());
+    let token = context.random.hex128();
     let key = |index: usize| format!("/v1/kv/toots/proof-{token}-{index}");
     let count = ways.len();
     let mut failed = Vec::new();

@@ -27,7 +27,7 @@ pub(super) async fn prove(
 ) -> Verdict {
     let members: Vec<&Member> = members.iter().filter(|m| m.session.is_some()).collect();
     let hosts: Vec<HostName> = members.iter().map(|m| m.host.clone()).collect();
-    let token = format!("{:032x}", rand::random::<u128>());
+    let token = context.random.hex128();
     let nodes: Vec<String> = (0..members.len())
         .map(|i| format!("{PARENT}/proof-{token}-{i}"))
         .collect();
@@ -92,7 +92,7 @@ const DIGEST_INTERVAL: usize = 128;
 /// # Errors
 /// When no member takes the writes.
 pub(super) async fn cross_digest(members: &[Member], context: &ProbeContext) -> Answer<()> {
-    let token = format!("{:032x}", rand::random::<u128>());
+    let token = context.random.hex128();
     let node = format!("{PARENT}/proof-{token}");
     let mut last = Err(ProbeError::Down);
     for member in members.iter().filter(|m| m.session.is_some()) {
