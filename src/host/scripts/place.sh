@@ -3,8 +3,10 @@
 # with a line KIND MODE UID GID NAME PATH for each, the contents by name, and "hosts", the block of
 # toots in /etc/hosts, when it is to be written.
 #
-# Each file is staged beside its target, all are synced at once, then renamed. The /etc/hosts of a
-# container is a bind mount that cannot be replaced by a rename; it alone is written in place.
+# Each file is staged beside its target, all are synced at once, then renamed, and the new names are
+# synced: a container that is started next must find its files after a loss of power too. The
+# /etc/hosts of a container is a bind mount that cannot be replaced by a rename; it alone is written
+# in place.
 set -eu
 umask 077
 mkdir -p /etc/toots
@@ -19,6 +21,7 @@ fi
 rm -rf "$s"
 mkdir "$s"
 new=
+dirs=
 # shellcheck disable=SC2086
 clean_up() {
   [ -z "$new" ] || rm -f $new
@@ -26,6 +29,13 @@ clean_up() {
 }
 trap clean_up EXIT
 tar -x -f - -C "$s"
+# Once each.
+add_dir() {
+  case "$dirs " in
+    *" ${1:-/} "*) ;;
+    *) dirs="$dirs ${1:-/}" ;;
+  esac
+}
 fail() { echo "$1" >&2; exit 20; }
 while read -r kind mode uid gid n path; do
   case "$kind" in
@@ -33,12 +43,14 @@ while read -r kind mode uid gid n path; do
       [ ! -L "$path" ] || fail "$path is a symbolic link"
       mkdir -p "$path"
       chown "$uid:$gid" "$path"
-      chmod "$mode" "$path" ;;
+      chmod "$mode" "$path"
+      add_dir "${path%/*}" ;;
     f)
       [ ! -L "$path" ] || fail "$path is a symbolic link"
       [ ! -d "$path" ] || fail "$path is a directory"
       dir=${path%/*}
       [ -d "$dir" ] || (umask 022; mkdir -p "$dir")
+      add_dir "$dir"
       rm -f "$path.toots-new"
       new="$new $path.toots-new"
       cp "$s/$n" "$path.toots-new"
@@ -61,4 +73,7 @@ if [ -f "$s/hosts" ]; then
   # The new name may reach the disk before the content does.
   sync /etc/hosts.toots-new 2>/dev/null || sync
   mv -f /etc/hosts.toots-new /etc/hosts 2>/dev/null || { rm -f /etc/hosts.toots-new; cat "$s/hosts.new" > /etc/hosts; }
+  add_dir /etc
 fi
+# shellcheck disable=SC2086
+[ -z "$dirs" ] || sync $dirs 2>/dev/null || sync
