@@ -1,5 +1,7 @@
 //! The records of what was proven. From then on no member creates an ensemble again.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
 
 use super::ledger::EarlyExit;
@@ -8,11 +10,11 @@ use super::run::Run;
 use super::steps::run_steps;
 use super::work::Work;
 use crate::plan::{FileChange, Reason, Step};
-use crate::spec::{ComponentName, ExitCode, FileSpec, Phase, Placement};
+use crate::spec::{ComponentName, ExitCode, FileSpec, HostName, Phase, Placement};
 
-/// Records which services were proven. A run without changes holds no locks: it takes them when it
-/// finds something proven that no master has recorded, because the run that changed it last was
-/// interrupted.
+/// Records which services were proven, on each master that has no such record: the records must
+/// outlive every master but one. A run without changes holds no locks: it takes them when a record is
+/// missing, because the run that changed the cluster last was interrupted.
 pub(super) async fn record(run: &mut Run<'_>) -> Result<(), EarlyExit> {
     let unrecorded = find_unrecorded(run);
     if unrecorded.is_empty() {
@@ -29,14 +31,20 @@ pub(super) async fn record(run: &mut Run<'_>) -> Result<(), EarlyExit> {
     Ok(())
 }
 
-/// Components proven now that no master has recorded yet.
-fn find_unrecorded(run: &Run<'_>) -> Vec<ComponentName> {
-    let recorded = &run.planned.recorded.proven;
-    let proven = run.ended.verdicts.keys();
-    proven
-        .filter(|name| !recorded.contains(*name))
-        .cloned()
-        .collect()
+/// Components proven now, by the master that has not recorded them yet.
+fn find_unrecorded(run: &Run<'_>) -> BTreeMap<HostName, Vec<ComponentName>> {
+    let mut unrecorded = BTreeMap::new();
+    for master in run.work().usable_masters() {
+        let status = run.planned.observed.get(&master.info.name);
+        let is_recorded =
+            |name: &ComponentName| status.is_some_and(|status| status.proven.contains(name));
+        let proven = run.ended.verdicts.keys();
+        let missing: Vec<_> = proven.filter(|name| !is_recorded(name)).cloned().collect();
+        if !missing.is_empty() {
+            unrecorded.insert(master.info.name.clone(), missing);
+        }
+    }
+    unrecorded
 }
 
 /// Writes records of an older format. Failures are in the ledger.
@@ -45,29 +53,29 @@ async fn write_outdated(work: &Work<'_>) {
     join_all(hosts.map(|(host, plan)| run_steps(work, host, Phase::Record, &plan.records))).await;
 }
 
-async fn write_proofs(work: &Work<'_>, proven: Vec<ComponentName>) {
-    let proven = proven.into_iter().map(|name| FileChange {
+async fn write_proofs(work: &Work<'_>, unrecorded: BTreeMap<HostName, Vec<ComponentName>>) {
+    let now = format!("{}\n", work.cx.clock.now());
+    let record = |name: ComponentName| FileChange {
         file: FileSpec {
             path: format!("/etc/toots/proven/{name}"),
             mode: 0o644,
             uid: 0,
             gid: 0,
-            content: format!("{}\n", work.cx.clock.now()).into_bytes(),
+            content: now.clone().into_bytes(),
             secret: false,
             place: Placement::Always,
         },
         reason: Reason::New,
         diff: None,
-    });
-    let step = Step::Place {
-        dirs: Vec::new(),
-        files: proven.collect(),
-        hosts_entries: None,
     };
-    let steps = std::slice::from_ref(&step);
-    join_all(
-        work.usable_masters()
-            .map(|host| run_steps(work, host, Phase::Record, steps)),
-    )
-    .await;
+    let writes = work.usable_masters().filter_map(|master| {
+        let names = unrecorded.get(&master.info.name)?.iter().cloned();
+        let step = Step::Place {
+            dirs: Vec::new(),
+            files: names.map(record).collect(),
+            hosts_entries: None,
+        };
+        Some(async move { run_steps(work, master, Phase::Record, &[step]).await })
+    });
+    join_all(writes).await;
 }
