@@ -114,12 +114,9 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// A member of a quorum that its own Engine reports as stopped or in a crash loop, and that no
-    /// other member counts as synced: stopping it takes no vote from anyone.
+    /// A member that its own Engine reports as stopped or in a crash loop. Of a quorum no other member
+    /// may count it as synced either: then stopping it takes no vote from anyone.
     async fn find_stopped_member(&self, left: &[HostName]) -> Option<HostName> {
-        if !self.has_quorum {
-            return None;
-        }
         let mut stopped = Vec::new();
         for (host, component) in self.gates.holders(self.name) {
             let Some(run) = self.work.hosts.get(&host).filter(|_| left.contains(&host)) else {
@@ -131,8 +128,8 @@ impl<'a> Rollout<'a> {
                 stopped.push(host);
             }
         }
-        if stopped.is_empty() {
-            return None;
+        if stopped.is_empty() || !self.has_quorum {
+            return stopped.into_iter().next();
         }
         let view = self.gates.ask(self.name, Proof::Read, false).await;
         stopped
