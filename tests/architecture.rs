@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "architecture/seam.rs"]
 mod seam;
+#[path = "architecture/world.rs"]
+mod world;
 
 /// Room → rooms that it may name, from low to high. All may name `spec`, and of `event` the one
 /// function `escape`.
@@ -159,8 +161,13 @@ fn is_word(c: char) -> bool {
 
 /// The text after each `crate::`: the room, and its first item when one is named.
 fn paths(code: &str) -> Vec<(String, String)> {
+    paths_below("crate::", code)
+}
+
+/// The same for another root.
+fn paths_below(root: &str, code: &str) -> Vec<(String, String)> {
     let mut out = Vec::new();
-    for (i, found) in code.match_indices("crate::") {
+    for (i, found) in code.match_indices(root) {
         if code[..i].ends_with(|c: char| is_word(c) || c == '$') {
             continue;
         }

@@ -1,0 +1,296 @@
+//! A life of a cluster: its world, and the machine of an operator who runs command lines.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use toots::cli::{self, Env};
+use toots::env::Signal;
+use toots::env::memory::MemoryMachine;
+
+use crate::docker::{Engine, EngineSetup, Image, Registry};
+use crate::host::controller::{Controller, ControllerFault, SimulatedDialler};
+use crate::host::faults::Faults;
+use crate::judge::{Judge, Tables};
+use crate::network::Network;
+use crate::services::bound::Quorums;
+use crate::services::clock::Clock;
+use crate::services::consul;
+use crate::services::view::View;
+use crate::services::wire_engine::{self, WireEngines};
+use crate::services::zookeeper;
+use crate::services::{Services, Surroundings};
+use crate::world::World;
+
+/// When each life begins: no time of the real machine enters it.
+const BEGINNING: &str = "2027-01-15T08:00:00Z";
+
+/// The images of a registry, by the playbooks' default names.
+const IMAGES: [&str; 12] = [
+    "zookeeper:3.9.5",
+    "zookeeper:3.9.6",
+    "hashicorp/consul:1.23",
+    "hashicorp/consul:1.22",
+    "hashicorp/consul-template:0.42.1",
+    "mesosphere/marathon:v1.11.24",
+    "mesosphere/chronos:v3.0.2",
+    "fayrus/registrator:9.2.0",
+    "haproxy:3.2.22",
+    "hashicorp/http-echo:1.0",
+    "debian:13-slim",
+    "ubuntu:24.04",
+];
+
+/// Between two writes of a client.
+const PAUSE: Duration = Duration::from_secs(3);
+/// Hosts give up dead connections and their locks, and services find each other again.
+const HEALING: Duration = Duration::from_secs(300);
+
+/// The hosts of an inventory: names and addresses.
+pub type Hosts = [(&'static str, Ipv4Addr)];
+
+pub struct Life {
+    pub world: World,
+    /// What every Engine pulls from.
+    pub registry: Registry,
+    pub judge: Judge,
+    addresses: Vec<Ipv4Addr>,
+    seed: u64,
+}
+
+/// The machine of an operator, and its connections.
+pub struct Operator {
+    machine: Arc<MemoryMachine>,
+    pub controller: Controller,
+    dialler: Arc<SimulatedDialler>,
+    killed: Arc<Notify>,
+}
+
+/// Clients that write.
+pub struct Writers {
+    zookeeper: zookeeper::Writer,
+    consul: consul::Writer,
+    tasks: Vec<tokio::task::AbortHandle>,
+}
+
+impl Writers {
+    /// Ends them; acknowledged writes that are not there, and how many there were.
+    pub async fn end(&self, life: &Life) -> (Vec<String>, usize) {
+        self.tasks.iter().for_each(|task| task.abort());
+        let mut lost = Vec::new();
+        for address in &life.addresses {
+            match self.zookeeper.lost_at((*address, 2181)).await {
+                Ok(numbers) if numbers.is_empty() => {}
+                Ok(numbers) => {
+                    lost.push(format!("{address}: ZooKeeper lost the writes {numbers:?}"))
+                }
+                Err(why) => lost.push(format!("{address}: ZooKeeper does not answer: {why:?}")),
+            }
+            match self.consul.lost_at((*address, 8500)).await {
+                Some(numbers) if numbers.is_empty() => {}
+                Some(numbers) => {
+                    lost.push(format!("{address}: Consul lost the writes {numbers:?}"))
+                }
+                None => lost.push(format!("{address}: Consul does not answer")),
+            }
+        }
+        let count = self.zookeeper.acknowledged().len() + self.consul.acknowledged().len();
+        (lost, count)
+    }
+}
+
+/// What a run leaves on the operator's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// `None`: it was killed.
+    pub exit: Option<u8>,
+    pub output: String,
+    pub error: String,
+    pub took: Duration,
+    /// Who ran it, as the world's record names them.
+    pub by: String,
+}
+
+impl Life {
+    /// All hosts are masters.
+    pub fn new(seed: u64, hosts: &Hosts) -> Self {
+        Self::with_masters(seed, hosts, hosts.len())
+    }
+
+    /// So many of the hosts are masters.
+    pub fn with_masters(seed: u64, hosts: &Hosts, masters: usize) -> Self {
+        let registry = Registry::default();
+        for image in IMAGES {
+            let (name, version) = image.split_once(':').expect("a tag");
+            registry.push(image, Image::new(name, version));
+        }
+        let view = View::default();
+        let now: Timestamp = BEGINNING.parse().expect("a time");
+        let network = Network::default();
+        let addresses: Vec<Ipv4Addr> = hosts.iter().map(|(_, address)| *address).collect();
+        let quorums = Quorums::new(&network, seed);
+        let surroundings = Surroundings {
+            coordination: quorums.coordination(),
+            catalog: quorums.catalog(),
+            engines: Arc::new(WireEngines(network.clone())),
+            view: view.clone(),
+            clock: Clock::starting_at(now),
+        };
+        let programs = Arc::new(Services::with_quorums(&surroundings, &quorums));
+        let shelf = registry.clone();
+        let world = World::with_engines(seed, hosts, &network, move |machine| {
+            let mut setup = EngineSetup::new(machine);
+            setup.registry = shelf.clone();
+            setup.clock = now;
+            setup.any_program = Some(Arc::clone(&programs) as _);
+            Engine::new(setup)
+        });
+        for machine in world.machines() {
+            machine
+                .engine
+                .listen(wire_engine::SOCKET)
+                .expect("a free port");
+        }
+        let tables = Tables {
+            ensemble: quorums.ensemble.clone(),
+            consul: quorums.cluster.clone(),
+            view,
+            machines: hosts
+                .iter()
+                .map(|(name, address)| ((*name).to_owned(), *address))
+                .collect(),
+            masters,
+        };
+        let judge = Judge::watch(&world.record, tables);
+        let sampling = judge.clone();
+        tokio::spawn(async move { sampling.sample().await });
+        Self {
+            world,
+            registry,
+            judge,
+            addresses,
+            seed,
+        }
+    }
+
+    /// An operator whose machine has these files.
+    pub fn operator(&self, files: &[(&str, &str)]) -> Operator {
+        let now = BEGINNING.parse().expect("a time");
+        let controller = self.world.controller("operator");
+        let seed = self.seed ^ u64::from(u32::from(controller.address()));
+        let machine = MemoryMachine::new(seed, now);
+        for (path, content) in files {
+            machine.files.add(path, *content);
+        }
+        let (machine, killed) = (Arc::new(machine), Arc::new(Notify::new()));
+        let (of_process, notify) = (Arc::downgrade(&machine), Arc::clone(&killed));
+        controller.on_fault(move |fault| {
+            let Some(machine) = of_process.upgrade() else {
+                return;
+            };
+            match fault {
+                ControllerFault::Killed => notify.notify_one(),
+                // Without a listener the process ends as any other does.
+                ControllerFault::Interrupted => {
+                    if !machine.signals.send(Signal::Interrupt) {
+                        notify.notify_one();
+                    }
+                }
+                ControllerFault::Held(lasts) => {
+                    machine.tasks.hold();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(lasts).await;
+                        machine.tasks.resume();
+                    });
+                }
+            }
+        });
+        Operator {
+            machine,
+            dialler: Arc::new(self.world.dialler(&controller)),
+            controller,
+            killed,
+        }
+    }
+
+    /// Clients that write to ZooKeeper and Consul as long as the life lasts.
+    pub fn start_writers(&self) -> Writers {
+        let from = Ipv4Addr::new(192, 0, 2, 250);
+        let to = |port| {
+            self.addresses
+                .iter()
+                .map(|address| (*address, port))
+                .collect()
+        };
+        let (network, record) = (&self.world.network, &self.world.record);
+        let zookeeper = zookeeper::Writer::new(network, record, from, to(2181)).with_pause(PAUSE);
+        let consul = consul::Writer::new(network, record, from, to(8500)).with_pause(PAUSE);
+        let tasks =
+            [zookeeper.clone()].map(|writer| tokio::spawn(async move { writer.run().await }));
+        let more = [consul.clone()].map(|writer| tokio::spawn(async move { writer.run().await }));
+        Writers {
+            zookeeper,
+            consul,
+            tasks: tasks
+                .into_iter()
+                .chain(more)
+                .map(|task| task.abort_handle())
+                .collect(),
+        }
+    }
+
+    /// Ends every fault: machines start and go on, disks have room.
+    pub async fn heal(&self) {
+        self.world.set_faults(Faults::default());
+        for machine in self.world.machines() {
+            machine.start();
+            machine.go_on();
+            machine.disk.set_filled(0);
+            machine.engine.set_disk_full(false);
+        }
+        tokio::time::sleep(HEALING).await;
+    }
+
+    /// Runs one command line as a new operator.
+    pub async fn run(&self, inventory: &str, line: &str) -> Ending {
+        let operator = self.operator(&[("inventory.toml", inventory)]);
+        operator.run(line).await
+    }
+}
+
+impl Operator {
+    /// What it shows and its files; they stay when it has run.
+    pub fn desk(&self) -> Arc<MemoryMachine> {
+        Arc::clone(&self.machine)
+    }
+
+    /// Runs a command line to its end. A machine runs one.
+    pub async fn run(self, line: &str) -> Ending {
+        let began = Instant::now();
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let env = Env {
+            machine: self.machine.machine(),
+            dialler: Arc::clone(&self.dialler) as _,
+        };
+        let running = self.machine.tasks.contain(cli::run(argv, env));
+        let exit = tokio::select! {
+            biased;
+            () = self.killed.notified() => None,
+            exit = running => exit,
+        };
+        self.machine.tasks.end();
+        if exit.is_none() {
+            self.controller.kill();
+        }
+        Ending {
+            exit,
+            output: self.machine.terminal.output(),
+            error: self.machine.terminal.error(),
+            took: began.elapsed(),
+            by: self.controller.name().to_owned(),
+        }
+    }
+}
