@@ -19,6 +19,7 @@ mod chaos;
 mod cuts;
 mod directed;
 mod docker;
+mod endings;
 mod files;
 mod host;
 mod judge;
