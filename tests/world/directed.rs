@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::chaos::{MASTERS, THREE_MASTERS, on_own_clock};
 use crate::host::controller::ControllerFault;
 use crate::host::faults::{Fault, Faults, Point, PointKind};
+use crate::host::machine::Machine;
 use crate::judge::{Stop, VOTING};
 use crate::life::{Ending, Life, Writers};
+use crate::record::Entry;
 
 const UP: &str = "toots cluster up --yes";
 const NEWER_ZOOKEEPER: &str = "[images]\nzookeeper = \"zookeeper:3.9.6\"\n";
@@ -103,8 +105,7 @@ fn find_disorder(stops: &[Stop]) -> Vec<String> {
         if is_voting && stop.was_leading && later.any(|later| later.container == *container) {
             found.push(format!("{host}: {container} led and was not the last"));
         }
-        // Of Marathon and Chronos only the leader serves by itself.
-        if is_voting && stop.others + 1 < MASTERS.len() {
+        if stop.others + 1 < MASTERS.len() {
             let others = stop.others;
             found.push(format!(
                 "{host}: {container} stopped, {others} others serve"
@@ -136,33 +137,94 @@ fn an_undisturbed_change_takes_members_in_turn() {
     }
 }
 
+/// What happens to a master.
+#[derive(Clone, Copy)]
+enum Harm {
+    PowerCut,
+    Hang,
+    /// The other masters do not reach it; the operator does.
+    CutOff,
+}
+
+impl Harm {
+    fn befall(self, machine: &Machine, is_harmed: bool) {
+        match self {
+            Self::CutOff => {
+                for (_, other) in MASTERS {
+                    if other != machine.address {
+                        machine.network.cut(machine.address, other, is_harmed);
+                    }
+                }
+            }
+            // The life heals them itself.
+            Self::PowerCut if is_harmed => machine.cut_power(),
+            Self::Hang if is_harmed => machine.hang(),
+            Self::PowerCut | Self::Hang => {}
+        }
+    }
+}
+
 #[test]
 fn no_member_is_stopped_while_a_master_is_dead() {
     for (seed, more) in [NEWER_ZOOKEEPER, NEWER_CONSUL].into_iter().enumerate() {
         for dead in ["10.0.0.11", "10.0.0.12", "10.0.0.13"] {
-            for hangs in [false, true] {
+            for harm in [Harm::PowerCut, Harm::Hang, Harm::CutOff] {
                 on_own_clock(async {
                     let (life, writers) = begin(seed as u64).await;
                     let machine = Arc::clone(life.world.machine(dead));
                     let is_done = at_point(
                         &life,
                         |point| point.name.starts_with("lock answered"),
-                        move |_| {
-                            if hangs {
-                                machine.hang();
-                            } else {
-                                machine.cut_power();
-                            }
-                        },
+                        move |_| harm.befall(&machine, true),
                     );
                     let ending = life.run(&with(more), UP).await;
                     assert!(is_done.load(Ordering::SeqCst), "no moment came");
                     let printed = &ending.output;
                     assert_ne!(ending.exit, Some(0), "VIOLATION exit code 0\n{printed}");
+                    harm.befall(life.world.machine(dead), false);
                     end(&life, &writers, &with(more)).await;
                 });
             }
         }
+    }
+}
+
+/// Of three members one has its new form, and is then cut off from the others.
+#[test]
+fn a_member_that_is_cut_off_is_not_counted() {
+    for (seed, container, more) in [
+        (1, "toots-zookeeper", NEWER_ZOOKEEPER),
+        (2, "toots-consul-server", NEWER_CONSUL),
+    ] {
+        on_own_clock(async {
+            let (life, writers) = begin(seed).await;
+            let first = life.operator(&[("inventory.toml", &with(more))]);
+            let (controller, record) = (first.controller.clone(), life.world.record.clone());
+            let former = format!("{container}.old");
+            let replaced = move || {
+                let mut entries = record.entries().into_iter();
+                let is_removal =
+                    |entry: &Entry| entry.who == former && entry.what.starts_with("remove");
+                entries.find(is_removal).map(|entry| entry.host)
+            };
+            let is_replaced = replaced.clone();
+            let is_done = at_point(
+                &life,
+                move |_| is_replaced().is_some(),
+                move |_| controller.suffer(ControllerFault::Killed),
+            );
+            first.run(UP).await;
+            assert!(is_done.load(Ordering::SeqCst), "no moment came");
+            let host = replaced().unwrap();
+            let machine = life.world.machine(&host);
+            Harm::CutOff.befall(machine, true);
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            let ending = life.run(&with(more), UP).await;
+            let printed = &ending.output;
+            assert_ne!(ending.exit, Some(0), "VIOLATION exit code 0\n{printed}");
+            Harm::CutOff.befall(machine, false);
+            end(&life, &writers, &with(more)).await;
+        });
     }
 }
 
@@ -247,29 +309,31 @@ fn masters_in_another_order_are_the_same_masters() {
     });
 }
 
+/// What makes a cluster itself, on each master.
+fn ids(life: &Life) -> Vec<Option<String>> {
+    let machines = life.world.machines().iter();
+    let texts = machines.map(|machine| machine.files().text("/etc/toots/node.json"));
+    texts.collect()
+}
+
 /// The second one has observed hosts without a cluster, and goes on when the first one is done.
 #[test]
 fn two_operators_begin_a_cluster() {
     for held_at in 0..40 {
         on_own_clock(async {
             let life = world(held_at);
+            let writers = life.start_writers();
             let second = life.operator(&[("inventory.toml", THREE_MASTERS)]);
             let controller = second.controller.clone();
             let first = async {
                 tokio::time::sleep(Duration::from_millis(20 * held_at)).await;
                 controller.suffer(ControllerFault::Held(Duration::from_secs(300)));
-                life.run(THREE_MASTERS, UP).await
+                let first = life.run(THREE_MASTERS, UP).await;
+                (first.exit, ids(&life))
             };
-            let (first, _) = tokio::join!(biased; first, second.run(UP));
-            let ids = |life: &Life| -> Vec<Option<String>> {
-                let machines = life.world.machines().iter();
-                let texts = machines.map(|machine| machine.files().text("/etc/toots/node.json"));
-                texts.collect()
-            };
-            let before = ids(&life);
-            let writers = life.start_writers();
+            let ((exit, before), _) = tokio::join!(biased; first, second.run(UP));
             tokio::time::sleep(Duration::from_secs(60)).await;
-            if first.exit == Some(0) {
+            if exit == Some(0) {
                 assert!(ids(&life) == before, "VIOLATION another cluster");
             }
             end(&life, &writers, THREE_MASTERS).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::network::Network;
 use crate::record::{Change, Entry, Record};
 use crate::services::consul::Cluster;
 use crate::services::view::{Service, View};
@@ -25,10 +26,11 @@ pub const VOTING: [&str; 3] = [
     "toots-mesos-master",
 ];
 
-/// Services without a quorum that run on more than one machine.
-const REPLICATED: [(&str, Service); 2] = [
-    ("toots-marathon", Service::Marathon),
-    ("toots-chronos", Service::Chronos),
+/// Services without a quorum that run on more than one machine, and the port on which each member
+/// answers.
+const REPLICATED: [(&str, Service, u16); 2] = [
+    ("toots-marathon", Service::Marathon, 8080),
+    ("toots-chronos", Service::Chronos, 4400),
 ];
 
 /// A member by its container's name and its machine.
@@ -66,6 +68,7 @@ pub struct Tables {
     pub ensemble: Ensemble,
     pub consul: Cluster,
     pub view: View,
+    pub network: Network,
     /// Names and addresses of all machines.
     pub machines: Vec<(String, Ipv4Addr)>,
     /// How many masters the inventory has.
@@ -112,9 +115,10 @@ impl Tables {
             }
             _ => {
                 let mut replicated = REPLICATED.into_iter();
-                let service = replicated.find(|(name, _)| *name == container);
-                let service = service.map_or(Service::MesosMaster, |(_, service)| service);
-                let rows = self.view.rows(service).into_iter();
+                if let Some((_, service, port)) = replicated.find(|(name, ..)| *name == container) {
+                    return self.replicas(service, port);
+                }
+                let rows = self.view.rows(Service::MesosMaster).into_iter();
                 let state = rows.map(|(address, row)| MemberState {
                     address,
                     serves: row.serves,
@@ -124,6 +128,22 @@ impl Tables {
                 state.collect()
             }
         }
+    }
+
+    /// Each member answers, also one that does not lead.
+    fn replicas(&self, service: Service, port: u16) -> Vec<MemberState> {
+        let leading = self.view.leading(service);
+        let machines = self.machines.iter();
+        let members = machines.map(|(_, address)| {
+            let serves = self.network.listens(*address, port);
+            MemberState {
+                address: *address,
+                serves,
+                is_synced: serves,
+                is_leading: leading.contains(address),
+            }
+        });
+        members.collect()
     }
 
     /// How many members of a service besides this one serve and have everything.
@@ -184,7 +204,7 @@ impl Judge {
             .any(|word| entry.what.starts_with(word))
             && entry.what.contains("by operator");
         let former = entry.who.strip_suffix(".old").unwrap_or(&entry.who);
-        let replicated = REPLICATED.map(|(name, _)| name);
+        let replicated = REPLICATED.map(|(name, ..)| name);
         let mut containers = VOTING.into_iter().chain(replicated);
         let container = containers.find(|name| *name == former);
         let mut machines = self.tables.machines.iter();

@@ -158,6 +158,7 @@ impl Life {
             ensemble: quorums.ensemble.clone(),
             consul: quorums.cluster.clone(),
             view,
+            network: network.clone(),
             machines: hosts
                 .iter()
                 .map(|(name, address)| ((*name).to_owned(), *address))
