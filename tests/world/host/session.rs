@@ -115,8 +115,17 @@ impl SimulatedSession {
         let (answer, mut answered) = oneshot::channel();
         if let Some(is_complete) = self.send(name).await {
             let task = self.task(name);
-            self.machine()
-                .spawn(carry_out(task, operation, is_complete, answer));
+            // Of half an operation nothing is done. A host that hangs has received it, too: it carries
+            // it out when it goes on.
+            let is_change = is_complete && operations::is_change(&operation);
+            let change = is_change.then(|| {
+                let (machine, by) = (self.machine(), self.link.controller.name());
+                machine.record.begin_change(&machine.name, by, name)
+            });
+            self.machine().spawn(async move {
+                let _change = change;
+                carry_out(task, operation, is_complete, answer).await;
+            });
         }
         let answer = tokio::select! {
             biased;
@@ -235,14 +244,6 @@ async fn carry_out(
     answer: oneshot::Sender<Answer>,
 ) {
     let limit = operations::limit(&operation) + HOST_GRACE;
-    // Of half an operation nothing is done.
-    let is_change = is_complete && operations::is_change(&operation);
-    let _change = is_change.then(|| {
-        let (machine, by) = (&task.machine, task.link.controller.name());
-        machine
-            .record
-            .begin_change(&machine.name, by, operation.name())
-    });
     let name = operation.name();
     let number = task.machine.state().new_operation();
     task.note(format!("begin {name} {number}"));
