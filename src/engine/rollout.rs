@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::{Mutex, MutexGuard};
+use futures::future::join_all;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
 use super::failure;
@@ -33,6 +34,8 @@ pub(super) struct Rollout<'a> {
     name: &'a ComponentName,
     has_quorum: bool,
     turns: &'a MemberTurns,
+    /// The members that did not run when the replacement began. A quorum is asked before each.
+    stopped_at_start: OnceCell<Vec<HostName>>,
 }
 
 impl<'a> Rollout<'a> {
@@ -49,6 +52,7 @@ impl<'a> Rollout<'a> {
             name,
             has_quorum: holders.iter().any(|(_, component)| component.quorum),
             turns,
+            stopped_at_start: OnceCell::new(),
         }
     }
 
@@ -117,24 +121,37 @@ impl<'a> Rollout<'a> {
     /// A member that its own Engine reports as stopped or in a crash loop. Of a quorum no other member
     /// may count it as synced either: then stopping it takes no vote from anyone.
     async fn find_stopped_member(&self, left: &[HostName]) -> Option<HostName> {
-        let mut stopped = Vec::new();
-        for (host, component) in self.gates.holders(self.name) {
-            let Some(run) = self.work.hosts.get(&host).filter(|_| left.contains(&host)) else {
-                continue;
-            };
-            if let Ok(detail) = run.engine.inspect(&component.container.name()).await
-                && !detail.is_serving(self.work.cx.clock.now())
-            {
-                stopped.push(host);
-            }
+        if !self.has_quorum {
+            // Once: a service of slaves may have hundreds of members.
+            let asked = self
+                .stopped_at_start
+                .get_or_init(|| self.find_stopped(left));
+            let mut stopped = asked.await.iter();
+            return stopped.find(|host| left.contains(host)).cloned();
         }
-        if stopped.is_empty() || !self.has_quorum {
-            return stopped.into_iter().next();
+        let stopped = self.find_stopped(left).await;
+        if stopped.is_empty() {
+            return None;
         }
         let view = self.gates.ask(self.name, Proof::Read, false).await;
         stopped
             .into_iter()
             .find(|host| Standing::judge(host, view.as_ref(), Some(false)) == Standing::NotServing)
+    }
+
+    /// The members whose own Engines report them as stopped or in a crash loop.
+    async fn find_stopped(&self, left: &[HostName]) -> Vec<HostName> {
+        let holders = self.gates.holders(self.name).into_iter();
+        let asked = holders.filter(|(host, _)| left.contains(host));
+        let asked = asked.filter_map(|(host, component)| {
+            let run = self.work.hosts.get(&host)?;
+            Some(async move {
+                let detail = run.engine.inspect(&component.container.name()).await.ok()?;
+                let now = self.work.cx.clock.now();
+                (!detail.is_serving(now)).then_some(host)
+            })
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The member that the guard lets go first, and its refusal when that stands.
