@@ -30,6 +30,29 @@ const CUTS: [Cut; 5] = [
     Cut::Deadline,
 ];
 
+impl Cut {
+    /// The fault at its point; a deadline has none, it is an argument.
+    fn fault(self) -> Option<Fault> {
+        let lost = |host_notices| Fault::ConnectionLost {
+            noticed_after: Duration::ZERO,
+            host_notices,
+        };
+        match self {
+            Self::Killed => Some(Fault::Controller(ControllerFault::Killed)),
+            Self::Lost => Some(lost(true)),
+            Self::LostUnnoticed => Some(lost(false)),
+            Self::Interrupted => Some(Fault::Controller(ControllerFault::Interrupted)),
+            Self::Deadline => None,
+        }
+    }
+
+    /// Between two halves of a request only what ends the connection cuts them apart.
+    fn applies_to(self, point: &Point) -> bool {
+        self.fault()
+            .is_none_or(|fault| fault.applies_to(point.kind))
+    }
+}
+
 /// A command line that is cut off, and what the cluster was before it.
 struct Scenario {
     name: &'static str,
@@ -82,17 +105,7 @@ impl Scenario {
     /// Cuts the run off there, and runs it again.
     async fn cut(&self, number: usize, after: Duration, cut: Cut, expected: &[String]) -> CutEnd {
         let life = self.begin().await;
-        let lost = |host_notices| Fault::ConnectionLost {
-            noticed_after: Duration::ZERO,
-            host_notices,
-        };
-        let fault = match cut {
-            Cut::Killed => Some(Fault::Controller(ControllerFault::Killed)),
-            Cut::Lost => Some(lost(true)),
-            Cut::LostUnnoticed => Some(lost(false)),
-            Cut::Interrupted => Some(Fault::Controller(ControllerFault::Interrupted)),
-            Cut::Deadline => None,
-        };
+        let fault = cut.fault();
         let mut line = UP.to_owned();
         match fault {
             Some(fault) => life.world.set_faults(Faults::at(number, fault)),
@@ -110,6 +123,10 @@ impl Scenario {
         let second = life.run(&self.inventory, UP).await;
         let mut violations = life.judge.violations();
         violations.extend(stopped);
+        let is_hit = !life.world.points.suffered().is_empty();
+        if (fault.is_some() && !is_hit) || (cut == Cut::Killed && first.exit.is_some()) {
+            violations.push("nothing was cut off".to_owned());
+        }
         if second.exit != Some(0) {
             violations.push(format!("up after it: {:?}: {}", second.exit, second.output));
         }
@@ -198,6 +215,7 @@ fn explore(scenario: &Scenario, step: usize) {
     let jobs: Vec<_> = points
         .into_iter()
         .flat_map(|(point, at)| CUTS.map(|cut| (point.clone(), at, cut)))
+        .filter(|(point, _, cut)| cut.applies_to(point))
         .step_by(step)
         .collect();
     let next = std::sync::atomic::AtomicUsize::new(0);

@@ -171,7 +171,7 @@ impl RunReport {
     }
 
     /// Compares the stream of events with the file of this name, which the reporters' tests read.
-    /// `UPDATE_RECORDED=1 cargo test --test world endings` writes it.
+    /// `UPDATE_RECORDED=1 cargo test --profile world --test world endings` writes it.
     pub fn record(&self, name: &str) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/events");
         let path = format!("{folder}/{name}.jsonl");
