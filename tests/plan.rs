@@ -10,7 +10,7 @@ use toots::inventory;
 use toots::observe::{DockerStatus, FileStatus, HostStatus, Listener};
 use toots::plan::{self, Limits, Observed, SavedPlan, Step};
 use toots::playbook::{Playbook, SecretKind};
-use toots::spec::{ContainerSpec, HostName, NodeRecord, Placement, Secret};
+use toots::spec::{ClusterName, ContainerSpec, HostName, NodeRecord, Placement, Secret};
 
 const INVENTORY: &str = r#"
 masters = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -202,15 +202,7 @@ fn container(spec: &ContainerSpec) -> ContainerStatus {
         id: spec.name(),
         name: spec.name(),
         state: "running".into(),
-        labels: [
-            (ContainerSpec::LABEL_CLUSTER.to_owned(), "dc1".to_owned()),
-            (
-                ContainerSpec::LABEL_COMPONENT.to_owned(),
-                spec.component.to_string(),
-            ),
-            (ContainerSpec::LABEL_SPEC.to_owned(), spec.hash().0),
-        ]
-        .into(),
+        labels: spec.all_labels(&ClusterName::new("dc1").unwrap()),
         ..ContainerStatus::default()
     }
 }
@@ -808,6 +800,43 @@ fn unsupported_versions_are_refused() {
     assert_eq!(found(&images("1.19.2", "3.2")), [older; 5]);
     let far = found(&images("1.23", "3.2"));
     assert!(far.len() == 5 && far[0].contains("at most"), "{far:?}");
+}
+
+/// A replacement that failed leaves the record of an image whose program never ran.
+#[test]
+fn the_former_image_is_that_of_the_container() {
+    let images = |version: &str| format!("[images]\nconsul = \"hashicorp/consul:{version}\"\n");
+    let mut observed = settled(&wanted(&images("1.22")));
+    let newer = settled(&wanted(&images("1.23")));
+    for (host, status) in &mut observed {
+        status.files.clone_from(&newer[host].files);
+    }
+    let refused = |version: &str, observed: &Observed| {
+        let found = plan::preflight(&wanted(&images(version)), observed, &Limits::default());
+        found.iter().filter(|finding| finding.fatal).count()
+    };
+    assert_eq!(refused("1.22", &observed), 0);
+    // Aside for a replacement that was cut off, with a container that never started.
+    for status in observed.values_mut() {
+        let DockerStatus::Up { containers, .. } = &mut status.docker else {
+            continue;
+        };
+        let mut begun = Vec::new();
+        for container in containers.iter_mut() {
+            let name = container.name.clone() + ContainerSpec::FORMER;
+            let former = std::mem::replace(&mut container.name, name);
+            let mut created = container.clone();
+            (created.name, created.state) = (former, "created".into());
+            let image = "hashicorp/consul:1.23".to_owned();
+            created
+                .labels
+                .insert(ContainerSpec::LABEL_IMAGE.into(), image);
+            begun.push(created);
+        }
+        containers.extend(begun);
+    }
+    assert_eq!(refused("1.22", &observed), 0);
+    assert_eq!(refused("1.21", &observed), 5);
 }
 
 /// With an image by reference, a container is the same as before there were recipes.

@@ -38,7 +38,7 @@ const ADOPTION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The name of the old container during its replacement.
 pub(super) fn backup_name(container: &str) -> String {
-    format!("{container}.old")
+    format!("{container}{}", ContainerSpec::FORMER)
 }
 
 impl StepRun<'_> {

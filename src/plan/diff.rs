@@ -424,7 +424,7 @@ fn cleanup(desired: &Desired, host: &HostDesired, containers: &[ContainerStatus]
                 .any(|wanted| wanted.container.name() == c.name)
         })
         .map(|(c, component)| {
-            let reason = if c.name.ends_with(".old") {
+            let reason = if c.name.ends_with(ContainerSpec::FORMER) {
                 Reason::LeftOver
             } else {
                 Reason::Unwanted

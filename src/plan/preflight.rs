@@ -8,7 +8,7 @@ use super::types::Observed;
 use crate::desired::{ComponentDesired, Desired, HostDesired};
 use crate::docker::EngineStatus;
 use crate::observe::{DockerStatus, Facts, HostStatus, Listener};
-use crate::spec::{HostName, Protocol, Remedy};
+use crate::spec::{ContainerSpec, HostName, Protocol, Remedy};
 
 /// The requirements on a host.
 #[derive(Debug, Clone)]
@@ -547,7 +547,7 @@ fn ours(listener: &Listener, component: &ComponentDesired, host: &HostDesired) -
     let Some(container) = &listener.container else {
         return false;
     };
-    let container = container.trim_end_matches(".old");
+    let container = container.trim_end_matches(ContainerSpec::FORMER);
     *container == component.container.name()
         || host
             .components

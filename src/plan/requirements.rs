@@ -2,8 +2,10 @@
 
 use super::diff::recorded_spec;
 use super::preflight::Checks;
-use crate::desired::HostDesired;
+use crate::desired::{ComponentDesired, HostDesired};
+use crate::docker::ContainerStatus;
 use crate::observe::{DockerStatus, Facts, HostStatus};
+use crate::spec::{ContainerSpec, ImageRef};
 
 impl Checks<'_> {
     pub(super) fn requirements(&mut self, host: &HostDesired, status: &HostStatus) {
@@ -61,7 +63,7 @@ impl Checks<'_> {
             if !has_data && !component.versions.stores_elsewhere {
                 continue;
             }
-            let former = recorded_spec(component, status).map(|spec| spec.image);
+            let former = former_image(component, status);
             let wanted = &component.container.image;
             let changed = former.filter(|former| former != wanted);
             if let Some(refusal) = changed.and_then(|f| component.versions.judge(&f, wanted)) {
@@ -91,4 +93,22 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// The image whose program wrote a component's data. The record names the image of a replacement also
+/// when that was put back, so a container that was started says more.
+fn former_image(component: &ComponentDesired, status: &HostStatus) -> Option<ImageRef> {
+    let containers = match &status.docker {
+        DockerStatus::Up { containers, .. } => containers.as_slice(),
+        _ => &[],
+    };
+    let name = component.container.name();
+    let find = |name: &str| {
+        let is_started = |c: &&ContainerStatus| c.name == name && c.state != "created";
+        containers.iter().find(is_started)
+    };
+    let started = find(&name).or_else(|| find(&format!("{name}{}", ContainerSpec::FORMER)));
+    let label = started.and_then(|container| container.labels.get(ContainerSpec::LABEL_IMAGE));
+    let recorded = || recorded_spec(component, status).map(|spec| spec.image);
+    label.cloned().map(ImageRef).or_else(recorded)
 }

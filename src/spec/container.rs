@@ -93,6 +93,8 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Ends a container's name while another takes its place.
+    pub const FORMER: &'static str = ".old";
     /// Label: the cluster's name.
     pub const LABEL_CLUSTER: &'static str = "toots.cluster";
     /// Label: the component's name.

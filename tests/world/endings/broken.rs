@@ -32,9 +32,7 @@ fn a_replacement_fails_and_is_put_back() {
             lines.cloned().collect()
         };
         assert_eq!(containers(&outline(&life.world)), containers(&before));
-        life.registry
-            .push("zookeeper:3.9.7", Image::new("zookeeper", "3.9.7"));
-        recover(&life, &with("[images]\nzookeeper = \"zookeeper:3.9.7\"\n")).await;
+        recover(&life, INVENTORY).await;
     });
 }
 
