@@ -228,6 +228,40 @@ fn a_member_that_is_cut_off_is_not_counted() {
     }
 }
 
+/// A run is killed while a member is stopped. The next one begins with it: that takes no vote from
+/// anyone.
+#[test]
+fn a_half_replaced_member_is_finished_first() {
+    for (seed, container, more) in [
+        (1, "toots-zookeeper", NEWER_ZOOKEEPER),
+        (2, "toots-consul-server", NEWER_CONSUL),
+    ] {
+        on_own_clock(async {
+            let (life, writers) = begin(seed).await;
+            let first = life.operator(&[("inventory.toml", &with(more))]);
+            let (controller, judge) = (first.controller.clone(), life.judge.clone());
+            let is_done = at_point(
+                &life,
+                move |_| !judge.stopped().is_empty(),
+                move |_| controller.suffer(ControllerFault::Killed),
+            );
+            first.run(UP).await;
+            assert!(is_done.load(Ordering::SeqCst), "no moment came");
+            life.heal().await;
+            let before = life.world.record.entries().len();
+            assert_done(&life.run(&with(more), UP).await);
+            let entries = life.world.record.entries();
+            let mut created = entries[before..].iter().filter(|entry| {
+                entry.who == container && entry.what.starts_with("create by operator")
+            });
+            let stopped = life.judge.stopped();
+            let first = created.next().map(|entry| entry.host.as_str());
+            assert_eq!(first, Some(stopped[0].host.as_str()), "{stopped:#?}");
+            end(&life, &writers, &with(more)).await;
+        });
+    }
+}
+
 /// Another master dies in the moment in which this one's turn is interrupted.
 #[test]
 fn the_guard_is_asked_again_after_a_pause() {

@@ -110,3 +110,18 @@ fn a_wrong_first_image_is_corrected() {
         assert_eq!(corrected, outline(&other.world));
     });
 }
+
+/// Members of another quorum crash with a wrong first image, and no majority of them ever ran.
+#[test]
+fn a_wrong_first_consul_image_is_corrected() {
+    on_own_clock(async {
+        let life = empty(25);
+        let broken = Image::new("broken", "1");
+        life.registry.push("hashicorp/consul:wrong", broken);
+        let wrong = with("[images]\nconsul = \"hashicorp/consul:wrong\"\n");
+        let report = RunReport::run(&life, &wrong, UP).await;
+        assert_eq!(report.exit(), Some(6), "{report}");
+        RunReport::run(&life, INVENTORY, UP).await.assert_done();
+        recover(&life, INVENTORY).await;
+    });
+}

@@ -72,6 +72,61 @@ fn the_plan_is_stale() {
     });
 }
 
+/// A plan is carried out while inventory and hosts are those of the plan, and once.
+#[test]
+fn a_saved_plan_is_carried_out_once() {
+    on_own_clock(async {
+        let life = healthy(5).await;
+        let inventory = with(NEWER_CONSUL);
+        let planner = life.operator(&[("inventory.toml", &inventory)]);
+        let desk = planner.desk();
+        let line = "toots cluster plan --out plan.json --output json";
+        RunReport::run_as(&life, planner, line).await.assert_done();
+        let plan = desk.files.contents()[std::path::Path::new("/work/plan.json")].clone();
+        let plan = String::from_utf8(plan).expect("text");
+        for (inventory, exit) in [
+            (with(NEWER_ZOOKEEPER), 4),
+            (inventory.clone(), 0),
+            (inventory.clone(), 4),
+        ] {
+            let files = [("inventory.toml", inventory.as_str()), ("plan.json", &plan)];
+            let line = "toots cluster up --yes --plan plan.json --output json";
+            let report = RunReport::run_as(&life, life.operator(&files), line).await;
+            assert_eq!(report.exit(), Some(exit), "{report}");
+            assert_eq!(report.changed() == 0, exit == 4, "{report}");
+        }
+        recover(&life, &inventory).await;
+    });
+}
+
+/// Containers that run are interrupted after a clear yes only.
+#[test]
+fn only_a_clear_yes_interrupts_containers() {
+    on_own_clock(async {
+        let life = healthy(6).await;
+        let inventory = with(NEWER_CONSUL);
+        let line = "toots cluster up --output plain";
+        // Enter, and the end of the input.
+        let refusals = ["\n", "n\n", "maybe\n", ""].map(|answer| (answer, 4));
+        for (answer, exit) in refusals.into_iter().chain([("yes\n", 0)]) {
+            let operator = life.operator(&[("inventory.toml", &inventory)]);
+            operator.desk().terminal.resize(80, 40);
+            operator.desk().terminal.type_text(answer);
+            let before = life.world.record.changes().len();
+            let ending = operator.run(line).await;
+            let shown = format!("{answer:?}: {}{}", ending.output, ending.error);
+            assert_eq!(ending.exit, Some(exit), "{shown}");
+            assert!(shown.contains("[y/N]"), "{shown}");
+            if exit == 4 {
+                assert!(shown.contains("nothing was changed"), "{shown}");
+                let changes = &life.world.record.changes()[before..];
+                assert!(changes.is_empty(), "VIOLATION {shown}: {changes:#?}");
+            }
+        }
+        recover(&life, &inventory).await;
+    });
+}
+
 #[test]
 fn two_masters_are_dead() {
     on_own_clock(async {
