@@ -8,43 +8,15 @@ use serde_json::Value;
 use crate::lab::{Lab, MASTERS, containers, image, on, until};
 use crate::pty::{Terminal, WIDTHS};
 
-/// Other elections of Consul: every server and client is replaced.
+/// Other elections of Consul: every server is replaced.
 fn elections(lab: &Lab, multiplier: u8) -> std::path::PathBuf {
     lab.changed(&format!("elections-{multiplier}"), |text| {
         format!("{text}\n[consul]\nraft_multiplier = {multiplier}\n")
     })
 }
 
-/// A Consul server that does not run is replaced before those that serve. A run was killed between
-/// the stop of that server and the start of its successor: the next run finishes the replacement.
-pub fn half_replaced(lab: &Lab) {
-    let inventory = elections(lab, 3);
-    let up = ["cluster", "up", "--yes", "--output", "json"];
-    on("m2", "docker stop toots-consul-server");
-    let run = lab.toots_with(&inventory, &up).expect(0);
-    let first = run
-        .events()
-        .into_iter()
-        .find(|event| event["step"] == "replace toots-consul-server")
-        .expect("a server is replaced");
-    assert_eq!(
-        first["host"], "m2",
-        "the one that does not run costs nothing"
-    );
-    on(
-        "m2",
-        "docker stop toots-consul-server && docker rename toots-consul-server toots-consul-server.old",
-    );
-    lab.toots_with(&inventory, &up).expect(0);
-    let servers = on(
-        "m2",
-        "docker ps -a --format '{{.Names}}' --filter name=consul-server",
-    );
-    assert_eq!(servers.trim(), "toots-consul-server");
-    lab.toots_with(&inventory, &["cluster", "status"]).expect(0);
-}
-
-/// Only a clear yes interrupts running containers, on a narrow and on a wide terminal.
+/// The question before running containers are interrupted, on real terminals. The simulated world
+/// tries every answer.
 pub fn consent(lab: &Lab) {
     let inventory = lab.changed("consent", |text| {
         format!("{text}\n[params.chronos]\nheap = \"150m\"\n")
@@ -65,23 +37,19 @@ pub fn consent(lab: &Lab) {
         }
         terminal
     };
-    for width in WIDTHS {
-        // Enter, no, the end of the input, and what is not UTF-8.
-        for answer in [&b"\n"[..], b"n\n", b"maybe\n", b"\x04", b"y\xff\n"] {
-            let mut terminal = ask(width);
-            terminal.enter(answer);
-            terminal.wait_for("code 4");
-            let text = terminal.finish("sentinel");
-            assert!(text.contains("nothing was changed"), "{answer:?}: {text}");
-        }
-        let mut terminal = ask(width);
-        terminal.enter("\x03");
-        terminal.wait_for("code 130");
-        terminal.finish("sentinel");
-    }
+    let [narrow, wide] = WIDTHS;
+    let mut terminal = ask(narrow);
+    terminal.enter("n\n");
+    terminal.wait_for("code 4");
+    let text = terminal.finish("sentinel");
+    assert!(text.contains("nothing was changed"), "{text}");
+    let mut terminal = ask(wide);
+    terminal.enter("\x03");
+    terminal.wait_for("code 130");
+    terminal.finish("sentinel");
     let after: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
     assert_eq!(before, after);
-    let mut terminal = ask(60);
+    let mut terminal = ask(narrow);
     terminal.enter("yes\n");
     terminal.wait_for("code 0");
     terminal.finish("sentinel");
@@ -89,8 +57,8 @@ pub fn consent(lab: &Lab) {
     assert_eq!(run.expect(0).result()["hosts"]["m1"]["outcome"], "changed");
 }
 
-/// Only Consul's servers and clients are replaced, the servers one at a time with the leader last.
-/// Another run at the same time is refused.
+/// Only Consul's servers are replaced, one at a time with the leader last. Another run at the same time
+/// is refused. The way back goes on over a lost connection.
 pub fn parameter(lab: &Lab) {
     let inventory = elections(lab, 2);
     let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
@@ -176,39 +144,14 @@ pub fn parameter(lab: &Lab) {
     }
     lab.toots_with(&inventory, &["cluster", "up", "--output", "json"])
         .expect(0);
-}
-
-/// A saved plan is carried out while the inventory and the hosts are those of the plan.
-pub fn kept_plan(lab: &Lab) {
-    // The former scenario has left it so.
-    let inventory = elections(lab, 2);
-    lab.toots_with(&inventory, &["cluster", "up", "--yes"])
-        .expect(0);
-    on("m3", "docker rm -f toots-chronos");
-    let plan = lab.folder.join(".lab/kept.plan");
-    let plan = plan.to_str().expect("a path");
-    let out = ["cluster", "plan", "--out", plan, "--output", "plain"];
-    lab.toots_with(&inventory, &out).expect(0);
-    let up = ["cluster", "up", "--plan", plan, "--output", "json"];
-    lab.toots_with(&elections(lab, 3), &up).expect(4);
-    let run = lab.toots_with(&inventory, &up).expect(0);
-    assert!(
-        run.result()["changed"].as_u64().is_some_and(|n| n > 0),
-        "{}",
-        run.stdout
-    );
-    assert!(containers("m3").contains_key("toots-chronos"));
-    lab.toots_with(&inventory, &up).expect(4);
+    return_over_a_lost_connection(lab);
 }
 
 /// A connection is cut in the middle of a replacement, without the host's knowledge: the host is
 /// observed again and the run continues.
-pub fn cut_off(lab: &Lab) {
+fn return_over_a_lost_connection(lab: &Lab) {
     use std::io::BufRead as _;
-    // The former scenario has left it so.
-    let up = ["cluster", "up", "--yes", "--output", "plain"];
-    lab.toots_with(&elections(lab, 3), &up).expect(0);
-    let proxies = crate::lab::proxies(lab, Duration::from_millis(100), str::to_owned);
+    let proxies = crate::proxies::proxies(lab, Duration::from_millis(100), str::to_owned);
     let mut run = lab
         .command(
             &proxies.inventory,
@@ -262,8 +205,6 @@ pub fn cut_off(lab: &Lab) {
             "{names:?}"
         );
     }
-    lab.toots(&["cluster", "up", "--yes", "--output", "plain"])
-        .expect(0);
 }
 
 /// A refusal of the private registry is reported before the first change.

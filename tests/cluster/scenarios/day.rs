@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::base;
 use crate::lab::{Lab, Run, on};
 
 pub const MASTERS: [&str; 3] = ["d1", "d2", "d3"];
@@ -13,7 +14,6 @@ const ADDRESSES: &str = "10.42.7.61,10.42.7.62,10.42.7.63";
 /// Three machines without an Engine, each with every role. The inventory has addresses, the user, and
 /// the recipe's arguments that the lab's packages ask for.
 pub fn first(lab: &Lab) {
-    machines(lab);
     let folder = tempfile::tempdir().expect("a folder");
     let toots = |words: &[&str]| {
         let mut command = Command::new(lab.program());
@@ -30,7 +30,7 @@ pub fn first(lab: &Lab) {
     let roles = ["--masters", "--slaves", "--edges"].map(|role| [role, ADDRESSES]);
     let init = ["init", "--user", "vagrant", "--out", "inventory.toml"];
     toots(&[&init[..], roles.as_flattened()].concat()).expect(0);
-    complete(&lab.inventory, &folder.path().join("inventory.toml"));
+    complete(lab, &folder.path().join("inventory.toml"));
     toots(&["inventory", "check"]).expect(0);
     toots(&["ssh", "trust", "--yes"]).expect(0);
     // The keys are those that the machines themselves show.
@@ -61,12 +61,12 @@ pub fn first(lab: &Lab) {
         stops_by_its_signal(name);
     }
     toots(&["cluster", "up", "--output", "json"]).expect(0);
-    remove();
+    // The next scenario has a cluster of its own.
+    base::remove_machines(lab);
 }
 
-/// The lab with these machines as its only hosts; starts those that are not there.
+/// The lab with these machines as its only hosts.
 pub fn three_masters(lab: &Lab) -> Lab {
-    lab.demo(&["lab", "d1", "d2", "d3"]);
     let inventory = lab.changed("three-masters", |text| {
         let (before, rest) = text.split_once("slaves = ").expect("slaves");
         let (_, rest) = rest.split_once("[hosts.m1]").expect("the masters");
@@ -86,33 +86,18 @@ pub fn three_masters(lab: &Lab) -> Lab {
         folder: lab.folder.clone(),
         inventory,
         masters: MASTERS,
-    }
-}
-
-/// Starts the machines anew.
-pub fn machines(lab: &Lab) {
-    remove();
-    lab.demo(&["lab", "d1", "d2", "d3"]);
-}
-
-pub fn remove() {
-    for name in MASTERS {
-        let machine = format!("toots-lab-{name}");
-        drop(
-            Command::new("docker")
-                .args(["rm", "-fv", &machine])
-                .output(),
-        );
+        machines: &MASTERS,
+        guests: &["bare"],
     }
 }
 
 /// Adds the lab's key and its `[images.mesos]`. The user's own known_hosts stays as it is.
-fn complete(lab: &Path, inventory: &Path) {
-    let text = std::fs::read_to_string(lab).expect("the lab's inventory");
+fn complete(lab: &Lab, inventory: &Path) {
+    let text = std::fs::read_to_string(&lab.inventory).expect("the lab's inventory");
     let mut mine = std::fs::read_to_string(inventory).expect("the inventory");
     let ssh = format!(
         "user = \"vagrant\"\nidentity_files = [{:?}]\nknown_hosts_files = [\"known_hosts\"]\n",
-        lab.with_file_name(".lab/key")
+        lab.folder.join(".lab/key")
     );
     mine = mine.replacen("user = \"vagrant\"\n", &ssh, 1);
     if let Some((_, table)) = text.split_once("[images.mesos]\n") {

@@ -3,25 +3,17 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::day;
-use crate::lab::{Lab, Run, local, on};
+use crate::lab::{Lab, Run, local, on, remove_guest};
 
 /// Of the machine `bare`.
 const ADDRESS: &str = "10.42.7.41";
 
-/// A machine without an Engine. One of an earlier run has it by now.
-fn bare(lab: &Lab) {
-    remove("bare");
-    lab.demo(&["lab", "bare"]);
-}
-
 /// No Engine where none may be installed; Podman behind its socket, users that are mapped to others, and
 /// an Engine without root, each from Debian's packages: refused before any change, and named.
 pub fn refused(lab: &Lab) {
-    bare(lab);
-    let masters = day::three_masters(lab).inventory;
-    let text = std::fs::read_to_string(&masters).expect("the inventory");
-    let forbidden = masters.with_file_name("no-install.toml");
+    lab.demo(&["lab", "bare"]);
+    let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
+    let forbidden = lab.inventory.with_file_name("no-install.toml");
     std::fs::write(&forbidden, text + "\n[docker]\ninstall = false\n").expect("an inventory");
     let refuse = |why: &str| {
         let words = [
@@ -74,8 +66,7 @@ pub fn refused(lab: &Lab) {
          timeout 30 sh -c 'until curl -s --unix-socket /run/docker.sock http://docker/_ping; do sleep 0.5; done'",
     );
     refuse("Docker runs rootless");
-    local(&["docker", "rm", "-fv", "toots-lab-bare"]);
-    day::remove();
+    remove_guest("bare");
 }
 
 /// Another release of the distribution and another image store, beside the usual one, with images
@@ -90,8 +81,7 @@ pub fn other_store(lab: &Lab) {
         info.starts_with("Debian GNU/Linux 13") && info.contains("io.containerd.snapshotter.v1"),
         "{info}"
     );
-    // s2 is the second slave of later scenarios.
-    remove("t1");
+    ["s2", "t1"].into_iter().for_each(remove_guest);
 }
 
 /// Engine 29 with each image store: images from a bundle, a build in each, and a load from one in the
@@ -144,13 +134,14 @@ pub fn newest(lab: &Lab) {
     let built = run("", "t3", "t3", "build ");
     assert_eq!(run("", "t[23]", "t2", "load "), built);
     assert_ne!(run("2*", "t2", "t2", "build "), built);
-    machines.iter().for_each(|(machine, _)| remove(machine));
+    machines
+        .iter()
+        .for_each(|(machine, _)| remove_guest(machine));
 }
 
 /// Adds two slaves with images from a file while the registry is away; returns the inventory.
 fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
     let names = machines.map(|(name, _)| name);
-    names.iter().for_each(|machine| remove(machine));
     lab.demo(&["lab", names[0], names[1]]);
     let file = lab.folder.join(".lab/images.tar");
     drop(std::fs::remove_file(&file));
@@ -299,12 +290,4 @@ impl Drop for Paused {
     fn drop(&mut self) {
         drop(Command::new("docker").args(["unpause", &self.0]).output());
     }
-}
-
-fn remove(machine: &str) {
-    let machine = format!("toots-lab-{machine}");
-    let removed = Command::new("docker")
-        .args(["rm", "-fv", &machine])
-        .output();
-    drop(removed);
 }

@@ -2,16 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{cases, day};
-use crate::lab::{Lab, MASTERS, image, on};
+use crate::lab::{Lab, MASTERS, on};
 
-/// The first of all: it needs machines without anything of toots', and so do the next ones.
 pub fn untrusted(lab: &Lab) {
-    // tests/run may have started them a moment ago.
-    let is_used = |master: &&str| !on(master, "ls -A /etc/toots 2> /dev/null || true").is_empty();
-    if MASTERS.iter().any(is_used) {
-        lab.demo(&["fresh"]);
-    }
     let inventory = lab.changed("untrusted", |text| {
         text.replace(".lab/known_hosts", ".lab/no-such-keys")
     });
@@ -30,27 +23,6 @@ pub fn untrusted(lab: &Lab) {
         "",
         "nothing was recorded"
     );
-}
-
-/// Members of a quorum that crash with a wrong first image are replaced when the image is corrected,
-/// although no majority of them ever ran.
-pub fn wrong_image(lab: &Lab) {
-    day::machines(lab);
-    let masters = day::three_masters(lab).inventory;
-    let (right, other) = (image(lab, "consul"), image(lab, "haproxy"));
-    let wrong = masters.with_file_name("wrong-image.toml");
-    let text = std::fs::read_to_string(&masters).expect("the inventory");
-    let right = format!("consul = \"{right}\"");
-    assert!(text.contains(&right), "{text}");
-    std::fs::write(
-        &wrong,
-        text.replace(&right, &format!("consul = \"{other}\"")),
-    )
-    .expect("an inventory");
-    let inventories = [wrong.as_path(), &masters];
-    cases::run(lab, "24_wrong_first_image.sh", inventories);
-    lab.toots_with(&masters, &["cluster", "up", "--yes"])
-        .expect(0);
 }
 
 pub fn plan_fresh(lab: &Lab) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Lab, containers};
+use crate::lab::{Lab, containers, remove_guest};
 
 /// Adds a machine; returns the titles of the steps on it.
 pub fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
@@ -54,13 +54,14 @@ pub fn add_slave(lab: &Lab) {
         slaves.contains("10.42.7.21") && slaves.contains("10.42.7.22"),
         "{slaves}"
     );
-    // The former inventory does not name it.
+    // The base's inventory does not name it.
     let status = lab.toots(&["cluster", "status"]).expect(0);
     assert!(
         status.stdout.contains("s2 (10.42.7.22) still runs"),
         "{}",
         status.stdout
     );
+    remove_guest("s2");
 }
 
 pub fn add_edge(lab: &Lab) {
@@ -70,6 +71,7 @@ pub fn add_edge(lab: &Lab) {
         503,
         "the new edge answers"
     );
+    remove_guest("e2");
 }
 
 /// The install modes that put several roles on one machine: master + slave, master + slave + edge,

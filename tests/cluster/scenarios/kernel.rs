@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::options::nfs_server;
-use crate::lab::{Lab, http, on, until};
+use crate::lab::{Lab, http, on, remove_guest, until};
 
 const V1: &str = "10.42.7.51";
 const SERVER: &str = "10.42.7.32";
@@ -173,7 +173,9 @@ pub fn own_kernel(lab: &Lab) {
     assert_eq!(v1.on(LINK), link, "the link is what it was");
     assert!(v1.on("getent hosts a.upstream.test").contains("192.0.2.7"));
     on("e2", "pkill dnsmasq");
+    v1.on("sudo docker ps -q --filter label=toots.cluster | xargs -r sudo docker stop");
     lab.demo(&["vm", "down"]);
+    remove_guest("e2");
 }
 
 /// The image that toots builds needs no right beyond Docker's, under AppArmor; an image of Apache Mesos

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, containers, http, image, local, on, pull, until};
+use crate::lab::{Lab, containers, http, image, local, on, pull, remove_guest, until};
 
 const VIP: &str = "10.42.7.100";
 const RENEWED: &str = "# by a client of DHCP\nnameserver 127.0.0.11\noptions ndots:0\n";
@@ -99,6 +99,7 @@ pub fn on_and_off(lab: &Lab) {
             .result()["changed"],
         0
     );
+    remove_guest("e2");
 }
 
 /// Names resolve on the slave itself, in its containers, and without dnsmasq.
@@ -360,6 +361,7 @@ pub fn storage(lab: &Lab) {
         "s1",
         "grep -qw nfs4 /proc/filesystems && echo yes || echo no",
     );
+    lab.demo(&["lab", "e2"]);
     nfs_server();
     if kernel.trim() == "no" {
         // The server is there; only the kernel lacks support.
@@ -407,6 +409,7 @@ pub fn storage(lab: &Lab) {
         .nth(1)
         .and_then(|rest| rest.split("\n# s1 ").next())
         .expect("the unit");
+    remove_guest("e2");
     on(
         "s1",
         &format!(

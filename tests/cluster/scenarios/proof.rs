@@ -101,7 +101,7 @@ pub fn second_up(lab: &Lab) {
 pub fn cost(lab: &Lab) {
     const TRIP: Duration = Duration::from_millis(500);
     let timed = |delay: Duration| {
-        let proxies = crate::lab::proxies(lab, delay, str::to_owned);
+        let proxies = crate::proxies::proxies(lab, delay, str::to_owned);
         let run = lab
             .toots_with(&proxies.inventory, &["cluster", "up", "--output", "json"])
             .expect(0);

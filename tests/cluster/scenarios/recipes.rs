@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use super::day::{self, MASTERS};
+use super::day::MASTERS;
 use crate::lab::{Lab, Run, containers, on};
 
 const UP: [&str; 5] = ["cluster", "up", "--yes", "--output", "json"];
@@ -51,8 +51,7 @@ fn leftovers(machine: &str) -> String {
 /// replaces one component; what was removed by hand comes back from a host that has it. supervisord
 /// runs on every host, so that all need its image.
 pub fn built_once(lab: &Lab) {
-    let masters = day::three_masters(lab).inventory;
-    lab.toots_with(&masters, &UP).expect(0);
+    let masters = lab.inventory.clone();
     let table = "[images.supervisord]\n";
     let with = |name: &str, argument: &str| {
         let text = std::fs::read_to_string(&masters).expect("the inventory");
@@ -90,6 +89,7 @@ pub fn built_once(lab: &Lab) {
     removed_by_hand(lab, &supervisord, &first);
     failed(lab, &with("recipe-fails", "version = \"0.0.1\"\n"));
     argument(lab, &with("recipe-argument", "version = \"4.2*\"\n"));
+    lab.toots(&UP).expect(0);
 }
 
 /// toots is killed while the image is built: nothing of the build stays, and nothing was replaced.

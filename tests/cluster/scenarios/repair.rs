@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::day;
 use crate::lab::{Lab, address, on, until};
 
 /// Runs one command of ZooKeeper's own client in a container.
@@ -56,7 +55,6 @@ fn diverge(member: &str, other: &str) {
 }
 
 pub fn diverged(lab: &Lab) {
-    let lab = &day::three_masters(lab);
     let status = || lab.toots(&["cluster", "status", "--output", "json"]);
     let report: Value = serde_json::from_str(&status().expect(0).stdout).expect("one object");
     let leader = report["services"]["zookeeper"]["leader"].clone();
@@ -169,7 +167,6 @@ pub fn diverged(lab: &Lab) {
 /// Two members without data do not vote, and the third one is no quorum: toots says so, and its
 /// command brings the service back with the data that are left.
 pub fn wiped(lab: &Lab) {
-    let lab = &day::three_masters(lab);
     let [first, kept, last] = lab.masters;
     let lost = [first, last];
     let server = format!("{}:2181", address(kept));
