@@ -107,12 +107,12 @@ where
     request.events.send(Event::PhaseStarted {
         phase: phase.clone(),
     });
-    let result = work.await?;
+    let result = work.await;
     request.events.send(Event::PhaseFinished {
         phase,
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
-    Ok(result)
+    result.map_err(CreateError::from)
 }
 
 /// Runs what blocks (files, hashes) on a thread of its own.

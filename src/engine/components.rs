@@ -13,12 +13,11 @@ use super::gates::{ClosedGate, Gates};
 use super::host_run::HostRun;
 use super::ledger::EarlyExit;
 use super::outcomes::{ComponentEnd, ComponentOutcomes, SkipReason};
-use super::phases::ms;
+use super::phases::{OpenPhase, ms};
 use super::rollout::{MemberTurns, Rollout};
 use super::run::Run;
 use super::steps::run_steps;
 use super::work::Work;
-use crate::event::Event;
 use crate::plan::Step;
 use crate::probe::Proof;
 use crate::spec::{ComponentName, HostName};
@@ -104,11 +103,8 @@ impl Components<'_> {
             .filter_map(|(host, plan)| Some((host, plan.components.get(name)?.as_slice())))
             .collect();
         let has_changes = !steps.is_empty();
-        let started = Instant::now();
         let events = &self.work.cx.events;
-        if has_changes {
-            events.send(Event::PhaseStarted { phase: name.into() });
-        }
+        let _open = has_changes.then(|| OpenPhase::start(events, name.into()));
         if let Some(end) = self.change(name, steps).await {
             return end;
         }
@@ -120,17 +116,10 @@ impl Components<'_> {
         } else {
             Proof::Read
         };
-        let end = match self.gates.wait(name, proof, has_changes).await {
+        match self.gates.wait(name, proof, has_changes).await {
             Ok(verdict) => ComponentEnd::Passed(verdict.map(Box::new)),
             Err(ClosedGate(faults)) => ComponentEnd::Failed(faults),
-        };
-        if has_changes {
-            events.send(Event::PhaseFinished {
-                phase: name.into(),
-                elapsed_ms: ms(started),
-            });
         }
-        end
     }
 
     /// Runs the steps: those that interrupt nothing on all hosts at once, the others one host at a

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use super::build::RecipeBuild;
 use super::failure;
-use super::phases::ms;
+use super::phases::OpenPhase;
 use super::pull::registry_login;
 use super::run_context::RegistryLogin;
 use crate::bundle::{ImagePlatform, LocalImage};
@@ -224,7 +223,7 @@ impl LocalBuilds {
     ) -> Result<PackageVersions, LocalBuildError> {
         let image = recipe.image();
         let phase = Phase::Build(image.to_string());
-        let open = OpenPhase::start(&self.events, phase.clone());
+        let _open = OpenPhase::start(&self.events, phase.clone());
         let auth = registry_login(self.registry.as_ref(), &recipe.base);
         let base_digest = self.pin(engine, &recipe.base).await;
         let build = RecipeBuild {
@@ -239,7 +238,6 @@ impl LocalBuilds {
         let line = |line: String| tracing::info!(%image, %line, "build");
         let built = build.run(&phase, |_, _| {}, line).await;
         let built = built.map_err(LocalBuildError::Failed)?;
-        open.finish();
         Ok(built.packages)
     }
 
@@ -277,7 +275,7 @@ impl LocalBuilds {
         let fail = |error: &(dyn std::error::Error + 'static)| {
             LocalBuildError::Failed(Box::new(failure::from_error(&phase, &step, error)))
         };
-        let open = OpenPhase::start(&self.events, phase.clone());
+        let _open = OpenPhase::start(&self.events, phase.clone());
         let id = wanted.present.as_ref().unwrap_or(&name.0);
         let saved = engine.save(id, &*self.files, self.idle, |_| {}).await;
         let saved = saved.map_err(|error| {
@@ -291,7 +289,6 @@ impl LocalBuilds {
             return Err(fail(&std::io::Error::other("it is another image")));
         }
         let (file, layers) = saved.layers().map_err(|error| fail(&error))?;
-        open.finish();
         Ok(LocalImage {
             packages: self.packages(&name, &saved.content().config, installed),
             name,
@@ -352,33 +349,6 @@ impl Obstacle {
                 (platform.as_ref() != Some(wanted)).then(|| why.clone())
             }
         }
-    }
-}
-
-/// A phase between its events.
-struct OpenPhase<'a> {
-    events: &'a Arc<dyn EventSink>,
-    phase: Phase,
-    started: Instant,
-}
-
-impl<'a> OpenPhase<'a> {
-    fn start(events: &'a Arc<dyn EventSink>, phase: Phase) -> Self {
-        events.send(Event::PhaseStarted {
-            phase: phase.clone(),
-        });
-        Self {
-            events,
-            phase,
-            started: Instant::now(),
-        }
-    }
-
-    fn finish(self) {
-        self.events.send(Event::PhaseFinished {
-            phase: self.phase,
-            elapsed_ms: ms(self.started),
-        });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::spec::ExitCode;
 
 /// Plans, and refuses a plan that the masters or hosts contradict.
 pub(super) async fn plan(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    let _open = run.preflight.take();
     build_plan(run)?;
     confirm_masters(run).await?;
     report_findings(&run.work())?;

@@ -3,25 +3,24 @@
 
 use super::checks::report_findings;
 use super::ledger::EarlyExit;
+use super::phases::OpenPhase;
 use super::planning::{build_plan, confirm_masters};
 use super::run::Run;
 use super::{failure, masters};
 use crate::desired::Recorded;
-use crate::event::Event;
 use crate::plan;
 use crate::spec::{ExitCode, Phase};
 
 /// Reads the hosts' records, and refuses hosts and masters that contradict them.
 pub(super) async fn preflight(run: &mut Run<'_>) -> Result<(), EarlyExit> {
+    let open = OpenPhase::start(&run.cx.events, Phase::Preflight);
     run.planned.recorded = read_records(run).await?;
+    run.preflight = Some(open);
     Ok(())
 }
 
 async fn read_records(run: &Run<'_>) -> Result<Recorded, EarlyExit> {
     let (cx, observed) = (run.cx, &run.planned.observed);
-    cx.events.send(Event::PhaseStarted {
-        phase: Phase::Preflight,
-    });
     let recorded = plan::recorded(&cx.cluster, observed, &cx.offline);
     let mut recorded = recorded.map_err(|errors| {
         for error in errors {
@@ -44,6 +43,7 @@ pub(super) async fn check_hosts(run: &mut Run<'_>) -> Result<ExitCode, EarlyExit
     let is_one_missed = run.ledger.any_failed();
     warn_without_roles(run);
     let are_records_good = preflight(run).await.is_ok();
+    let _open = run.preflight.take();
     // What a host lacks is found without records too.
     build_plan(run)?;
     let are_masters_good = are_records_good && confirm_masters(run).await.is_ok();

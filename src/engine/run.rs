@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::host_run::Hosts;
 use super::ledger::{EarlyExit, Ledger};
 use super::outcomes::ComponentOutcomes;
+use super::phases::OpenPhase;
 use super::planned::Planned;
 use super::run_context::RunContext;
 use super::work::Work;
@@ -23,6 +24,8 @@ pub(super) struct Run<'a> {
     pub hosts: Hosts,
     /// What is desired, observed and planned.
     pub planned: Planned,
+    /// Preflight, from the records to the end of planning.
+    pub preflight: Option<OpenPhase>,
     /// What became of the components.
     pub ended: ComponentOutcomes,
     /// The exit code of a run that proved something and could not record it.
@@ -58,6 +61,7 @@ impl<'a> Run<'a> {
             started: Instant::now(),
             hosts: Hosts::new(),
             planned: Planned::nothing(cx.cluster.clone()),
+            preflight: None,
             ended: ComponentOutcomes::default(),
             unrecorded: None,
             exit_code: ExitCode::DONE,
@@ -93,7 +97,8 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the run with its last event.
-    pub fn finish(&self, outcome: Result<ExitCode, EarlyExit>) -> RunResult {
+    pub fn finish(&mut self, outcome: Result<ExitCode, EarlyExit>) -> RunResult {
+        self.preflight = None;
         let (Ok(code) | Err(EarlyExit(code))) = outcome;
         let result = self.ledger.result(code);
         self.cx.events.send(Event::Result(result.clone()));

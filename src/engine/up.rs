@@ -170,7 +170,8 @@ async fn lock(run: &mut Run<'_>) -> Result<(), EarlyExit> {
 pub async fn up(cx: &RunContext) -> RunResult {
     let mut run = Run::begin(cx);
     let ended = in_session(&mut run, async |run| run_stages(run, &UP).await).await;
-    run.finish(ended.map(|()| run.exit_code))
+    let ended = ended.map(|()| run.exit_code);
+    run.finish(ended)
 }
 
 /// Connects, observes, checks and plans. Changes nothing.
