@@ -55,6 +55,7 @@ fn events_follow_the_schema_and_others_do_not() {
         warning(Some(host.clone())),
         Event::StepProgress {
             host,
+            step: "build toots/mesos".into(),
             bytes: 1,
             total: None,
             line: Some("Step 1/2".into()),

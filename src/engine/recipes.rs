@@ -34,6 +34,7 @@ impl StepRun<'_> {
             tracing::info!(host = %host.info.name, %image, %line, "build");
             cx.events.send(Event::StepProgress {
                 host: host.info.name.clone(),
+                step: self.title.to_owned(),
                 bytes: 0,
                 total: None,
                 line: Some(line),

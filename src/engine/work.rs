@@ -84,10 +84,11 @@ impl StepRun<'_> {
     /// Reports the bytes that it moved so far, and their total where it is known.
     pub fn progress(&self) -> impl Fn(u64, Option<u64>) + Send + Sync + use<> {
         let events = Arc::clone(&self.work.cx.events);
-        let name = self.host.info.name.clone();
+        let (name, step) = (self.host.info.name.clone(), self.title.to_owned());
         move |bytes, total| {
             events.send(Event::StepProgress {
                 host: name.clone(),
+                step: step.clone(),
                 bytes,
                 total,
                 line: None,

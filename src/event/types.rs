@@ -233,6 +233,8 @@ pub enum Event {
     /// Progress of a pull, a build or a load.
     StepProgress {
         host: HostName,
+        /// The step: a host may have several under way.
+        step: String,
         /// Bytes so far.
         bytes: u64,
         /// Total bytes, when known.

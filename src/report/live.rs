@@ -263,7 +263,7 @@ fn doing(host: &HostView) -> (String, Tone) {
             Tone::Normal,
         ),
         (HostPhase::Running, [.., last]) => {
-            let output = host.output.iter().map(|line| format!(": {line}"));
+            let output = last.output.iter().map(|line| format!(": {line}"));
             (
                 last.step.clone() + &output.collect::<String>(),
                 Tone::Normal,

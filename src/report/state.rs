@@ -30,6 +30,10 @@ pub struct RunningStep {
     pub step: String,
     /// Start time.
     pub since: Duration,
+    /// Bytes of a pull or load, and their total where it is known.
+    pub progress: Option<(u64, Option<u64>)>,
+    /// The last line of a build.
+    pub output: Option<String>,
 }
 
 /// One host.
@@ -46,11 +50,7 @@ pub struct HostView {
     pub done: usize,
     /// Changes made.
     pub changed: usize,
-    /// Bytes of the current pull or load.
-    pub progress: Option<(u64, Option<u64>)>,
     meter: RateMeter,
-    /// The last line of the current build.
-    pub output: Option<String>,
     /// The last phase and step, in words; the cause once it has failed.
     pub last: (String, String),
     /// Start of its first step.
@@ -216,23 +216,28 @@ impl ViewState {
                     phase,
                     step,
                     since: at,
+                    progress: None,
+                    output: None,
                 });
                 host.settle();
             }
             Event::StepProgress {
                 host,
+                step,
                 bytes,
                 total,
                 line,
             } => {
-                let host = self.host(host);
-                host.progress = line.is_none().then_some((*bytes, *total));
-                match host.progress {
-                    Some((done, Some(_))) if host.running.len() == 1 => host.meter.add(done, at),
-                    // Several images tell their bytes in turn.
+                let (host, step) = (self.host(host), clean(step));
+                let mut running = host.running.iter_mut();
+                if let Some(running) = running.rfind(|running| running.step == step) {
+                    running.progress = line.is_none().then_some((*bytes, *total));
+                    running.output = line.as_deref().map(clean);
+                }
+                match host.progress() {
+                    Some((done, Some(_))) => host.meter.add(done, at),
                     _ => host.meter.restart(),
                 }
-                host.output = line.as_deref().map(clean);
             }
             Event::StepFinished {
                 host,
@@ -248,8 +253,7 @@ impl ViewState {
                 } else {
                     host.last.1 = step;
                 }
-                // With several pulls, the next event tells which one continues.
-                (host.progress, host.output) = (None, None);
+                host.meter.restart();
                 host.done += 1;
                 host.changed += usize::from(*changed);
                 host.ended = Some(at);
@@ -263,7 +267,6 @@ impl ViewState {
                 let host = self.host(name);
                 host.phase = HostPhase::Failed;
                 host.running.clear();
-                (host.progress, host.output) = (None, None);
                 host.ended = Some(at);
                 let cause = failure
                     .cause
@@ -307,7 +310,6 @@ impl ViewState {
         for (name, end) in &result.hosts {
             let host = self.host(name);
             host.running.clear();
-            (host.progress, host.output) = (None, None);
             host.changed = end.changed;
             if host.began.is_some() {
                 host.ended.get_or_insert(at);
@@ -343,18 +345,26 @@ impl HostView {
             planned: None,
             done: 0,
             changed: 0,
-            progress: None,
             meter: RateMeter::default(),
-            output: None,
             last: Default::default(),
             began: None,
             ended: None,
         }
     }
 
+    /// Bytes of its pulls and loads under way, and their total where all know it.
+    #[must_use]
+    pub fn progress(&self) -> Option<(u64, Option<u64>)> {
+        let steps = self.running.iter().filter_map(|step| step.progress);
+        steps.reduce(|(done, total), (more, others)| {
+            let total = total.zip(others).map(|(a, b)| a.saturating_add(b));
+            (done.saturating_add(more), total)
+        })
+    }
+
     /// `34.25 MB of 120.00 MB`, with `5.00 MB/s, 17 s left` after it where there is room.
     pub(super) fn transferred(&self, now: Duration, has_room: bool) -> Option<String> {
-        let (done, total) = self.progress?;
+        let (done, total) = self.progress()?;
         let rate = self.meter.text(done, total, now).filter(|_| has_room);
         let parts = std::iter::once(bytes(done, total)).chain(rate);
         Some(parts.collect::<Vec<_>>().join(", "))

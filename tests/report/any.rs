@@ -145,12 +145,14 @@ fn any_host_event() -> impl Strategy<Value = Event> {
         }),
         (
             any_host(),
+            any_text(),
             any::<u64>(),
             prop::option::of(any::<u64>()),
             prop::option::of(any_text())
         )
-            .prop_map(|(host, bytes, total, line)| Event::StepProgress {
+            .prop_map(|(host, step, bytes, total, line)| Event::StepProgress {
                 host,
+                step,
                 bytes,
                 total,
                 line
