@@ -45,10 +45,10 @@ pub(super) fn rows(ended: &ComponentOutcomes) -> Vec<ServiceRow> {
         }
     }
     for (name, faults) in &ended.failed {
-        rows.push(unproven(name, "not proven", faults.clone()));
+        rows.push(unproven(name, faults.clone()));
     }
     for (name, why) in &ended.skipped {
-        rows.push(unproven(name, &format!("skipped: {why}"), Vec::new()));
+        rows.push(unproven(name, vec![format!("skipped: {why}")]));
     }
     rows
 }
@@ -86,13 +86,13 @@ fn join(known: &mut ServiceRow, other: ServiceRow) {
     }
 }
 
-fn unproven(name: &ComponentName, proof: &str, faults: Vec<String>) -> ServiceRow {
+fn unproven(name: &ComponentName, faults: Vec<String>) -> ServiceRow {
     ServiceRow {
         service: name.to_string(),
         healthy: false,
         leader: None,
         members: String::new(),
-        proof: proof.into(),
+        proof: "not proven".into(),
         faults,
         hints: Vec::new(),
     }

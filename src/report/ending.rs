@@ -8,7 +8,7 @@ use super::text::{clean, count, hint, lines, millis, names, wrap};
 use crate::event::{Failure, Outcome, RunResult, ServiceRow, WebAddress};
 use crate::spec::HostName;
 
-/// Hosts with the same failure that are listed by name.
+/// Hosts with the same failure, and services with the same fault, that are listed by name.
 const MAX_NAMES: usize = 8;
 
 /// The end of a run as text, each line at most `width` columns; empty when there was no event.
@@ -26,9 +26,7 @@ pub fn ending(state: &ViewState, elapsed_ms: u64, width: usize, colour: bool) ->
     ];
     if let Some(summary) = &state.summary {
         blocks.push(service_table(&summary.services, width, colour));
-        blocks.extend(summary.services.iter().filter_map(|s| {
-            service_faults(&s.service, s.healthy, &faults_and_hints(s), width, colour)
-        }));
+        blocks.extend(service_faults(&summary.services, width, colour));
     }
     blocks.extend(gate_faults(state, width, colour));
     blocks.push(unfinished(state, width));
@@ -183,8 +181,12 @@ pub(super) fn service_table(services: &[ServiceRow], width: usize, colour: bool)
             "not proven".into()
         };
         let leader = s.leader.as_deref().map_or_else(|| "–".into(), clean);
+        let members = match clean(&s.members) {
+            nothing if nothing.is_empty() => "–".to_owned(),
+            members => members,
+        };
         (
-            vec![clean(&s.service), leader, clean(&s.members), proof],
+            vec![clean(&s.service), leader, members, proof],
             if s.healthy { Tone::Normal } else { Tone::Bad },
         )
     };
@@ -196,36 +198,54 @@ pub(super) fn service_table(services: &[ServiceRow], width: usize, colour: bool)
     )
 }
 
-/// What each host answered for a service that is not proven.
-/// The faults of a service, and what to do about them.
-pub(super) fn faults_and_hints(row: &ServiceRow) -> Vec<String> {
-    let hints = row.hints.iter().map(hint);
-    row.faults.iter().cloned().chain(hints).collect()
+/// The faults of services, and what to do about them: one block for all that have the same, as after
+/// the loss of a host.
+pub(super) fn service_faults(
+    services: &[ServiceRow],
+    width: usize,
+    colour: bool,
+) -> Vec<Vec<String>> {
+    let mut groups: Vec<(Vec<&str>, bool, Vec<String>)> = Vec::new();
+    for row in services {
+        let hints = row.hints.iter().map(hint);
+        let faults: Vec<String> = row.faults.iter().cloned().chain(hints).collect();
+        let same = |(_, healthy, others): &&mut (Vec<&str>, bool, Vec<String>)| {
+            *healthy == row.healthy && *others == faults
+        };
+        match groups.iter_mut().find(same) {
+            Some((services, ..)) => services.push(&row.service),
+            None => groups.push((vec![&row.service], row.healthy, faults)),
+        }
+    }
+    groups.retain(|(.., faults)| !faults.is_empty());
+    let block = |(services, healthy, faults): &(Vec<&str>, bool, Vec<String>)| {
+        fault_block(services, *healthy, faults, width, colour)
+    };
+    groups.iter().map(block).collect()
 }
 
-pub(super) fn service_faults(
-    service: &str,
+fn fault_block(
+    services: &[&str],
     healthy: bool,
     faults: &[String],
     width: usize,
     colour: bool,
-) -> Option<Vec<String>> {
-    if healthy && faults.is_empty() {
-        return None;
-    }
+) -> Vec<String> {
+    let verb = if services.len() == 1 { "is" } else { "are" };
     let (word, tone) = if healthy {
-        ("is proven, but", Tone::Notice)
+        ("proven, but", Tone::Notice)
     } else {
-        ("is not proven", Tone::Bad)
+        ("not proven", Tone::Bad)
     };
-    let title = wrap(&format!("{} {word}", clean(service)), width, "  ", "    ");
+    let services = clean(&names(services.iter().copied(), MAX_NAMES));
+    let title = wrap(&format!("{services} {verb} {word}"), width, "  ", "    ");
     let mut out: Vec<_> = title.iter().map(|l| tone.paint(l, colour)).collect();
     out.extend(
         faults
             .iter()
             .flat_map(|f| wrap(&clean(f), width, "    ", "      ")),
     );
-    Some(out)
+    out
 }
 
 fn gate_faults(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>> {
@@ -240,7 +260,7 @@ fn gate_faults(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>
         .failed_gates
         .iter()
         .filter(|(s, _)| !reported(s))
-        .filter_map(|(s, faults)| service_faults(s, false, faults, width, colour))
+        .map(|(s, faults)| fault_block(&[s], false, faults, width, colour))
         .collect()
 }
 

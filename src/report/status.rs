@@ -1,7 +1,7 @@
 //! `cluster status`: the current state of every host and service, as a table and as one JSON
 //! object.
 
-use super::ending::{faults_and_hints, service_faults, service_table, web_addresses};
+use super::ending::{service_faults, service_table, web_addresses};
 use super::json::to_json;
 use super::line::Tone;
 use super::table::{Row, table};
@@ -59,9 +59,7 @@ pub fn status_table(report: &StatusReport, width: usize, colour: bool) -> String
             .collect(),
         service_table(&services, width, colour),
     ];
-    blocks.extend(services.iter().filter_map(|s| {
-        service_faults(&s.service, s.healthy, &faults_and_hints(s), width, colour)
-    }));
+    blocks.extend(service_faults(&services, width, colour));
     blocks.push(web_addresses(&report.web, width));
     let blocks: Vec<_> = blocks
         .into_iter()
