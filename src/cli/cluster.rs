@@ -178,7 +178,7 @@ pub(super) async fn status(console: &Console, args: StatusArgs) -> Result<ExitCo
             }
         }
         match args.output {
-            Some(Output::Json) => console.print(&(report::status_json(&report) + "\n")),
+            Some(Output::Json) => console.print(&report::status_json(&report)),
             _ => console.print(&report::status_table(
                 &report,
                 console.options().width(),
