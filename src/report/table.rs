@@ -6,42 +6,62 @@ use super::text::{pad, width as columns, wrap};
 /// A row: one cell per heading, and the tone of the whole row.
 pub(super) type Row = (Vec<String>, Tone);
 
-/// Least columns of the last cell, which takes the rest of the line and wraps; below this each row
-/// becomes a record of its own.
+/// Least columns of the last cell; below this each row becomes a record of its own.
 const MIN_LAST_COLUMNS: usize = 16;
 
-/// Rows under headings, indented by two, each line at most `width` columns.
+/// Rows under headings, indented by two, each line at most `width` columns. The widest columns wrap,
+/// as far as their words allow.
 pub(super) fn table(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<String> {
-    let n = headings.len();
-    let widest = |i: usize| {
-        rows.iter()
-            .map(|(cells, _)| columns(&cells[i]))
-            .chain([columns(headings[i])])
-            .max()
-            .unwrap_or(0)
-    };
-    let sizes: Vec<_> = (0..n).map(widest).collect();
-    let before: usize = 2 + sizes[..n - 1].iter().map(|s| s + 2).sum::<usize>();
-    if before + sizes[n - 1] > width && before + MIN_LAST_COLUMNS > width {
+    let Some(sizes) = fit(headings, rows, width) else {
         return records(headings, rows, width, colour);
-    }
+    };
     let heading: Vec<_> = headings.iter().map(|h| (*h).to_owned()).collect();
     let mut out = Vec::new();
     for (cells, tone) in std::iter::once(&(heading, Tone::Dim)).chain(rows) {
-        let mut line = String::from("  ");
-        for (cell, size) in cells[..n - 1].iter().zip(&sizes) {
-            line.push_str(&pad(cell, size + 2));
+        let cells = cells.iter().zip(&sizes);
+        let cells: Vec<Vec<String>> = cells
+            .map(|(cell, size)| wrap(cell, *size, "", ""))
+            .collect();
+        let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+        for at in 0..height {
+            let mut line = String::from("  ");
+            for (cell, size) in cells.iter().zip(&sizes) {
+                line.push_str(&pad(cell.get(at).map_or("", String::as_str), size + 2));
+            }
+            out.push(StyledLine::with(line.trim_end(), *tone).show(width, colour));
         }
-        let last = wrap(&cells[n - 1], width - before, "", "");
-        out.push(StyledLine::with(format!("{line}{}", last[0]), *tone).show(width, colour));
-        let indent = " ".repeat(before);
-        out.extend(
-            last[1..]
-                .iter()
-                .map(|l| StyledLine::with(format!("{indent}{l}"), *tone).show(width, colour)),
-        );
     }
     out
+}
+
+/// The size of each column; `None` when the words of the rows are too wide.
+fn fit(headings: &[&str], rows: &[Row], width: usize) -> Option<Vec<usize>> {
+    let last = headings.len().checked_sub(1)?;
+    let column = |i: usize| {
+        let cells = rows.iter().map(move |(cells, _)| cells[i].as_str());
+        cells.chain([headings[i]])
+    };
+    let widest = |i| column(i).map(columns).max().unwrap_or(0);
+    let word = |i| {
+        column(i)
+            .flat_map(|cell| cell.split(' '))
+            .map(columns)
+            .max()
+    };
+    let least: Vec<usize> = (0..=last)
+        .map(|i| match i == last {
+            true => MIN_LAST_COLUMNS,
+            false => word(i).unwrap_or(0),
+        })
+        .collect();
+    let mut sizes: Vec<usize> = (0..=last).map(widest).collect();
+    let room = width.checked_sub(2 + 2 * last)?;
+    while sizes.iter().sum::<usize>() > room {
+        let can_shrink = |i: &usize| sizes[*i] > least[*i];
+        let i = (0..=last).filter(can_shrink).max_by_key(|i| sizes[*i])?;
+        sizes[i] -= 1;
+    }
+    Some(sizes)
 }
 
 fn records(headings: &[&str], rows: &[Row], width: usize, colour: bool) -> Vec<String> {
@@ -147,6 +167,24 @@ mod tests {
                 "    proof: written",
                 "      through m1, read",
                 "      back from m2"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_widest_columns_wrap_first() {
+        let cells = [
+            "mesos",
+            "2 of 3, 1 slave; 10.0.0.13 down",
+            "registry recovered",
+        ];
+        let rows = [(cells.map(str::to_owned).into(), Tone::Normal)];
+        assert_eq!(
+            table(&["service", "members", "proof"], &rows, 52, false),
+            [
+                "  service  members                proof",
+                "  mesos    2 of 3, 1 slave;       registry recovered",
+                "           10.0.0.13 down"
             ]
         );
     }
