@@ -4,7 +4,7 @@
 use super::line::Tone;
 use super::state::{Summary, ViewState};
 use super::table::{Row, grid, table};
-use super::text::{clean, count, hint, lines, millis, names, wrap};
+use super::text::{clean, count, first_faults, hint, lines, millis, names, wrap};
 use crate::event::{Failure, Outcome, RunResult, ServiceRow, WebAddress};
 use crate::spec::HostName;
 
@@ -208,7 +208,7 @@ pub(super) fn service_faults(
     let mut groups: Vec<(Vec<&str>, bool, Vec<String>)> = Vec::new();
     for row in services {
         let hints = row.hints.iter().map(hint);
-        let faults: Vec<String> = row.faults.iter().cloned().chain(hints).collect();
+        let faults: Vec<String> = first_faults(&row.faults).into_iter().chain(hints).collect();
         let same = |(_, healthy, others): &&mut (Vec<&str>, bool, Vec<String>)| {
             *healthy == row.healthy && *others == faults
         };

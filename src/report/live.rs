@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ending::failure_block;
 use super::line::{StyledLine, Tone};
 use super::state::{HostPhase, HostView, ViewState};
-use super::text::{self, bytes, clean, count, duration, hint, millis, pad, wrap};
+use super::text::{self, bytes, clean, count, duration, first_faults, hint, millis, pad, wrap};
 use crate::event::Event;
 use crate::spec::{Remedy, Role};
 
@@ -352,11 +352,8 @@ pub fn permanent_lines(event: &Event, width: usize, colour: bool) -> Vec<String>
             hints,
         } => {
             let mut lines = sign_line("✗", Tone::Bad, format!("{} is not proven", clean(service)));
-            lines.extend(
-                faults
-                    .iter()
-                    .flat_map(|f| wrap(&clean(f), width, "    ", "    ")),
-            );
+            let faults = first_faults(faults).into_iter();
+            lines.extend(faults.flat_map(|f| wrap(&f, width, "    ", "    ")));
             with_hints(lines, hints, width)
         }
         Event::ImageFetched { image, bytes: size } => sign_line(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ending::failure_block;
 use super::state::{HostPhase, HostView, ViewState};
-use super::text::{bytes, clean, count, duration, hint, millis, names};
+use super::text::{bytes, clean, count, duration, first_faults, hint, millis, names};
 use crate::event::{Event, Outcome, RunResult};
 use crate::spec::HostName;
 
@@ -105,9 +105,8 @@ impl Plain {
             } => {
                 let service = clean(service);
                 self.gates.remove(&service);
-                let faults = faults
-                    .iter()
-                    .map(|f| line(at, cluster, &format!("{service}: {}", clean(f))));
+                let faults = first_faults(faults).into_iter();
+                let faults = faults.map(|f| line(at, cluster, &format!("{service}: {f}")));
                 let hints = hints.iter().map(|h| line(at, cluster, &hint(h)));
                 single_line(cluster, format!("{service} is not proven"))
                     .into_iter()

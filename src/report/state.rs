@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::text::{bytes, clean, hint};
+use super::text::{bytes, clean, first_faults, hint};
 use super::transfer::{BundleSummary, RateMeter, TransferView};
 use crate::event::{Event, Failure, Outcome, RunResult, ServiceRow, Totals, WebAddress};
 use crate::spec::{HostName, Role};
@@ -143,7 +143,7 @@ impl ViewState {
                 hints,
             } => {
                 self.end_gate(service);
-                let faults = faults.iter().map(|f| clean(f));
+                let faults = first_faults(faults).into_iter();
                 let lines = faults.chain(hints.iter().map(hint)).collect();
                 self.failed_gates.push((clean(service), lines));
             }

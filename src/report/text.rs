@@ -154,9 +154,33 @@ pub(super) fn names<'a>(items: impl IntoIterator<Item = &'a str>, shown: usize) 
     }
 }
 
+/// Faults of one service that are shown; JSON has all of them.
+const MAX_FAULTS: usize = 20;
+
+/// The first faults, and how many more there are: each host may have its own.
+pub(super) fn first_faults(faults: &[String]) -> Vec<String> {
+    match faults.len().saturating_sub(MAX_FAULTS) {
+        // A line that says "1 more" is no shorter.
+        0 | 1 => faults.iter().map(|fault| clean(fault)).collect(),
+        more => {
+            let first = faults[..MAX_FAULTS].iter().map(|fault| clean(fault));
+            first.chain([format!("… and {more} more")]).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_faults_are_counted() {
+        let faults = |n: usize| (0..n).map(|n| format!("s{n}\nfails")).collect::<Vec<_>>();
+        assert_eq!(first_faults(&faults(21)).len(), 21);
+        let shown = first_faults(&faults(200));
+        assert_eq!((shown.len(), shown[0].as_str()), (21, "s0 fails"));
+        assert_eq!(shown[20], "… and 180 more");
+    }
 
     #[test]
     fn cuts_by_columns_not_by_characters() {
