@@ -264,7 +264,7 @@ fn gate_faults(state: &ViewState, width: usize, colour: bool) -> Vec<Vec<String>
         .collect()
 }
 
-/// After an early end: how far each host came that has steps left.
+/// After an early end: how far the hosts came that have steps left, those that came as far together.
 fn unfinished(state: &ViewState, width: usize) -> Vec<String> {
     if state
         .result
@@ -274,18 +274,23 @@ fn unfinished(state: &ViewState, width: usize) -> Vec<String> {
         return Vec::new();
     }
     let failed = |host: &HostName| state.failures.iter().any(|(name, ..)| name == host);
-    let hosts = state.hosts.iter().filter(|host| !failed(&host.name));
-    let left = hosts.filter_map(|host| {
-        let planned = host.planned.filter(|planned| *planned > host.done)?;
-        let text = format!(
-            "{}: {} of {} done",
-            host.name,
-            host.done,
-            count(planned, "step")
-        );
-        Some(wrap(&text, width, "  ", "    "))
-    });
-    left.flatten().collect()
+    let mut groups: Vec<(usize, usize, Vec<&str>)> = Vec::new();
+    for host in state.hosts.iter().filter(|host| !failed(&host.name)) {
+        let Some(planned) = host.planned.filter(|planned| *planned > host.done) else {
+            continue;
+        };
+        let mut others = groups.iter_mut();
+        match others.find(|(done, of, _)| (*done, *of) == (host.done, planned)) {
+            Some((.., hosts)) => hosts.push(host.name.as_str()),
+            None => groups.push((host.done, planned, vec![host.name.as_str()])),
+        }
+    }
+    let line = |(done, planned, hosts): (usize, usize, Vec<&str>)| {
+        let hosts = names(hosts, MAX_NAMES);
+        let text = format!("{hosts}: {done} of {} done", count(planned, "step"));
+        wrap(&text, width, "  ", "    ")
+    };
+    groups.into_iter().flat_map(line).collect()
 }
 
 /// One block per distinct failure, with all hosts that had it.
