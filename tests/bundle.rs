@@ -25,6 +25,8 @@ mod damage;
 mod engine;
 #[path = "bundle/recipes.rs"]
 mod recipes;
+#[path = "bundle/recorded.rs"]
+mod recorded;
 #[path = "bundle/registry.rs"]
 mod registry;
 #[path = "bundle/single.rs"]

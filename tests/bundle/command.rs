@@ -15,11 +15,15 @@ const COMPONENTS: [&str; 5] = ["zookeeper", "consul", "mesos-master", "marathon"
 
 /// An inventory whose images come from this registry, which has them.
 fn inventory(dir: &Path, registry: &TestRegistry) {
-    let base = vec![1; 100_000];
+    inventory_on(&[1; 100_000], dir, registry);
+}
+
+/// The same, with this layer below every image.
+pub fn inventory_on(base: &[u8], dir: &Path, registry: &TestRegistry) {
     let mut images = String::new();
     for name in COMPONENTS {
         let own = name.as_bytes().repeat(1000);
-        registry.add_image(name, Some("1"), "amd64", &[&base, &own]);
+        registry.add_image(name, Some("1"), "amd64", &[base, &own]);
         images += &format!("{name} = \"{}\"\n", registry.image(&format!("{name}:1")));
     }
     let text = format!("masters = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]\n[images]\n{images}");
@@ -41,7 +45,7 @@ fn toots(dir: &Path, args: &[&str]) -> Command {
 }
 
 /// Exit code, standard output and standard error.
-fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
+pub fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let output = toots(dir, args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (

@@ -100,6 +100,7 @@ fn a_wrong_first_image_is_corrected() {
             .push("zookeeper:wrong", Image::new("broken", "1"));
         let wrong = with("[images]\nzookeeper = \"zookeeper:wrong\"\n");
         let report = RunReport::run(&life, &wrong, UP).await;
+        report.record("wrong_first_image");
         report.snapshot("wrong_first_image");
         let report = RunReport::run(&life, INVENTORY, UP).await;
         report.snapshot("wrong_first_image_corrected");

@@ -1,4 +1,4 @@
-//! One ending in two formats: the same life, report in plain lines and as JSON.
+//! One ending in three formats: the same life, shown on a terminal, in plain lines and as JSON.
 
 use std::time::Duration;
 
@@ -10,20 +10,26 @@ use toots::env::memory::MemoryMachine;
 use toots::event::Event;
 use toots::report::{Options, OutputMode, Streams, reporter};
 
+use super::shown::on_screen;
 use super::{NEWER_CONSUL, UP, healthy, with};
 use crate::chaos::on_own_clock;
 use crate::life::Ending;
 
 const SEED: u64 = 41;
+const COLUMNS: u16 = 80;
 
 /// A slave and a master are dead.
-async fn run(line: &str) -> (Ending, String) {
+async fn run(format: &str) -> (Ending, String) {
     let began = Instant::now();
     let life = healthy(SEED).await;
     for name in ["10.0.0.13", "10.0.0.22"] {
         life.world.machine(name).cut_power();
     }
-    let ending = life.run(&with(NEWER_CONSUL), line).await;
+    let operator = life.operator(&[("inventory.toml", &with(NEWER_CONSUL))]);
+    if format == "live" {
+        operator.desk().terminal.resize(COLUMNS.into(), 24);
+    }
+    let ending = operator.run(&UP.replace("json", format)).await;
     let entries = life.world.record.entries();
     let lines = entries.iter().map(|entry| {
         let at = entry.at - began;
@@ -69,15 +75,17 @@ async fn show_plain(events: &[Value], took: Duration) -> (String, String) {
 }
 
 #[test]
-fn plain_lines_and_json_tell_the_same() {
-    let (json, events_of_json) = on_own_clock(run(UP));
-    let line = UP.replace("json", "plain");
-    let (plain, events_of_plain) = on_own_clock(run(&line));
-    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!("plain", format!("{}\n---\n{}", plain.error, plain.output));
-    });
+fn every_format_tells_the_same() {
+    let (json, events_of_json) = on_own_clock(run("json"));
+    let (plain, events_of_plain) = on_own_clock(run("plain"));
+    let (live, events_of_live) = on_own_clock(run("live"));
+    let shown = format!("{}\n---\n{}", plain.error, plain.output);
+    super::snapshot("plain", &shown);
     assert_eq!((json.exit, json.took), (plain.exit, plain.took));
     assert!(events_of_json == events_of_plain, "the hosts saw two runs");
+    super::snapshot("live", &on_screen(&live, COLUMNS));
+    assert_eq!((json.exit, json.took), (live.exit, live.took));
+    assert!(events_of_json == events_of_live, "the hosts saw two runs");
     let events: Vec<Value> = json
         .output
         .lines()

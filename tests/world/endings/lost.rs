@@ -39,6 +39,7 @@ fn the_connection_is_lost_in_a_step() {
             host_notices: false,
         };
         let report = lose_in_a_step(&life, fault).await;
+        report.record("connection_lost_in_a_step");
         report.snapshot("connection_lost_in_a_step");
         recover(&life, &with(NEWER_ZOOKEEPER)).await;
     });
@@ -49,6 +50,7 @@ fn a_host_dies_in_a_step() {
     on_own_clock(async {
         let life = healthy(12).await;
         let report = lose_in_a_step(&life, Fault::HostDies).await;
+        report.record("host_dies_in_a_step");
         report.snapshot("host_dies_in_a_step");
         life.heal().await;
         let ending = life

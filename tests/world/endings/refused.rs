@@ -40,6 +40,7 @@ fn the_lock_is_held() {
             RunReport::run(&life, INVENTORY, UP).await
         };
         let (first, report) = tokio::join!(biased; first, second);
+        report.record("lock_held");
         report.snapshot("lock_held");
         assert_eq!((first.exit, report.exit()), (Some(0), Some(7)), "{report}");
         assert_eq!(report.changed(), 0, "{report}");
@@ -66,6 +67,7 @@ fn the_plan_is_stale() {
         let operator: Operator = life.operator(&files);
         let line = "toots cluster up --yes --plan plan.json --output json";
         let report = RunReport::run_as(&life, operator, line).await;
+        report.record("stale_plan");
         report.snapshot("stale_plan");
         assert_eq!((report.exit(), report.changed()), (Some(4), 0), "{report}");
         recover(&life, &inventory).await;

@@ -164,9 +164,7 @@ impl RunReport {
 
     /// Compares all of it with the snapshot of this name; what it tells must be what happened.
     pub fn snapshot(&self, name: &str) {
-        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name, self.to_string());
-        });
+        super::snapshot(name, &self.to_string());
         assert!(self.problems.is_empty(), "{:#?}: {self}", self.problems);
     }
 
