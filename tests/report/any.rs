@@ -1,14 +1,17 @@
-//! Arbitrary events, which must be shown without harm.
+//! Arbitrary events and views, which must be shown without harm.
 
 use proptest::prelude::*;
 use toots::event::{
-    Event, Failure, HostResult, Outcome, RunResult, ServiceRow, Totals, WebAddress,
+    ComponentView, Event, Failure, HostResult, HostStatusView, Outcome, RunResult, ServiceRow,
+    ServiceView, StatusReport, Totals, WebAddress,
 };
-use toots::spec::{HostName, Remedy, Role};
+use toots::spec::{ClusterName, ComponentName, HostName, ImageRef, Remedy, Role};
 
-use crate::events::{cluster, host};
+fn cluster() -> ClusterName {
+    ClusterName::new("dc1").unwrap()
+}
 
-pub fn any_text() -> impl Strategy<Value = String> {
+fn any_text() -> impl Strategy<Value = String> {
     let hostile = "\x1b[2J\u{9b}\u{202e}日本語\t\r\n👩\u{200d}👩\u{200d}👧";
     prop_oneof![
         "[a-z ]{0,40}",
@@ -27,7 +30,7 @@ fn any_host() -> impl Strategy<Value = HostName> {
         "[a-c]",
         Just("a-host-with-a-very-long-name.in.some.domain.example".to_owned())
     ]
-    .prop_map(|n| host(&n))
+    .prop_map(|n| HostName::new(&n).unwrap())
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
@@ -44,7 +47,7 @@ fn hints() -> impl Strategy<Value = Vec<Remedy>> {
     texts().prop_map(|texts| texts.into_iter().map(Remedy::from).collect())
 }
 
-pub fn any_row() -> impl Strategy<Value = ServiceRow> {
+fn any_row() -> impl Strategy<Value = ServiceRow> {
     (
         any_text(),
         any::<bool>(),
@@ -108,15 +111,18 @@ fn any_result() -> impl Strategy<Value = Event> {
         })
 }
 
-fn any_summary() -> impl Strategy<Value = Event> {
-    let web = (any_text(), any_text(), any_text()).prop_map(|(service, url, reach)| WebAddress {
+fn any_address() -> impl Strategy<Value = WebAddress> {
+    (any_text(), any_text(), any_text()).prop_map(|(service, url, reach)| WebAddress {
         service,
         url,
         reach,
-    });
+    })
+}
+
+fn any_summary() -> impl Strategy<Value = Event> {
     (
         prop::collection::vec(any_row(), 0..3),
-        prop::collection::vec(web, 0..3),
+        prop::collection::vec(any_address(), 0..3),
         any::<u64>(),
     )
         .prop_map(|(services, web, elapsed_ms)| {
@@ -244,4 +250,45 @@ pub fn any_event() -> impl Strategy<Value = Event> {
         any_summary(),
         any_result(),
     ]
+}
+
+fn any_host_status() -> impl Strategy<Value = HostStatusView> {
+    let optional = || prop::option::of(any_text());
+    let component = (any_text(), optional(), optional(), optional(), optional());
+    let component = component.prop_map(|(state, health, role, version, image)| ComponentView {
+        component: ComponentName::new("zookeeper").unwrap(),
+        state,
+        health,
+        role,
+        version,
+        image: image.map(ImageRef),
+    });
+    let components = prop::collection::vec(component, 0..3);
+    (any_host(), optional(), components).prop_map(|(host, error, components)| HostStatusView {
+        host,
+        error,
+        components,
+    })
+}
+
+pub fn any_status() -> impl Strategy<Value = StatusReport> {
+    let service = (any_row(), 0..9usize, prop::option::of(0..9usize));
+    let service = service.prop_map(|(row, members, quorum)| ServiceView {
+        row,
+        members,
+        quorum,
+    });
+    (
+        any::<bool>(),
+        prop::collection::vec(service, 0..4),
+        prop::collection::vec(any_host_status(), 0..4),
+        prop::collection::vec(any_address(), 0..3),
+    )
+        .prop_map(|(healthy, services, hosts, web)| StatusReport {
+            cluster: cluster(),
+            healthy,
+            services,
+            hosts,
+            web,
+        })
 }
