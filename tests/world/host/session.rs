@@ -170,7 +170,7 @@ impl SimulatedSession {
             connected = connected => connected,
         };
         let near = connected.map_err(|_| refused())?;
-        let stream = ClientStream::new(&self.link, "TCP", near, Fate::default());
+        let stream = ClientStream::new(&self.link, format!("TCP {port}"), near, Fate::default());
         Ok(Box::new(stream))
     }
 
@@ -290,7 +290,12 @@ impl SimulatedSession {
         self.streams.fetch_add(1, Ordering::Relaxed);
         let name = target_name(&target);
         tokio::time::sleep(self.machine().network.latency()).await;
-        let fault = self.pass(PointKind::Open, &format!("{name} opened")).await;
+        let to = match &target {
+            StreamTarget::Tcp { address, port } => format!(" {address}:{port}"),
+            _ => String::new(),
+        };
+        let opened = format!("{name}{to} opened");
+        let fault = self.pass(PointKind::Open, &opened).await;
         if fault == Some(Fault::ChannelRefused) || self.machine().state().refuses_channels {
             return Err(TransportError::Refused {
                 what: name.to_owned(),

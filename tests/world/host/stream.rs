@@ -20,7 +20,9 @@ pub type Fate = Arc<Mutex<Option<String>>>;
 
 pub struct ClientStream {
     link: Arc<Link>,
-    name: &'static str,
+    name: String,
+    /// The HTTP request that was written last.
+    request: String,
     pipe: PipeEnd,
     fate: Fate,
     /// The loss of the connection is the end of the stream, not an error.
@@ -33,11 +35,12 @@ pub struct ClientStream {
 }
 
 impl ClientStream {
-    pub fn new(link: &Arc<Link>, name: &'static str, near: DuplexStream, fate: Fate) -> Self {
+    pub fn new(link: &Arc<Link>, name: impl Into<String>, near: DuplexStream, fate: Fate) -> Self {
         link.add_user();
         Self {
             link: Arc::clone(link),
-            name,
+            name: name.into(),
+            request: String::new(),
             pipe: link.add_pipe(near),
             fate,
             is_companion: false,
@@ -117,10 +120,15 @@ impl ClientStream {
         }
     }
 
+    /// What a point is called: the operation that is cut off there is part of it.
+    fn point(&self, what: &str) -> String {
+        format!("{} {what}{}", self.name, self.request)
+    }
+
     /// Passes the points of a read; how many of the bytes arrive.
     fn pass_read(&mut self, length: usize) -> usize {
         for (kind, arrived) in [(PointKind::Read, 0), (PointKind::ReadHalf, length / 2)] {
-            let Some(fault) = self.link.pass(kind, format!("{} read", self.name)) else {
+            let Some(fault) = self.link.pass(kind, self.point("read")) else {
                 continue;
             };
             let pause = self.link.suffer(fault);
@@ -136,11 +144,14 @@ impl ClientStream {
     }
 
     fn pass_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        if let Some(request) = request(bytes) {
+            self.request = request;
+        }
         for (kind, sent) in [
             (PointKind::Write, 0),
             (PointKind::WriteHalf, bytes.len() / 2),
         ] {
-            let Some(fault) = self.link.pass(kind, format!("{} write", self.name)) else {
+            let Some(fault) = self.link.pass(kind, self.point("write")) else {
                 continue;
             };
             // What nothing cuts off is sent as a whole.
@@ -151,6 +162,20 @@ impl ClientStream {
             return;
         }
     }
+}
+
+/// The request with which bytes begin. A question leaves out its details, which differ from poll to
+/// poll.
+fn request(bytes: &[u8]) -> Option<String> {
+    let line = bytes.split(|byte| *byte == b'\r').next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    let line = line.strip_suffix(" HTTP/1.1")?;
+    let is_question = line.starts_with("GET ") || line.starts_with("HEAD ");
+    let shown = match line.split_once('?') {
+        Some((path, _)) if is_question => path,
+        _ => line,
+    };
+    Some(format!(" {shown}"))
 }
 
 impl AsyncRead for ClientStream {
@@ -216,8 +241,7 @@ impl AsyncWrite for ClientStream {
         self.is_write_begun = true;
         let written = ready!(self.poll_into_pipe(cx, bytes));
         self.is_write_begun = false;
-        let name = format!("{} write", self.name);
-        if let Some(fault) = self.link.pass(PointKind::Written, name) {
+        if let Some(fault) = self.link.pass(PointKind::Written, self.point("write")) {
             self.link.suffer(fault);
         }
         Poll::Ready(written)
