@@ -20,7 +20,7 @@ pub enum Node {
 #[derive(Debug, Clone, Default)]
 pub struct Files(Arc<Mutex<Tree>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Tree {
     nodes: BTreeMap<String, Node>,
     /// Those that are not root's.
@@ -30,6 +30,17 @@ struct Tree {
 impl Files {
     fn tree(&self) -> MutexGuard<'_, Tree> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files of their own, as these are now.
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.tree().clone())))
+    }
+
+    /// Becomes what other files are.
+    pub fn begin_with(&self, other: &Self) {
+        let tree = other.tree().clone();
+        *self.tree() = tree;
     }
 
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {

@@ -194,6 +194,10 @@ impl Judge {
         }
     }
 
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     fn findings(&self) -> MutexGuard<'_, Findings> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,6 +213,10 @@ impl Judge {
         let container = containers.find(|name| *name == former);
         let mut machines = self.tables.machines.iter();
         let machine = machines.find(|(name, _)| *name == entry.host);
+        // A former container that is removed runs no more once there is a newer one.
+        let is_former = former != entry.who && entry.what.starts_with("remove");
+        let newer = (entry.host.clone(), former.to_owned());
+        let is_end = is_end && !(is_former && self.findings().containers.contains(&newer));
         if let (true, Some(container), Some((_, address))) = (is_end, container, machine) {
             self.judge_stop(entry, container, *address);
         }

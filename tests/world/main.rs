@@ -2,8 +2,8 @@
 //!
 //! From low to high: the interfaces that all share (`files`, `network`, `process`, `record`, `random`,
 //! `changes`); `docker` and `services`, which do not know each other; `host`, which has an Engine;
-//! `world`, the machines of a cluster; `life`, a cluster in which toots runs, with its `judge`; then the
-//! tests of whole lives.
+//! `world`, the machines of a cluster; `life`, a cluster in which toots runs, with its `judge`; `state`
+//! and `saved`, what it left; then the tests of whole lives.
 //!
 //! Of toots it imports the command line, the environment, sessions and their types, and, to test the
 //! simulated Engine, the client of Docker: nothing of engine, plan, desired, guard or probe, which it
@@ -32,6 +32,7 @@ mod random;
 mod readings;
 mod record;
 mod recorded;
+mod saved;
 mod sequences;
 mod services;
 mod state;

@@ -1,10 +1,13 @@
-//! What a cluster's hosts are, as far as a later run finds it: containers, files, units and names.
+//! What a cluster's hosts are, as far as a later run finds it: containers, images, files, units, ports
+//! and locks; and what services keep for others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::docker::ContainerForm;
+use crate::docker::{ContainerForm, ImageForm};
 use crate::files::Node;
 use crate::host::machine::Machine;
+use crate::host::units::Unit;
+use crate::life::Life;
 use crate::world::World;
 
 /// One host.
@@ -13,17 +16,44 @@ pub struct HostState {
     pub containers: BTreeMap<String, ContainerForm>,
     /// Path → mode, and content of what toots placed.
     pub files: BTreeMap<String, String>,
-    pub images: Vec<String>,
+    pub images: Vec<ImageForm>,
+    pub units: BTreeMap<String, Unit>,
+    pub packages: BTreeSet<String>,
+    pub is_locked: bool,
 }
 
-/// Folders in which toots keeps its own files. What services write below /var/lib/toots is theirs.
-const FOLDERS: [&str; 3] = ["/etc/toots", "/etc/systemd/system", "/etc/docker"];
+/// Folders in which toots keeps its own files, then those for what is to be gone soon.
+const FOLDERS: [&str; 6] = [
+    "/etc/toots",
+    "/etc/systemd/system",
+    "/etc/docker",
+    "/run",
+    "/tmp",
+    "/var/tmp",
+];
+const OWN_FOLDERS: usize = 3;
+const HOSTS: &str = "/etc/hosts";
+/// What services write into their own folders below this one is theirs.
+const DATA: &str = "/var/lib/toots/";
+const STAGED: &str = ".toots-new";
+
+fn is_kept(path: &str) -> bool {
+    let is_below = |folder: &str| {
+        let rest = path.strip_prefix(folder);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let of_data = path.strip_prefix(DATA);
+    FOLDERS.iter().any(|folder| is_below(folder))
+        || of_data.is_some_and(|rest| !rest.contains('/'))
+        || path.ends_with(STAGED)
+        || path == HOSTS
+}
 
 impl HostState {
     pub fn read(machine: &Machine) -> Self {
         let tree = machine.files();
         let mut files = BTreeMap::new();
-        for path in FOLDERS.iter().flat_map(|folder| tree.below(folder)) {
+        for path in tree.below("").into_iter().filter(|path| is_kept(path)) {
             let text = match tree.node(&path) {
                 Some(Node::Dir { mode, .. }) => format!("{mode:o}"),
                 Some(Node::File { bytes, mode, .. }) => {
@@ -33,12 +63,14 @@ impl HostState {
             };
             files.insert(path, text);
         }
-        let hosts = tree.text("/etc/hosts").unwrap_or_default();
-        files.insert("/etc/hosts".to_owned(), hosts);
+        let state = machine.state();
         Self {
             containers: machine.engine.forms(),
             files,
-            images: machine.engine.image_names(),
+            images: machine.engine.images(),
+            units: machine.units.units(),
+            packages: state.packages.clone(),
+            is_locked: machine.lock.is_held(),
         }
     }
 
@@ -50,12 +82,41 @@ impl HostState {
             let is_running = form.is_running;
             lines.push(format!("{name} {contains} {command} running: {is_running}"));
         }
-        for (path, text) in &self.files {
-            let mode = text.split(' ').next().unwrap_or_default();
+        let is_own = |path: &str| {
+            let mut folders = FOLDERS[..OWN_FOLDERS].iter();
+            folders.any(|folder| path.starts_with(folder)) || path == HOSTS
+        };
+        for (path, text) in self.files.iter().filter(|(path, _)| is_own(path)) {
+            // Of the file that is not toots' own, its first word.
+            let shown = text.split(' ').nth(usize::from(path == HOSTS));
+            let shown = shown.unwrap_or_default();
             // Images that a run loaded or built are noted by it.
-            lines.push(format!("{path} {mode}"));
+            lines.push(format!("{path} {shown}"));
         }
         lines
+    }
+
+    /// Everything, with marks for what each life draws anew.
+    fn whole_outline(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, form) in &self.containers {
+            let ContainerForm {
+                contains,
+                body,
+                is_running,
+                ..
+            } = form;
+            lines.push(format!("{name} {contains} running: {is_running} {body}"));
+        }
+        let files = self.files.iter();
+        lines.extend(files.map(|(path, text)| format!("{path} {text}")));
+        lines.extend(self.images.iter().filter_map(image_line));
+        let units = self.units.iter();
+        lines.extend(units.map(|(name, unit)| format!("{name} {unit:?}")));
+        let packages = self.packages.iter();
+        lines.extend(packages.map(|package| format!("package {package}")));
+        lines.extend(self.is_locked.then(|| "locked".to_owned()));
+        lines.iter().map(|line| without_own(line)).collect()
     }
 
     /// One number for all of it.
@@ -67,9 +128,69 @@ impl HostState {
             (name, form.is_running, form.body.to_string()).hash(&mut hasher);
         }
         self.files.hash(&mut hasher);
-        self.images.hash(&mut hasher);
+        for image in &self.images {
+            (&image.id, &image.tags, &image.pulled).hash(&mut hasher);
+        }
+        self.units.hash(&mut hasher);
+        self.packages.hash(&mut hasher);
+        self.is_locked.hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// An id or digest, a key, and a time have at least so many characters.
+const ID_CHARS: usize = 12;
+const KEY_CHARS: usize = 24;
+const TIME_CHARS: usize = 18;
+
+/// The program in an image, and its names: the digests that a registry gave it, else its tags. The tag
+/// of a pulled image is for people only: it is missing after a run that was cut off before it gave it.
+/// What a build that was cut off leaves is its builder's cache: it has no name and no label.
+fn image_line(form: &ImageForm) -> Option<String> {
+    let ImageForm { tags, pulled, .. } = form;
+    let names = if pulled.is_empty() { tags } else { pulled };
+    let labels = form.image.settings()["Labels"].take();
+    let is_cache = names.is_empty() && labels.is_null();
+    let contains = form.image.program().unwrap_or_default();
+    (!is_cache).then(|| format!("image {contains} {names:?} {labels}"))
+}
+
+/// A text without what each life draws anew: ids, digests, keys and times.
+fn without_own(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        if let Some((mark, length)) = own_at_start(rest) {
+            shown += mark;
+            rest = &rest[length..];
+            continue;
+        }
+        // The rest of a word is no beginning of an id.
+        let word = run_length(rest, |c| c.is_ascii_alphanumeric());
+        let (word, more) = rest.split_at(word.max(first.len_utf8()));
+        shown += word;
+        rest = more;
+    }
+    shown
+}
+
+/// What stands for the id, key or time with which a text begins, and its length.
+fn own_at_start(text: &str) -> Option<(&'static str, usize)> {
+    let time = run_length(text, |c| c.is_ascii_digit() || "-:.TZ".contains(c));
+    if time > TIME_CHARS && text[..time].contains('T') {
+        return Some(("@", time));
+    }
+    let key = run_length(text, |c| c.is_ascii_alphanumeric() || "+/".contains(c));
+    if key >= KEY_CHARS && text[key..].starts_with('=') {
+        return Some(("#", key));
+    }
+    let id = run_length(text, |c| {
+        c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c)
+    });
+    (id >= ID_CHARS).then_some(("#", id))
+}
+
+fn run_length(text: &str, fits: impl Fn(char) -> bool) -> usize {
+    text.find(|c: char| !fits(c)).unwrap_or(text.len())
 }
 
 /// Every host by name.
@@ -82,10 +203,70 @@ pub fn states(world: &World) -> BTreeMap<String, HostState> {
 
 /// What every life that ended well has.
 pub fn outline(world: &World) -> Vec<String> {
+    outline_by(world, HostState::outline)
+}
+
+fn outline_by(world: &World, outline: impl Fn(&HostState) -> Vec<String>) -> Vec<String> {
     let states = states(world);
     let lines = states.iter().flat_map(|(name, state)| {
-        let lines = state.outline().into_iter();
+        let lines = outline(state).into_iter();
         lines.map(move |line| format!("{name}: {line}"))
     });
     lines.collect()
+}
+
+/// A run that is killed during Consul's proof by writing leaves its keys, which no later run removes.
+const PROOF_KEY: &str = "toots/proof-";
+
+/// How many keys of proofs are left.
+pub fn count_proof_keys(life: &Life) -> usize {
+    let keys = life.judge.tables().consul.committed_keys();
+    let keys = keys.unwrap_or_default().into_iter();
+    keys.filter(|key| key.starts_with(PROOF_KEY)).count()
+}
+
+/// What each life draws anew, and files of services repeat.
+fn secrets(world: &World) -> BTreeSet<String> {
+    let machines = world.machines().iter();
+    let contents = machines.flat_map(|machine| {
+        let paths = machine.files().below("/etc/toots/secrets").into_iter();
+        paths.filter_map(|path| machine.files().text(&path))
+    });
+    let contents = contents.map(|text| text.trim().to_owned());
+    contents.filter(|text| !text.is_empty()).collect()
+}
+
+/// The same with all that is on hosts, and with what their services keep for others.
+pub fn whole_outline(life: &Life) -> Vec<String> {
+    let mut lines = outline_by(&life.world, HostState::whole_outline);
+    for machine in life.world.machines() {
+        let ports = life.world.network.ports(machine.address).into_iter();
+        lines.extend(ports.map(|(port, _)| format!("{}: port {port}", machine.name)));
+    }
+    let tables = life.judge.tables();
+    let paths = tables.ensemble.committed_paths().unwrap_or_default();
+    let keys = tables.consul.committed_keys().unwrap_or_default();
+    let keys = keys.iter().filter(|key| !key.starts_with(PROOF_KEY));
+    let nodes = paths.iter().map(|path| format!("node {path}"));
+    let keys = keys.map(|key| format!("key {key}"));
+    // Elections number their nodes.
+    let is_digit = |c: char| c.is_ascii_digit();
+    let without_numbers = |line: String| without_own(&line).replace(is_digit, "");
+    lines.extend(nodes.chain(keys).map(without_numbers));
+    let secrets = secrets(&life.world);
+    let without_secrets = |line: &String| {
+        let hide = |line: String, secret: &String| line.replace(secret, "#");
+        secrets.iter().fold(line.clone(), hide)
+    };
+    lines.iter().map(without_secrets).collect()
+}
+
+#[test]
+fn what_each_life_draws_is_marked() {
+    assert_eq!(without_own("toots/mesos:838c8a188027648e"), "toots/mesos:#");
+    assert_eq!(without_own("at 2027-01-15T08:00:12Z, m1"), "at @, m1");
+    let key = "encrypt = pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvMwy7Cu5I=";
+    assert_eq!(without_own(key), "encrypt = #=");
+    let name = "zookeeper 3.9.5 on 10.0.0.11:2181, decade";
+    assert_eq!(without_own(name), name);
 }

@@ -1,6 +1,6 @@
 //! The Engine of one machine: what it runs on, its state, and its tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
@@ -149,6 +149,17 @@ pub struct ContainerForm {
     pub contains: String,
     /// The request that created it.
     pub body: serde_json::Value,
+}
+
+/// An image in an Engine's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageForm {
+    pub id: String,
+    /// `repository:tag`
+    pub tags: BTreeSet<String>,
+    /// `repository@digest`, as a pull left it.
+    pub pulled: BTreeSet<String>,
+    pub image: Image,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -311,13 +322,16 @@ impl Engine {
         containers.map(|c| (c.name.clone(), form(c))).collect()
     }
 
-    /// The names of its images, in order.
-    pub fn image_names(&self) -> Vec<String> {
+    /// Every image in its store, also one without a name.
+    pub fn images(&self) -> Vec<ImageForm> {
         let state = self.lock();
-        let images = state.images.images.iter();
-        let mut names: Vec<String> = images.flat_map(|image| image.tags.clone()).collect();
-        names.sort();
-        names
+        let form = |stored: &StoredImage| ImageForm {
+            id: stored.id.clone(),
+            tags: stored.tags.clone(),
+            pulled: stored.pulled.clone(),
+            image: stored.image.clone(),
+        };
+        state.images.images.iter().map(form).collect()
     }
 
     /// Opens a connection for somebody.

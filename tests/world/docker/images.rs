@@ -21,6 +21,7 @@ pub enum StoreKind {
     Containerd,
 }
 
+#[derive(Clone)]
 pub struct StoredImage {
     pub id: String,
     pub image: Image,

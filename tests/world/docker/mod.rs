@@ -27,16 +27,18 @@ mod registry;
 mod reply;
 mod rig;
 mod routes;
+mod saved;
 mod shell;
 mod streams_tests;
 mod wire;
 
 pub use build::BuildManner;
 pub use client::{Payload, open, request};
-pub use engine::{ContainerForm, Engine, EngineSetup, Machine, Pace};
+pub use engine::{ContainerForm, Engine, EngineSetup, ImageForm, Machine, Pace};
 pub use image::Image;
 pub use images::StoreKind;
 pub use registry::Registry;
+pub use saved::SavedEngine;
 pub use shell::{Behaviour, Shell};
 pub use wire::serve;
 

@@ -31,4 +31,4 @@ pub mod sequences;
 mod session;
 mod stream;
 mod task;
-mod units;
+pub mod units;

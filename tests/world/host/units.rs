@@ -9,7 +9,7 @@ use super::task::{HostTask, failed};
 
 const FOLDER: &str = "/etc/systemd/system";
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Unit {
     pub is_enabled: bool,
     pub is_active: bool,
@@ -36,6 +36,11 @@ impl UnitTable {
 
     pub fn set(&self, name: &str, unit: Unit) {
         self.state().units.insert(name.to_owned(), unit);
+    }
+
+    /// Each unit that was enabled or started, in order.
+    pub fn units(&self) -> BTreeMap<String, Unit> {
+        self.state().units.clone()
     }
 
     /// Everything ends with the power.
