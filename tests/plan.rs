@@ -804,7 +804,7 @@ fn unsupported_versions_are_refused() {
 
 /// A replacement that failed leaves the record of an image whose program never ran.
 #[test]
-fn the_former_image_is_that_of_the_container() {
+fn versions_follow_the_container_that_wrote_the_data() {
     let images = |version: &str| format!("[images]\nconsul = \"hashicorp/consul:{version}\"\n");
     let mut observed = settled(&wanted(&images("1.22")));
     let newer = settled(&wanted(&images("1.23")));
