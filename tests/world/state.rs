@@ -106,6 +106,9 @@ impl HostState {
                 is_running,
                 ..
             } = form;
+            // By its id or by its digest, it is the image that contains this.
+            let mut body = body.clone();
+            body["Image"].take();
             lines.push(format!("{name} {contains} running: {is_running} {body}"));
         }
         let files = self.files.iter();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::scenario::{Desk, Scenario};
+use super::scenario::{Desk, Scenario, UP};
 use crate::host::controller::ControllerFault;
 use crate::host::faults::{Fault, Faults, Point};
 use crate::life::Life;
@@ -103,9 +103,14 @@ struct Cutting<'a> {
 impl Cutting<'_> {
     /// Runs the command line, and remembers what was before.
     async fn run(&mut self, more: &str) -> (Option<u8>, String) {
+        let line = format!("{}{more}", self.scenario.line);
+        self.run_line(&line).await
+    }
+
+    async fn run_line(&mut self, line: &str) -> (Option<u8>, String) {
         let before = states(&self.life.world);
         let noted = self.life.world.record.entries().len();
-        let (ending, desk) = self.scenario.run(&self.life, &self.desk, more).await;
+        let (ending, desk) = self.scenario.run(&self.life, &self.desk, line).await;
         let wrong = self.scenario.judge_desk(&self.desk, &desk, ending.exit);
         self.violations.extend(wrong);
         self.desk = desk;
@@ -161,10 +166,10 @@ impl Cutting<'_> {
         points.collect()
     }
 
-    /// A further run has nothing to do.
+    /// A further `up` has nothing to do.
     async fn stay(&mut self) {
         let changes = self.life.world.record.changes().len();
-        let (exit, printed) = self.run("").await;
+        let (exit, printed) = self.run_line(UP).await;
         if exit != Some(0) {
             self.violations
                 .push(format!("the last run: {exit:?}: {printed}"));

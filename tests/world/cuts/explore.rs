@@ -50,7 +50,7 @@ impl Scenario {
             }
         });
         let began = tokio::time::Instant::now();
-        let (ending, desk) = self.run(&life, &self.desk, "").await;
+        let (ending, desk) = self.run(&life, &self.desk, &self.line).await;
         assert_eq!(ending.exit, Some(0), "{}: {}", self.name, ending.output);
         let wrong = self.judge_desk(&self.desk, &desk, ending.exit);
         assert!(wrong.is_empty(), "{}: {wrong:?}", self.name);

@@ -17,7 +17,7 @@ const BUNDLE: &str = "/work/images.tar";
 /// Where runs keep their logs and notes.
 const OWN_STATE: &str = "/home/ops/.local/state/toots";
 
-const UP: &str = "toots cluster up --yes";
+pub const UP: &str = "toots cluster up --yes";
 /// The life before has a seed of its own: ids that are drawn anew must be other ones.
 const EARLIER: u64 = 0x5eed << 32;
 const SLAVE: &str = "10.0.0.21";
@@ -157,15 +157,14 @@ impl Scenario {
         life
     }
 
-    /// Runs the command line, with `more` behind it, on a machine with these files; returns them as
-    /// they are then.
-    pub async fn run(&self, life: &Life, desk: &Desk, more: &str) -> (Ending, Desk) {
+    /// Runs a command line on a machine with these files; returns them as they are then.
+    pub async fn run(&self, life: &Life, desk: &Desk, line: &str) -> (Ending, Desk) {
         let operator = life.operator(&[]);
         let machine = operator.desk();
         for (path, content) in desk {
             machine.files.add(path, content.clone());
         }
-        let ending = operator.run(&format!("{}{more}", self.line)).await;
+        let ending = operator.run(line).await;
         (ending, machine.files.contents())
     }
 
