@@ -56,6 +56,8 @@ struct Findings {
     last_safe: BTreeMap<MemberKey, Instant>,
     /// Containers by machine and name, from the Engines' notes.
     containers: BTreeSet<(String, String)>,
+    /// Those with a process.
+    running: BTreeSet<(String, String)>,
     /// The stops of members that served.
     stopped: Vec<Stop>,
     /// Those of them for which a fault had just taken the majority away.
@@ -146,16 +148,19 @@ impl Tables {
         members.collect()
     }
 
+    /// Where the leader of a service is.
+    pub fn leader(&self, container: &str) -> Option<Ipv4Addr> {
+        let mut members = self.members(container).into_iter();
+        let found = members.find(|member| member.is_leading);
+        found.map(|member| member.address)
+    }
+
     /// How many members of a service besides this one serve and have everything.
     fn count_others(&self, container: &str, without: Ipv4Addr) -> usize {
         let members = self.members(container).into_iter();
         let rest = members.filter(|member| member.address != without);
         rest.filter(|member| member.serves && member.is_synced)
             .count()
-    }
-
-    fn is_rest_a_majority(&self, container: &str, without: Ipv4Addr) -> bool {
-        self.count_others(container, without) > self.masters / 2
     }
 
     /// The member of a machine, when it serves.
@@ -183,9 +188,13 @@ impl Judge {
         loop {
             let now = Instant::now();
             for container in VOTING {
+                let members = self.tables.members(container).into_iter();
+                let synced = members.filter(|member| member.serves && member.is_synced);
+                let synced: Vec<Ipv4Addr> = synced.map(|member| member.address).collect();
+                let mut findings = self.findings();
                 for (_, address) in &self.tables.machines {
-                    if self.tables.is_rest_a_majority(container, *address) {
-                        let mut findings = self.findings();
+                    let others = synced.iter().filter(|other| *other != address).count();
+                    if others > self.tables.masters / 2 {
                         findings.last_safe.insert((container, *address), now);
                     }
                 }
@@ -213,10 +222,9 @@ impl Judge {
         let container = containers.find(|name| *name == former);
         let mut machines = self.tables.machines.iter();
         let machine = machines.find(|(name, _)| *name == entry.host);
-        // A former container that is removed runs no more once there is a newer one.
-        let is_former = former != entry.who && entry.what.starts_with("remove");
-        let newer = (entry.host.clone(), former.to_owned());
-        let is_end = is_end && !(is_former && self.findings().containers.contains(&newer));
+        // What has no process any more is no member, though a newer one may serve there already.
+        let key = (entry.host.clone(), entry.who.clone());
+        let is_end = is_end && self.findings().running.contains(&key);
         if let (true, Some(container), Some((_, address))) = (is_end, container, machine) {
             self.judge_stop(entry, container, *address);
         }
@@ -229,10 +237,23 @@ impl Judge {
         let key = (entry.host.clone(), entry.who.clone());
         let mut words = entry.what.split(' ');
         match (words.next(), words.next()) {
-            (Some("create"), Some("by")) => drop(findings.containers.insert(key)),
+            (Some("create"), Some("by")) => {
+                findings.containers.insert(key);
+            }
+            (Some("start"), Some("by")) => {
+                findings.running.insert(key);
+            }
+            (Some("end"), Some(_)) => {
+                findings.running.remove(&key);
+            }
+            (Some("power"), Some("cut")) => findings.running.retain(|(host, _)| *host != key.0),
             (Some("rename"), Some(to)) => {
                 findings.containers.remove(&key);
-                findings.containers.insert((key.0, to.to_owned()));
+                let newer = (key.0.clone(), to.to_owned());
+                if findings.running.remove(&key) {
+                    findings.running.insert(newer.clone());
+                }
+                findings.containers.insert(newer);
             }
             (Some("remove"), Some("by")) => {
                 findings.containers.remove(&key);

@@ -1,7 +1,7 @@
 //! A life of a cluster: its world, and the machine of an operator who runs command lines.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use toots::env::memory::MemoryMachine;
 use crate::docker::{Engine, EngineSetup, Image, Registry};
 use crate::host::controller::{Controller, ControllerFault, SimulatedDialler};
 use crate::host::faults::Faults;
-use crate::judge::{Judge, Tables};
+use crate::judge::{Judge, Tables, VOTING};
 use crate::network::Network;
 use crate::services::bound::Quorums;
 use crate::services::clock::Clock;
@@ -29,7 +29,7 @@ use crate::world::World;
 const BEGINNING: &str = "2027-01-15T08:00:00Z";
 
 /// The images of a registry, by the playbooks' default names.
-const IMAGES: [&str; 12] = [
+const IMAGES: [&str; 13] = [
     "zookeeper:3.9.5",
     "zookeeper:3.9.6",
     "hashicorp/consul:1.23",
@@ -39,6 +39,7 @@ const IMAGES: [&str; 12] = [
     "mesosphere/chronos:v3.0.2",
     "fayrus/registrator:9.2.0",
     "haproxy:3.2.22",
+    "registry:3.1.1",
     "hashicorp/http-echo:1.0",
     "debian:13-slim",
     "ubuntu:24.04",
@@ -57,7 +58,9 @@ pub struct Life {
     /// What every Engine pulls from.
     pub registry: Registry,
     pub judge: Judge,
-    addresses: Vec<Ipv4Addr>,
+    pub ensemble: zookeeper::Ensemble,
+    /// Where ZooKeeper and Consul run.
+    masters: Vec<Ipv4Addr>,
     seed: u64,
 }
 
@@ -67,6 +70,27 @@ pub struct Operator {
     pub controller: Controller,
     dialler: Arc<SimulatedDialler>,
     killed: Arc<Notify>,
+    holds: Arc<Mutex<Holds>>,
+}
+
+/// When a process was held.
+#[derive(Default)]
+struct Holds {
+    since: Option<Instant>,
+    spans: Vec<(Instant, Instant)>,
+}
+
+impl Holds {
+    fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// However often it was held, it goes on at once.
+    fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.spans.push((since, Instant::now()));
+        }
+    }
 }
 
 /// Clients that write.
@@ -81,7 +105,7 @@ impl Writers {
     pub async fn end(&self, life: &Life) -> (Vec<String>, usize) {
         self.tasks.iter().for_each(|task| task.abort());
         let mut lost = Vec::new();
-        for address in &life.addresses {
+        for address in &life.masters {
             match self.zookeeper.lost_at((*address, 2181)).await {
                 Ok(numbers) if numbers.is_empty() => {}
                 Ok(numbers) => {
@@ -110,8 +134,22 @@ pub struct Ending {
     pub output: String,
     pub error: String,
     pub took: Duration,
+    /// From when until when it was held, since its beginning.
+    pub held: Vec<(Duration, Duration)>,
     /// Who ran it, as the world's record names them.
     pub by: String,
+}
+
+impl Ending {
+    /// How long it was at work after its deadline; while it was held, it could not end.
+    pub fn late(&self, deadline: Duration) -> Duration {
+        let held = self.held.iter().map(|(from, until)| {
+            let from = (*from).max(deadline);
+            until.saturating_sub(from)
+        });
+        let over = self.took.saturating_sub(deadline);
+        over.saturating_sub(held.sum())
+    }
 }
 
 impl Life {
@@ -120,7 +158,7 @@ impl Life {
         Self::with_masters(seed, hosts, hosts.len())
     }
 
-    /// So many of the hosts are masters.
+    /// The first of the hosts are masters.
     pub fn with_masters(seed: u64, hosts: &Hosts, masters: usize) -> Self {
         let registry = Registry::default();
         for image in IMAGES {
@@ -130,7 +168,6 @@ impl Life {
         let view = View::default();
         let now: Timestamp = BEGINNING.parse().expect("a time");
         let network = Network::default();
-        let addresses: Vec<Ipv4Addr> = hosts.iter().map(|(_, address)| *address).collect();
         let quorums = Quorums::new(&network, seed);
         let surroundings = Surroundings {
             coordination: quorums.coordination(),
@@ -165,6 +202,8 @@ impl Life {
                 .collect(),
             masters,
         };
+        end_leaders(&world, &tables);
+        let ensemble = quorums.ensemble.clone();
         let judge = Judge::watch(&world.record, tables);
         let sampling = judge.clone();
         tokio::spawn(async move { sampling.sample().await });
@@ -172,7 +211,11 @@ impl Life {
             world,
             registry,
             judge,
-            addresses,
+            ensemble,
+            masters: hosts[..masters]
+                .iter()
+                .map(|(_, address)| *address)
+                .collect(),
             seed,
         }
     }
@@ -188,23 +231,31 @@ impl Life {
         }
         let (machine, killed) = (Arc::new(machine), Arc::new(Notify::new()));
         let (of_process, notify) = (Arc::downgrade(&machine), Arc::clone(&killed));
+        let holds = Arc::new(Mutex::new(Holds::default()));
+        let noted = Arc::clone(&holds);
         controller.on_fault(move |fault| {
             let Some(machine) = of_process.upgrade() else {
                 return;
             };
+            // Without a listener the process ends as any other does.
+            let send = |signal| {
+                if !machine.signals.send(signal) {
+                    notify.notify_one();
+                }
+            };
             match fault {
                 ControllerFault::Killed => notify.notify_one(),
-                // Without a listener the process ends as any other does.
-                ControllerFault::Interrupted => {
-                    if !machine.signals.send(Signal::Interrupt) {
-                        notify.notify_one();
-                    }
-                }
+                ControllerFault::Interrupted => send(Signal::Interrupt),
+                ControllerFault::Terminated => send(Signal::Terminate),
+                ControllerFault::HungUp => send(Signal::HangUp),
                 ControllerFault::Held(lasts) => {
                     machine.tasks.hold();
+                    locked(&noted).begin();
+                    let noted = Arc::clone(&noted);
                     tokio::spawn(async move {
                         tokio::time::sleep(lasts).await;
                         machine.tasks.resume();
+                        locked(&noted).end();
                     });
                 }
             }
@@ -214,6 +265,7 @@ impl Life {
             dialler: Arc::new(self.world.dialler(&controller)),
             controller,
             killed,
+            holds,
         }
     }
 
@@ -221,7 +273,7 @@ impl Life {
     pub fn start_writers(&self) -> Writers {
         let from = Ipv4Addr::new(192, 0, 2, 250);
         let to = |port| {
-            self.addresses
+            self.masters
                 .iter()
                 .map(|address| (*address, port))
                 .collect()
@@ -286,7 +338,14 @@ impl Operator {
         if exit.is_none() {
             self.controller.kill();
         }
+        let mut holds = locked(&self.holds);
+        holds.end();
+        let spans = holds.spans.iter();
+        let held = spans.map(|(from, until)| (*from - began, *until - began));
+        let held = held.collect();
+        drop(holds);
         Ending {
+            held,
             exit,
             output: self.machine.terminal.output(),
             error: self.machine.terminal.error(),
@@ -294,4 +353,35 @@ impl Operator {
             by: self.controller.name().to_owned(),
         }
     }
+}
+
+fn locked(holds: &Mutex<Holds>) -> std::sync::MutexGuard<'_, Holds> {
+    holds.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Services whose leader's process may end.
+const LED: [&str; 5] = [
+    VOTING[0],
+    VOTING[1],
+    VOTING[2],
+    "toots-marathon",
+    "toots-chronos",
+];
+
+/// Lets the world end the process of a leader.
+fn end_leaders(world: &World, tables: &Tables) {
+    let machines: Vec<_> = world.machines().iter().map(Arc::downgrade).collect();
+    let tables = tables.clone();
+    world.points.on_leader_end(move |number| {
+        let number = usize::try_from(number % LED.len() as u64).unwrap_or_default();
+        // Another service when this one has no leader.
+        let services = LED.iter().cycle().skip(number).take(LED.len());
+        let mut leaders = services.filter_map(|service| Some((service, tables.leader(service)?)));
+        let machines = || machines.iter().filter_map(std::sync::Weak::upgrade);
+        leaders.any(|(service, leader)| {
+            let mut machines = machines().filter(|machine| machine.is_awake());
+            let machine = machines.find(|machine| machine.address == leader);
+            machine.is_some_and(|machine| machine.engine.end_process(service))
+        })
+    });
 }

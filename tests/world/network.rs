@@ -38,6 +38,8 @@ struct Wires {
     /// Machines without power, or cut off from everybody.
     silent: BTreeSet<Ipv4Addr>,
     latency: Duration,
+    /// Addresses that machines hold besides their own.
+    held: BTreeSet<(Ipv4Addr, Ipv4Addr)>,
     /// Of who reaches whom.
     changes: Changes,
 }
@@ -167,6 +169,27 @@ impl Network {
             wires.silent.remove(&address)
         };
         wires.changes.add();
+    }
+
+    /// A machine takes another address, or gives it up.
+    pub fn hold(&self, machine: Ipv4Addr, address: Ipv4Addr, is_held: bool) {
+        let mut wires = self.lock();
+        if is_held {
+            wires.held.insert((machine, address))
+        } else {
+            wires.held.remove(&(machine, address))
+        };
+    }
+
+    /// What a machine took is gone with its power.
+    pub fn release(&self, machine: Ipv4Addr) {
+        self.lock().held.retain(|(at, _)| *at != machine);
+    }
+
+    pub fn held(&self, machine: Ipv4Addr) -> Vec<Ipv4Addr> {
+        let wires = self.lock();
+        let held = wires.held.iter().filter(|(at, _)| *at == machine);
+        held.map(|(_, address)| *address).collect()
     }
 
     /// # Errors

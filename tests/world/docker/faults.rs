@@ -213,6 +213,22 @@ impl Engine {
         self.lock().build = manner;
     }
 
+    /// Somebody else than toots stops a container.
+    pub async fn stop_by_hand(&self, name: &str) {
+        let _ = self.stop(name, None, "somebody").await;
+    }
+
+    /// A container's process is killed, and its policy applies; returns whether it had one.
+    pub fn end_process(&self, name: &str) -> bool {
+        let mut state = self.lock();
+        let found = state.find(name);
+        let Some(container) = found.filter(|container| container.process.is_some()) else {
+            return false;
+        };
+        container.signal(KILL);
+        true
+    }
+
     /// The kernel kills a container's process for its memory; returns whether it had one.
     pub fn oom_kill(&self, name: &str) -> bool {
         let mut state = self.lock();

@@ -27,6 +27,10 @@ pub enum ControllerFault {
     Killed,
     /// Ctrl-C.
     Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// Its terminal closed.
+    HungUp,
     /// Stopped for so long, and continued.
     Held(Duration),
 }

@@ -76,10 +76,14 @@ pub enum Fault {
     DiskFull(Duration),
     /// The answer takes longer; others may overtake it.
     Slow(Duration),
+    /// The host's Engine ends with its containers, and starts again after so long.
+    EngineRestarts(Duration),
+    /// The process of a leading member ends, wherever that is, and its service elects anew.
+    LeaderEnds,
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 13] = [
         "controller killed",
         "connection lost",
         "connection lost unnoticed by the host",
@@ -91,12 +95,18 @@ impl Fault {
         "slow",
         "interrupted",
         "controller held",
+        "Engine restarts",
+        "service elects anew",
     ];
 
     pub fn name(&self) -> &'static str {
         Self::NAMES[match self {
             Self::Controller(ControllerFault::Killed) => 0,
-            Self::Controller(ControllerFault::Interrupted) => 9,
+            Self::Controller(
+                ControllerFault::Interrupted
+                | ControllerFault::Terminated
+                | ControllerFault::HungUp,
+            ) => 9,
             Self::Controller(ControllerFault::Held(_)) => 10,
             Self::ConnectionLost { host_notices, .. } => 2 - usize::from(*host_notices),
             Self::HostHangs(_) => 3,
@@ -105,6 +115,8 @@ impl Fault {
             Self::ChannelRefused => 6,
             Self::DiskFull(_) => 7,
             Self::Slow(_) => 8,
+            Self::EngineRestarts(_) => 11,
+            Self::LeaderEnds => 12,
         }]
     }
 
@@ -113,7 +125,12 @@ impl Fault {
         match self {
             Self::Controller(fault) => *fault == ControllerFault::Killed,
             Self::ConnectionLost { .. } | Self::PowerCut(_) | Self::HostDies => true,
-            Self::HostHangs(_) | Self::ChannelRefused | Self::DiskFull(_) | Self::Slow(_) => false,
+            Self::HostHangs(_)
+            | Self::ChannelRefused
+            | Self::DiskFull(_)
+            | Self::Slow(_)
+            | Self::EngineRestarts(_)
+            | Self::LeaderEnds => false,
         }
     }
 
@@ -127,8 +144,10 @@ impl Fault {
                 PointKind::Dial | PointKind::Send | PointKind::Answer | PointKind::Read
             ),
             // Between two halves only what cuts them apart.
-            Self::HostHangs(_)
-            | Self::Controller(ControllerFault::Interrupted | ControllerFault::Held(_)) => {
+            Self::HostHangs(_) | Self::EngineRestarts(_) | Self::LeaderEnds => {
+                !matches!(kind, PointKind::SendHalf | PointKind::WriteHalf)
+            }
+            Self::Controller(fault) if *fault != ControllerFault::Killed => {
                 !matches!(kind, PointKind::SendHalf | PointKind::WriteHalf)
             }
             _ => true,
@@ -136,13 +155,17 @@ impl Fault {
     }
 
     fn draw(random: &mut Random, kind: PointKind) -> Self {
-        // Few points can be refused.
+        let noticed_after = Duration::from_secs(*random.choose(&[0, 45]));
+        let lasts = Duration::from_secs(*random.choose(&[5, 60, 300]));
+        // Few points can be refused, or change a disk.
         if kind == PointKind::Open && random.below(2) == 0 {
             return Self::ChannelRefused;
         }
-        let noticed_after = Duration::from_secs(*random.choose(&[0, 45]));
-        let lasts = Duration::from_secs(*random.choose(&[5, 60, 300]));
-        match random.below(11) {
+        let is_write = matches!(kind, PointKind::Send | PointKind::Step);
+        if is_write && random.below(6) == 0 {
+            return Self::DiskFull(lasts);
+        }
+        match random.below(13) {
             0 => Self::Controller(ControllerFault::Killed),
             1 => Self::ConnectionLost {
                 noticed_after,
@@ -157,8 +180,15 @@ impl Fault {
             5 => Self::HostDies,
             6 => Self::ChannelRefused,
             7 => Self::DiskFull(lasts),
-            8 => Self::Controller(ControllerFault::Interrupted),
+            8 => Self::Controller(*random.choose(&[
+                ControllerFault::Interrupted,
+                ControllerFault::Interrupted,
+                ControllerFault::Terminated,
+                ControllerFault::HungUp,
+            ])),
             9 => Self::Controller(ControllerFault::Held(lasts)),
+            10 => Self::EngineRestarts(Duration::from_secs(*random.choose(&[1, 20]))),
+            11 => Self::LeaderEnds,
             _ => Self::Slow(Duration::from_millis(random.below(20_000))),
         }
     }
@@ -216,10 +246,13 @@ impl Faults {
 }
 
 type OnPass = Arc<dyn Fn(&Point) + Send + Sync>;
+/// Ends the process of a leader, chosen by a number; whether there was one.
+type OnLeaderEnd = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     on_pass: Option<OnPass>,
+    on_leader_end: Option<OnLeaderEnd>,
     passed: Vec<Point>,
     faults: Faults,
     counts: BTreeMap<&'static str, u64>,
@@ -262,6 +295,18 @@ impl Points {
     /// Calls a function at each point from now on.
     pub fn on_pass(&self, act: impl Fn(&Point) + Send + Sync + 'static) {
         self.state().on_pass = Some(Arc::new(act));
+    }
+
+    /// Says how the process of a leader is ended: hosts do not know who leads.
+    pub fn on_leader_end(&self, act: impl Fn(u64) -> bool + Send + Sync + 'static) {
+        self.state().on_leader_end = Some(Arc::new(act));
+    }
+
+    pub fn end_leader(&self, number: u64) {
+        let act = self.state().on_leader_end.clone();
+        if act.is_some_and(|act| act(number)) {
+            self.count("a leader's process ended");
+        }
     }
 
     /// When faults occurred.

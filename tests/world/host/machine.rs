@@ -332,6 +332,7 @@ impl Machine {
         self.record.note(&self.name, "machine", "power cut");
         self.power.set(Power::Off);
         self.network.silence(self.address, true);
+        self.network.release(self.address);
         self.tasks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -384,6 +385,8 @@ impl Machine {
                 self.later(lasts, |machine| machine.start());
             }
             Fault::HostDies => self.cut_power(),
+            Fault::EngineRestarts(down) => self.restart_engine(down),
+            Fault::LeaderEnds => self.points.end_leader(self.draw(u64::MAX)),
             Fault::DiskFull(lasts) => {
                 self.record.note(&self.name, "machine", "disk full");
                 let former = self.disk.filled();
@@ -396,6 +399,31 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// Its Engine ends in order, with all containers, and starts again.
+    fn restart_engine(self: &Arc<Self>, down: Duration) {
+        if !self.is_awake() || !self.state().engine_runs {
+            return;
+        }
+        self.record.note(&self.name, "machine", "Engine restarts");
+        let machine = Arc::clone(self);
+        self.spawn(async move {
+            machine.engine.shut_down().await;
+            machine.state().engine_runs = false;
+            tokio::time::sleep(down).await;
+            machine.engine.boot().await;
+            machine.state().engine_runs = true;
+        });
+    }
+
+    /// As a machine is on which nobody installed Docker.
+    pub fn uninstall_docker(&self) {
+        let mut state = self.state();
+        state.packages.remove("docker");
+        state.engine_runs = false;
+        drop(state);
+        self.engine.power_cut();
     }
 
     fn later(self: &Arc<Self>, pause: Duration, act: impl FnOnce(&Self) + Send + 'static) {

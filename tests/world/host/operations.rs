@@ -110,8 +110,12 @@ pub async fn run(
 }
 
 fn addresses(task: &HostTask) -> BTreeSet<IpAddr> {
-    let state = task.machine.state();
-    state.facts.nics.values().flatten().copied().collect()
+    let machine = &task.machine;
+    let held = machine.network.held(machine.address).into_iter();
+    let held: Vec<IpAddr> = held.map(IpAddr::V4).collect();
+    let state = machine.state();
+    let own = state.facts.nics.values().flatten().copied();
+    own.chain(held).collect()
 }
 
 fn read_state(task: &HostTask, request: &ReadState) -> Result<ServiceState, OperationError> {

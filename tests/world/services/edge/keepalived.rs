@@ -71,6 +71,8 @@ impl Router {
         if is_master != self.is_master() {
             let machine = self.process.address;
             self.world.hold(machine, self.settings.vip, is_master);
+            let network = &self.process.network;
+            network.hold(machine, self.settings.vip, is_master);
             self.seat.set(|row| row.leads = is_master);
             let what = if is_master { "leader" } else { "backup" };
             self.process.notes().note(what);
@@ -165,6 +167,7 @@ impl Program for Keepalived {
         process.notes().note("start");
         // Killed, it left the address where it was; it begins without it.
         self.0.view.hold(process.address, settings.vip, false);
+        process.network.hold(process.address, settings.vip, false);
         let mut router = Router {
             world: self.0.view.clone(),
             process,
