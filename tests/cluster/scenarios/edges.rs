@@ -15,7 +15,7 @@ use crate::lab::{Edge, Lab, http, image, local, on, until};
 const EDGE: &str = "10.42.7.31";
 const CONSUL: &str = "http://10.42.7.11:8500";
 /// The address of this machine in the lab's network.
-const HERE: &str = "10.42.7.1";
+pub const HERE: &str = "10.42.7.1";
 
 /// A web server that answers every request with its name and the path.
 fn server(name: &'static str) -> u16 {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::options::nfs_server;
 use crate::lab::{Lab, http, on, remove_guest, until};
 
 const V1: &str = "10.42.7.51";
@@ -266,4 +265,30 @@ fn resolves(v1: &Machine) {
             .contains("192.0.2.7"),
         "the stub continues to answer"
     );
+}
+
+/// A real NFS server on the second edge, which needs nothing from the kernel; the slave queries its
+/// exports.
+fn nfs_server() {
+    let install = |machine: &str, packages: &str| {
+        let quiet = "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends";
+        on(machine, &format!("{quiet} {packages}"));
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| install("s1", "nfs-common"));
+        install("e2", "nfs-ganesha nfs-ganesha-vfs rpcbind");
+    });
+    let export = "EXPORT { Export_Id = 1; Path = /var/lib/docker/store; Pseudo = /store; Access_Type = RW; Squash = No_Root_Squash; FSAL { Name = VFS; } }";
+    on(
+        "e2",
+        &format!(
+            "mkdir -p /var/lib/docker/store && echo '{export}' > /etc/ganesha/ganesha.conf && systemctl restart rpcbind nfs-ganesha"
+        ),
+    );
+    until("the server exports", Duration::from_secs(40), || {
+        let asked = std::process::Command::new("docker")
+            .args(["exec", "toots-lab-s1", "showmount", "-e", "10.42.7.32"])
+            .output();
+        asked.is_ok_and(|output| crate::lab::text(&output).contains("/var/lib/docker/store"))
+    });
 }
