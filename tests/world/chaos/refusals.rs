@@ -174,7 +174,7 @@ fn read(source: &str) -> String {
 }
 
 #[test]
-fn every_refusal_of_the_sources_is_listed() {
+fn sources_and_list_name_the_same_refusals() {
     for (source, marks, others) in SOURCES {
         let text = read(source);
         let dense: String = text.split_whitespace().collect();

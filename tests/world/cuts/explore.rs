@@ -169,7 +169,7 @@ pub fn explore(scenario: &Scenario, step: usize) {
 }
 
 #[test]
-fn questions_are_one_operation_and_changes_are_not() {
+fn questions_are_merged_and_changes_are_not() {
     assert_eq!(without_question("Engine read GET /info"), "Engine read");
     assert_eq!(without_question("TCP 10.0.0.11:8500 opened"), "TCP ");
     for other in ["Engine read POST /containers/x/stop", "Place renamed /a"] {

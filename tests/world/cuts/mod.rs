@@ -56,6 +56,6 @@ fn an_added_slave_converges_after_cuts() {
 }
 
 #[test]
-fn a_first_up_of_every_role_converges_after_cuts() {
+fn a_first_up_with_every_role_converges_after_cuts() {
     explore_some(&Scenario::with_slave_and_edge(), 29);
 }

@@ -28,7 +28,7 @@ struct SavedContainer {
 }
 
 impl SavedContainer {
-    fn of(container: &Container) -> Self {
+    fn new(container: &Container) -> Self {
         Self {
             id: container.id.clone(),
             name: container.name.clone(),
@@ -47,7 +47,7 @@ impl Engine {
         let state = self.lock();
         SavedEngine {
             images: state.images.images.clone(),
-            containers: state.containers.iter().map(SavedContainer::of).collect(),
+            containers: state.containers.iter().map(SavedContainer::new).collect(),
             created: state.created,
         }
     }
