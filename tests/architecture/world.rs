@@ -16,7 +16,15 @@ const CLIENT: (&str, &str) = ("docker", "docker/");
 const REPORTERS: (&str, &[&str]) = ("endings/formats.rs", &["event", "report"]);
 
 /// What every part of the world may name.
-const SHARED: &[&str] = &["changes", "files", "network", "process", "random", "record"];
+const SHARED: &[&str] = &[
+    "changes",
+    "files",
+    "namespaces",
+    "network",
+    "process",
+    "random",
+    "record",
+];
 
 /// Folder → the other parts of the world that it may name, besides those that are shared.
 const PARTS: &[(&str, &[&str])] = &[("docker", &[]), ("services", &[]), ("host", &["docker"])];

@@ -1,9 +1,9 @@
 //! A simulated world: hosts, their Engines and services in one process, on a clock that a test moves.
 //!
 //! From low to high: the interfaces that all share (`files`, `network`, `process`, `record`, `random`,
-//! `changes`); `docker` and `services`, which do not know each other; `host`, which has an Engine;
-//! `world`, the machines of a cluster; `life`, a cluster in which toots runs, with its `judge`; `state`
-//! and `saved`, what it left; then the tests of whole lives.
+//! `changes`, `namespaces`); `docker` and `services`, which do not know each other; `host`, which has an
+//! Engine; `world`, the machines of a cluster; `life`, a cluster in which toots runs, with its `judge`;
+//! `state` and `saved`, what it left; then the tests of whole lives.
 //!
 //! Of toots it imports the command line, the environment, sessions and their types, and, to test the
 //! simulated Engine, the client of Docker: nothing of engine, plan, desired, guard or probe, which it
@@ -25,6 +25,7 @@ mod host;
 mod judge;
 mod life;
 mod lives;
+mod namespaces;
 mod network;
 mod process;
 mod quorum;

@@ -1,5 +1,6 @@
-//! The simulated Engine is held to a real one's answers: recorded ones, and new ones where the lab's
-//! Engine is at hand.
+//! The simulated Engine is held to a real one's answers: recorded ones, and new ones in each run.
+
+mod own_engine;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::Value;
 
+use self::own_engine::OwnEngine;
 use crate::docker::{self, Engine, EngineSetup, Image, Machine, Payload, Shell};
 use crate::files::Files;
 use crate::network::Network;
@@ -18,72 +20,18 @@ use crate::record::Record;
 use crate::sequences::{self, Client};
 
 /// The image of the containers on the real Engine.
-const IMAGE: &str = "toots-lab/base:latest";
+const IMAGE: &str = "toots-world/base:latest";
 const RECORDED: u64 = 1_000;
 /// The version of the Engine that was recorded; others answer some requests otherwise.
 const RECORDED_VERSION: &str = "20.10.";
-/// New sequences in each run.
+/// New sequences in each run, and how long they may take.
 const NEW: u64 = 30;
+const LIMIT: Duration = Duration::from_secs(600);
 /// A busy machine answers late, which changes what the second of two requests finds: a sequence
 /// differs when it does so each of these times.
 const TRIES: usize = 3;
 /// Sequences on the real Engine at once.
 const AT_ONCE: usize = 4;
-
-/// The Engine of this machine, or the one that `DOCKER_HOST` names.
-struct Real {
-    socket: PathBuf,
-}
-
-impl Real {
-    fn new() -> Self {
-        let named = std::env::var("DOCKER_HOST").unwrap_or_default();
-        let socket = named.strip_prefix("unix://");
-        Self {
-            socket: socket.unwrap_or("/var/run/docker.sock").into(),
-        }
-    }
-
-    async fn json(&self, uri: &str) -> Value {
-        let (status, body) = self.send("GET", uri, Payload::None).await;
-        assert_eq!(status, 200, "{uri}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).expect("JSON")
-    }
-
-    async fn version(&self) -> String {
-        let version = self.json("/version").await;
-        version["Version"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Removes the containers of runs that were killed more than an hour ago, and their images. Some
-    /// policies would start them for ever.
-    async fn remove_leftovers(&self) {
-        let limit = jiff::Timestamp::now().as_second() - 3_600;
-        let filters = "filters=%7B%22label%22%3A%5B%22toots.world%22%5D%7D";
-        let uri = format!("/containers/json?all=true&{filters}");
-        let list = self.json(&uri).await;
-        for container in list.as_array().into_iter().flatten() {
-            let created = container["Created"].as_i64();
-            if created.is_some_and(|created| created < limit) {
-                for (kind, key) in [("containers", "Id"), ("images", "ImageID")] {
-                    let id = container[key].as_str().unwrap_or_default();
-                    let uri = format!("/{kind}/{id}?force=true");
-                    self.send("DELETE", &uri, Payload::None).await;
-                }
-            }
-        }
-    }
-}
-
-impl Client for Real {
-    const PAUSE: Duration = Duration::from_millis(60);
-
-    async fn send(&self, method: &str, uri: &str, payload: Payload) -> (u16, Vec<u8>) {
-        let stream = tokio::net::UnixStream::connect(&self.socket).await;
-        let sent = docker::request(stream.expect("an Engine"), method, uri, payload);
-        sent.await.expect("an answer")
-    }
-}
 
 struct Simulated(Engine);
 
@@ -96,9 +44,9 @@ impl Simulated {
             network: Network::default(),
             record: Record::default(),
         };
-        let setup = EngineSetup::new(machine).with_program("toots-lab/base", Arc::new(Shell));
+        let setup = EngineSetup::new(machine).with_program("toots-world/base", Arc::new(Shell));
         let engine = Engine::new(setup);
-        engine.has_image(IMAGE, Image::on(&[], Value::Null, "toots-lab/base", "1"));
+        engine.has_image(IMAGE, Image::on(&[], Value::Null, "toots-world/base", "1"));
         Self(engine)
     }
 }
@@ -130,10 +78,13 @@ fn recorded() -> BTreeMap<u64, String> {
 }
 
 /// Lives sequences on the real Engine, some at a time.
-fn live_really(seeds: impl Iterator<Item = u64>) -> impl futures::Stream<Item = (u64, String)> {
-    let lives = futures::stream::iter(seeds).map(|seed| async move {
-        let prefix = format!("toots-world-{}-{seed}-", std::process::id());
-        let lines = sequences::live(&Real::new(), seed, &prefix, IMAGE).await;
+fn live_really(
+    engine: &OwnEngine,
+    seeds: impl Iterator<Item = u64>,
+) -> impl futures::Stream<Item = (u64, String)> {
+    let lives = futures::stream::iter(seeds).map(move |seed| async move {
+        let prefix = format!("toots-world-{seed}-");
+        let lines = sequences::live(engine, seed, &prefix, IMAGE).await;
         (seed, lines)
     });
     lives.buffer_unordered(AT_ONCE)
@@ -209,63 +160,69 @@ async fn containers_behave_as_recorded() {
     );
 }
 
-/// Lives new sequences where the lab's Engine is at hand.
+/// The real Engine with the version that was recorded, or why there is none.
+async fn start_engine() -> Result<OwnEngine, String> {
+    let engine = OwnEngine::start(IMAGE).await?;
+    let version = engine.version().await;
+    match version.starts_with(RECORDED_VERSION) {
+        true => Ok(engine),
+        false => Err(format!(
+            "it is {version}, the simulated one {RECORDED_VERSION}"
+        )),
+    }
+}
+
+/// Other sequences in each run; `TOOTS_SEED` repeats those of another run.
 #[tokio::test]
 async fn new_sequences_agree_with_a_real_engine() {
-    if std::env::var_os("TOOTS_LAB").is_none() {
-        println!(
-            "skipped: new sequences on a real Engine: TOOTS_LAB does not name the lab's inventory"
-        );
-        return;
-    }
-    let version = Real::new().version().await;
-    if !version.starts_with(RECORDED_VERSION) {
-        println!(
-            "skipped: new sequences on a real Engine: it is {version}, the simulated one {RECORDED_VERSION}"
-        );
-        return;
-    }
-    Real::new().remove_leftovers().await;
-    let first = rand::random_range(RECORDED..u64::from(u32::MAX));
-    println!("seeds from {first}");
+    let engine = match start_engine().await {
+        Ok(engine) => engine,
+        Err(why) => {
+            println!("skipped: new sequences on a real Engine: {why}");
+            return;
+        }
+    };
+    let first = sequences::first_seed(RECORDED);
+    let began = std::time::Instant::now();
+    let lived = tokio::time::timeout(LIMIT, compare(&engine, first)).await;
+    let differences =
+        lived.unwrap_or_else(|_| panic!("no end within {LIMIT:?}, seeds from {first}"));
+    assert!(differences.is_empty(), "seeds from {first}:\n{differences}");
+    println!(
+        "{NEW} new sequences agree with a real Engine: seeds from {first}, {:.0?}",
+        began.elapsed()
+    );
+}
+
+/// Lives new sequences, and again those that differ; returns their differences.
+async fn compare(engine: &OwnEngine, first: u64) -> String {
     let mut seeds: Vec<u64> = (first..first + NEW).collect();
     let mut differences = String::new();
     for time in 1..=TRIES {
         // All are lived to their end, which removes what they made.
-        let lives: Vec<(u64, String)> = live_really(seeds.drain(..)).collect().await;
+        let lives: Vec<(u64, String)> = live_really(engine, seeds.drain(..)).collect().await;
         differences.clear();
         for (seed, real) in lives {
-            let simulated = simulate_in_own_runtime(seed);
+            let simulated = sequences::simulate_apart(move || simulate(seed));
             if real != simulated {
                 differences += &difference(seed, &real, &simulated);
                 seeds.push(seed);
             }
         }
-        println!("time {time}: {} of {NEW} sequences differ", seeds.len());
         if seeds.is_empty() {
             break;
         }
+        println!("time {time}: of {NEW} sequences differ {seeds:?}");
     }
-    assert!(differences.is_empty(), "{differences}");
-    println!("{NEW} new sequences agree with Engine {version}");
+    differences
 }
 
-/// On a paused clock, which the runtime that talks to a real Engine cannot have.
-fn simulate_in_own_runtime(seed: u64) -> String {
-    let life = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build();
-        runtime.expect("a runtime").block_on(simulate(seed))
-    });
-    life.join().expect("a life")
-}
-
-/// Writes the sequences that the recording lacks. Takes half an hour for all.
+/// Writes the sequences that the recording lacks, in half an hour for all; or that of `TOOTS_SEED`,
+/// to keep a sequence in which the world was wrong.
 #[tokio::test]
 #[ignore = "writes tests/recorded/docker/containers.txt"]
 async fn record() {
+    let engine = start_engine().await.expect("an Engine");
     let known = recorded();
     std::fs::create_dir_all(recording().parent().expect("a folder")).expect("a folder");
     let file = std::fs::OpenOptions::new()
@@ -273,8 +230,12 @@ async fn record() {
         .create(true)
         .open(recording());
     let mut file = file.expect("a recording");
-    let missing = (0..RECORDED).filter(|seed| !known.contains_key(seed));
-    let mut lives = std::pin::pin!(live_really(missing));
+    let wanted = match sequences::given_seed() {
+        Some(seed) => seed..seed + 1,
+        None => 0..RECORDED,
+    };
+    let missing = wanted.filter(|seed| !known.contains_key(seed));
+    let mut lives = std::pin::pin!(live_really(&engine, missing));
     while let Some((seed, lines)) = lives.next().await {
         write!(file, "# seed {seed}\n{lines}").expect("a recording");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::draw::{CONTAINERS, Call, Draw, OwnImage, Step, load};
+use crate::chaos::on_own_clock;
 use crate::docker::Payload;
 use crate::random::Random;
 use crate::readings::{Reading, container, refusal};
@@ -19,6 +20,25 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(8);
 /// When the second request of a pair is sent, while the first is under way.
 const MEANWHILE: Duration = Duration::from_millis(400);
 const STEPS: usize = 14;
+
+/// The first seed of sequences that `TOOTS_SEED` gives.
+pub fn given_seed() -> Option<u64> {
+    let given = std::env::var("TOOTS_SEED").ok();
+    given.map(|text| text.parse().expect("TOOTS_SEED must be a number"))
+}
+
+/// The first seed of new sequences: another one in each run, above those that are recorded.
+pub fn first_seed(recorded: u64) -> u64 {
+    given_seed().unwrap_or_else(|| rand::random_range(recorded..u64::from(u32::MAX)))
+}
+
+/// Lives on a clock of its own, beside a runtime that talks to what is real.
+pub fn simulate_apart<L: Future<Output = String>>(
+    life: impl FnOnce() -> L + Send + 'static,
+) -> String {
+    let life = std::thread::spawn(move || on_own_clock(life()));
+    life.join().expect("a life")
+}
 
 /// Sends requests to one Engine.
 pub trait Client {

@@ -8,32 +8,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 use toots::host::{BoxStream, Cost, HostSession, SshHost, TransportError};
 use toots::spec::HostName;
 use toots::transport::{Exec, ExecOutput, Session, Target};
 
 use super::sequences::{ComparedHost, ROOTS, without_time};
+use crate::namespaces::Namespaces;
 
-/// Prepares the namespaces, and ends with its input. $1: whether /etc/hosts is a mount.
-const PREPARE: &str = r#"set -e
-mount --make-rprivate /
+/// Gives the namespaces folders and an address of their own. $1: whether /etc/hosts is a mount.
+const PREPARE: &str = r#"
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
-mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /srv
 if [ "$1" = true ]; then
   : > /mnt/hosts
   mount --bind /mnt/hosts /etc/hosts
 fi
-ip link set lo up
-ip addr add 10.9.8.7/24 dev lo
-echo ready
-exec cat"#;
+ip addr add 10.9.8.7/24 dev lo"#;
 
 /// Removes what a former sequence left.
 const RESET: &str =
@@ -44,55 +38,30 @@ const LIST: &str = r"find /etc/hosts $* \( -type f -printf '%y %m %U:%G %p ' \
   -exec base64 -w 0 {} \; -printf '\n' -o -type d -printf '%y %m %U:%G %p\n' \) 2>/dev/null";
 
 pub struct RealHost {
-    /// Keeps the namespaces.
-    _root: Child,
-    inside: Vec<String>,
+    namespaces: Namespaces,
     sessions: [Arc<dyn HostSession>; 2],
 }
 
-/// The process that a process started.
-async fn child_of(pid: u32) -> Option<String> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = tokio::fs::read_to_string(path).await.ok()?;
-    children.split_whitespace().next().map(str::to_owned)
-}
-
 impl RealHost {
-    /// `None` where namespaces cannot be made: not as root, or not on Linux.
-    pub async fn start(hosts_is_mount: bool) -> Option<Self> {
-        let mut root = Command::new("unshare")
-            .args(["-m", "-n", "-p", "-f", "--kill-child", "--mount-proc"])
-            .args(["sh", "-c", PREPARE, "sh", &hosts_is_mount.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .ok()?;
-        let mut output = BufReader::new(root.stdout.take()?);
-        let mut line = String::new();
-        output.read_line(&mut line).await.ok()?;
-        if line != "ready\n" {
-            return None;
-        }
-        let pid = child_of(root.id()?).await?;
-        let words = ["nsenter", "-t", &pid, "-m", "-n", "-p", "--"];
-        let inside: Vec<String> = words.map(str::to_owned).into();
+    /// An error says why namespaces cannot be made.
+    pub async fn start(hosts_is_mount: bool) -> Result<Self, String> {
+        let namespaces = Namespaces::start(PREPARE, &[&hosts_is_mount.to_string()]).await?;
         let session = || -> Arc<dyn HostSession> {
             Arc::new(SshHost::over(Arc::new(NamespaceSession {
                 host: HostName::new("m1").unwrap(),
-                inside: inside.clone(),
+                inside: namespaces.enter(),
             })))
         };
-        Some(Self {
-            _root: root,
+        Ok(Self {
             sessions: [session(), session()],
-            inside,
+            namespaces,
         })
     }
 
     async fn run(&self, script: &str) -> Vec<u8> {
-        let output = Command::new(&self.inside[0])
-            .args(&self.inside[1..])
+        let inside = self.namespaces.enter();
+        let output = Command::new(&inside[0])
+            .args(&inside[1..])
             .args(["sh", "-c", script, "sh"])
             .args(ROOTS)
             .output()
