@@ -5,7 +5,8 @@
 //! connection. There are at most [`MAX_COMMANDS`] of them; further requests wait for one that is
 //! done.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ struct Open {
     allowance: Allowance,
     /// Held by a connection that needs a session channel.
     permit: Option<OwnedSemaphorePermit>,
+    /// No request was sent over it.
+    is_new: bool,
 }
 
 /// Connections through the Docker command at once.
@@ -56,6 +59,8 @@ struct Idle {
     freed: Notify,
     /// A connection through the Docker command is being opened.
     connecting: AtomicBool,
+    /// How many connections ended before their first request: the command starts also without an Engine.
+    ended_new: AtomicUsize,
 }
 
 impl Idle {
@@ -66,7 +71,13 @@ impl Idle {
     /// A connection that can take a request. Those that have ended are dropped.
     fn take(&self) -> Option<Open> {
         self.with(|open| {
-            open.retain(|open| !open.sender.is_closed());
+            open.retain(|open| {
+                let is_closed = open.sender.is_closed();
+                if is_closed && open.is_new {
+                    self.ended_new.fetch_add(1, Ordering::SeqCst);
+                }
+                !is_closed
+            });
             let at = open.iter().position(|open| open.sender.is_ready())?;
             Some(open.swap_remove(at))
         })
@@ -125,6 +136,7 @@ impl Connections {
         url_alphabet(headers);
         let mut open = self.take_or_connect().await?;
         open.allowance.renew(limit);
+        open.is_new = false;
         let response = open
             .sender
             .send_request(request)
@@ -142,6 +154,7 @@ impl Connections {
     async fn take_or_connect(&self) -> Result<Open, std::io::Error> {
         let mut try_socket = true;
         let mut waited = false;
+        let ended_before = self.idle.ended_new.load(Ordering::SeqCst);
         loop {
             let freed = self.idle.freed.notified();
             tokio::pin!(freed);
@@ -149,6 +162,10 @@ impl Connections {
             freed.as_mut().enable();
             if let Some(open) = self.idle.take() {
                 return Ok(open);
+            }
+            if self.idle.ended_new.load(Ordering::SeqCst) > ended_before {
+                let why = "the connection to the Docker Engine ended before a request";
+                return Err(std::io::Error::new(ErrorKind::ConnectionAborted, why));
             }
             if std::mem::take(&mut try_socket)
                 && let Some(open) = self.connect_socket().await?
@@ -245,6 +262,7 @@ async fn speak_http(
         sender,
         allowance,
         permit,
+        is_new: true,
     })
 }
 
@@ -345,6 +363,35 @@ mod tests {
         let commands = session.targets();
         let commands = commands.iter().filter(|target| **target == command);
         assert_eq!(commands.count(), 2);
+    }
+
+    /// The Docker command starts, and ends because nobody listens at the socket.
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_asked_once() {
+        let command = StreamTarget::EngineCommand;
+        let refused = TransportError::Refused {
+            what: "/var/run/docker.sock".to_owned(),
+            why: "permission denied".to_owned(),
+        };
+        let session = Arc::new(
+            FakeHost::new(HostName::new("m1").unwrap())
+                .on_open(move |target| {
+                    (*target == StreamTarget::Engine).then(|| Err(refused.clone()))
+                })
+                .serve(
+                    command.clone(),
+                    |far: DuplexStream| async move { drop(far) },
+                ),
+        );
+        let engine = Engine::over(session.clone() as Arc<dyn HostSession>);
+        for asked in 1..=3 {
+            let answer = tokio::time::timeout(Duration::from_secs(5), engine.version()).await;
+            let answer = answer.expect("an answer");
+            assert!(answer.is_err(), "{answer:?}");
+            let commands = session.targets();
+            let commands = commands.iter().filter(|target| **target == command);
+            assert_eq!(commands.count(), asked);
+        }
     }
 
     #[test]
