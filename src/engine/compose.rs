@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::docker::{Engine, ImageStatus};
+use crate::docker::{DockerError, Engine, ImageStatus};
 use crate::host::{ComposeHashes, HostSession, OperationError};
 use crate::spec::ContainerSpec;
 
@@ -28,7 +28,13 @@ impl Compose {
 /// Asks once per host and run. Each implementation hashes a service in its own way and recreates a
 /// container whose hash differs, so the host's own docker-compose is asked. The compose file and the
 /// images are already there.
-pub(super) async fn ask(session: &(dyn HostSession + 'static), engine: &Engine) -> Compose {
+///
+/// # Errors
+/// When the Engine does not list its images.
+pub(super) async fn ask(
+    session: &(dyn HostSession + 'static),
+    engine: &Engine,
+) -> Result<Compose, DockerError> {
     let hashes = session.perform(ComposeHashes);
     let (hashes, images) = tokio::join!(hashes, engine.images());
     // The containers run without the labels too; docker-compose would only recreate them.
@@ -40,10 +46,10 @@ pub(super) async fn ask(session: &(dyn HostSession + 'static), engine: &Engine) 
         tracing::warn!(host = %session.host(), why = crate::event::escape(&why), "docker-compose cannot read its file");
         BTreeMap::new()
     });
-    Compose {
+    Ok(Compose {
         hashes,
-        images: images.unwrap_or_default(),
-    }
+        images: images?,
+    })
 }
 
 /// The labels of one container.

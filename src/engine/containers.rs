@@ -121,8 +121,9 @@ impl StepRun<'_> {
         let host = self.host;
         let compose = host
             .compose
-            .get_or_init(|| compose::ask(&*host.session, &host.engine))
-            .await;
+            .get_or_try_init(|| compose::ask(&*host.session, &host.engine))
+            .await
+            .map_err(|error| self.fail(&error))?;
         let image = compose.image(spec);
         let labels = compose::labels(compose, image.as_deref(), spec);
         // Its id, because the host may know the image by another name.
