@@ -60,7 +60,14 @@ machines() {
   done
   # Vagrant does not start a machine that a test paused.
   for name in "${wanted[@]}"; do docker unpause "toots-lab-$name" >> "$log" 2>&1 || true; done
-  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" env -C "$here" vagrant up --provider=docker "${wanted[@]/#/lab-}"
+  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" start "${wanted[@]/#/lab-}"
+}
+
+# start MACHINE…: where Vagrant starts several at once, it can take the id of another machine and fail;
+# what it left then is not started again by itself.
+start() {
+  local up=(env -C "$here" vagrant up --provider=docker)
+  "${up[@]}" "$@" || { stale; "${up[@]}" "$@"; }
 }
 
 # access: writes the key, the host keys and an ssh_config, then checks that each machine accepts the
