@@ -268,18 +268,14 @@ fn a_half_replaced_member_is_finished_first() {
 fn a_member_that_is_not_in_sync_is_not_counted() {
     for (seed, wiped) in MASTERS.into_iter().enumerate() {
         on_own_clock(async {
-            let (life, writers) = begin(seed as u64).await;
+            let (life, _writers) = begin(seed as u64).await;
             let machine = life.world.machine(wiped.0);
             wipe(machine).await;
             life.ensemble.slow_down(wiped.1, Duration::from_secs(40));
             let ending = life.run(&with(NEWER_ZOOKEEPER), UP).await;
-            assert_none(&life.judge.violations());
-            // Its Mesos master comes after ZooKeeper, whose turn needs that master: the change waits
-            // until the cluster is whole as it was.
+            // Its Mesos master comes after ZooKeeper, whose turn needs that master: nobody is stopped.
             assert!(matches!(ending.exit, Some(4 | 5)), "{}", ending.output);
-            life.heal().await;
-            assert_done(&life.run(THREE_MASTERS, UP).await);
-            end(&life, &writers, &with(NEWER_ZOOKEEPER)).await;
+            assert_none(&life.judge.violations());
         });
     }
 }

@@ -11,7 +11,7 @@ use super::story::{Outcome, live};
 use crate::host::faults::Fault;
 
 /// How often each kind of fault occurs in a run of every day, at least.
-const LEAST_FAULTS: u64 = 100;
+const LEAST_FAULTS: u64 = 50;
 /// What faults led to, counted beside them.
 const LED_TO: [&str; 2] = ["answers reordered", "a leader's process ended"];
 
@@ -91,7 +91,7 @@ impl Sum {
             at_risk,
             ..
         } = self;
-        assert!(met * 2 > *lives, "faults met changes in {met} of {lives}");
+        assert!(met * 4 > *lives, "faults met changes in {met} of {lives}");
         assert!(
             at_risk * 5 > *lives,
             "data were at risk in {at_risk} of {lives}"

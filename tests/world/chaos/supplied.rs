@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::coverage::Shown;
 use super::{MASTERS, THREE_MASTERS, on_own_clock};
-use crate::directed::at_point;
 use crate::host::machine::{Machine, MachineProcess};
 use crate::life::{Ending, Hosts, Life};
 
@@ -253,27 +252,10 @@ const LIVES: &[Supplied] = &[
         let line = "toots cluster up --output json";
         on_a_cluster("", &with(NEWER_ZOOKEEPER), line, nothing)
     }),
-    (" members of zookeeper synced", 4, || {
-        on_a_cluster("", &with(NEWER_ZOOKEEPER), UP, |life| {
-            let machine = Arc::clone(machine(life));
-            let is_locked =
-                |point: &crate::host::faults::Point| point.name.starts_with("lock answered");
-            at_point(life, is_locked, move |_| machine.cut_power());
-        })
-    }),
     ("toots does not change the set of masters yet", 4, || {
         let other = THREE_MASTERS.replace("10.0.0.13", "10.0.0.14");
         on_a_cluster("", &other, UP, nothing)
     }),
-    (
-        "toots does not change the address of a master yet",
-        4,
-        || {
-            let other =
-                with("[hosts.\"10.0.0.13\"]\naddress = \"10.0.0.14\"\nssh = \"10.0.0.13\"\n");
-            on_a_cluster("", &other, UP, nothing)
-        },
-    ),
     ("lock held by", 7, || {
         on_own_clock(async {
             let life = Life::new(7, &MASTERS);
