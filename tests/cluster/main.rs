@@ -14,7 +14,6 @@ mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The lanes beside each other, then what needs the machine and the registry for itself.
+/// The lanes, then what needs the machine and the registry for itself.
 fn run_scenarios(lab: &Lab, filter: &[String]) -> Vec<bool> {
     let seed = order::choose_seed();
     println!("  the order of the scenarios is that of TOOTS_SCENARIO_SEED={seed}");
@@ -63,23 +62,14 @@ fn run_scenarios(lab: &Lab, filter: &[String]) -> Vec<bool> {
         .iter()
         .map(|lane| LaneRun::choose((lane.lab)(lab), lane.scenarios, filter, seed))
         .collect();
-    let mut results: Vec<bool> = thread::scope(|scope| {
-        let running: Vec<_> = lanes
-            .iter()
-            .map(|lane| {
-                scope.spawn(move || {
-                    let results = lane.run(&lane.beside);
-                    // The rest has the processor for itself.
-                    if lane.alone.is_empty() && filter.is_empty() {
-                        base::remove_machines(&lane.lab);
-                    }
-                    results
-                })
-            })
-            .collect();
-        let ended = running.into_iter().map(|lane| lane.join());
-        ended.flat_map(|lane| lane.expect("a lane ends")).collect()
-    });
+    let mut results = Vec::new();
+    // One after the other: vagrant/demo looks at the machines of every lane, and starts those that stand.
+    for lane in &lanes {
+        results.extend(lane.run(&lane.beside));
+        if lane.alone.is_empty() && filter.is_empty() {
+            base::remove_machines(&lane.lab);
+        }
+    }
     for lane in &lanes {
         results.extend(lane.run(&lane.alone));
     }

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 4;
 /// New sequences in each run, how long they may take, and how often one must differ.
 const NEW: u64 = 30;
 const LIMIT: Duration = Duration::from_secs(300);
-const TRIES: usize = 3;
+const TRIES: usize = 6;
 
 struct SimulatedHost {
     world: World,
