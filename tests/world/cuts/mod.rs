@@ -27,7 +27,7 @@ fn explore_some(scenario: &Scenario, step: usize) {
 
 #[test]
 fn a_first_up_converges_after_each_cut() {
-    explore_some(&Scenario::first_up(), 3);
+    explore_some(&Scenario::first_up(), 60);
 }
 
 #[test]
