@@ -11,7 +11,7 @@ use super::story::{Outcome, live};
 use crate::host::faults::Fault;
 
 /// How often each kind of fault occurs in a run of every day, at least.
-const LEAST_FAULTS: u64 = 25;
+const LEAST_FAULTS: u64 = 20;
 /// What faults led to, counted beside them.
 const LED_TO: [&str; 2] = ["answers reordered", "a leader's process ended"];
 
