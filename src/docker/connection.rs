@@ -154,6 +154,10 @@ impl Connections {
     async fn take_or_connect(&self) -> Result<Open, std::io::Error> {
         let mut try_socket = true;
         let mut waited = false;
+        if let Some(open) = self.idle.take() {
+            return Ok(open);
+        }
+        // What ended while nobody asked is counted by now, and says nothing.
         let ended_before = self.idle.ended_new.load(Ordering::SeqCst);
         loop {
             let freed = self.idle.freed.notified();
