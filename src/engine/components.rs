@@ -100,6 +100,7 @@ impl Components<'_> {
             .work
             .in_scope()
             .filter(|(host, _)| self.work.ledger.alive(&host.info.name))
+            .filter(|(host, _)| !self.turns.is_returned(name, &host.info.name))
             .filter_map(|(host, plan)| Some((host, plan.components.get(name)?.as_slice())))
             .collect();
         let has_changes = !steps.is_empty();

@@ -1,7 +1,8 @@
 //! Replaces the running containers of one component, one host at a time behind the guard, and proves
 //! the service after each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use futures::future::join_all;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -11,6 +12,7 @@ use super::failure;
 use super::gates::{ClosedGate, Gates};
 use super::host_run::HostRun;
 use super::outcomes::{ComponentEnd, SkipReason};
+use super::phases::OpenPhase;
 use super::steps::{StepsError, run_steps};
 use super::work::Work;
 use crate::event::Outcome;
@@ -19,13 +21,39 @@ use crate::plan::Step;
 use crate::probe::{Proof, Verdict};
 use crate::spec::{ComponentName, HostName};
 
-/// The turn to replace a member of a quorum, from the guard's question to the end of the
-/// replacement. Components are brought up in parallel, and one host runs members of several: the
-/// replacement of one would be refused while another one's member is away.
-pub(super) type MemberTurns = Mutex<()>;
+/// What the replacements of several components share.
+#[derive(Default)]
+pub(super) struct MemberTurns {
+    /// The turn to replace a member of a quorum, from the guard's question to the end of the
+    /// replacement. Components are brought up in parallel, and one host runs members of several: the
+    /// replacement of one would be refused while another one's member is away.
+    turn: Mutex<()>,
+    /// Members that were created before the turn of their component.
+    returned: std::sync::Mutex<BTreeSet<(ComponentName, HostName)>>,
+}
 
-/// The next host, the guard's refusal when it persists, and the turn.
-type Choice<'a> = (HostName, Option<Refusal>, Option<MutexGuard<'a, ()>>);
+impl MemberTurns {
+    /// Whether the member on this host was created before the turn of its component.
+    pub fn is_returned(&self, component: &ComponentName, host: &HostName) -> bool {
+        self.lock_returned()
+            .contains(&(component.clone(), host.clone()))
+    }
+
+    fn lock_returned(&self) -> std::sync::MutexGuard<'_, BTreeSet<(ComponentName, HostName)>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a replacement does next.
+enum Next<'a> {
+    /// The member on this host is replaced, unless the guard's refusal persists; with the turn.
+    Replace(HostName, Option<Refusal>, Option<MutexGuard<'a, ()>>),
+    /// These come back before.
+    Create(Vec<Missing<'a>>),
+}
+
+/// A member that is to be created, and its steps.
+type Missing<'a> = (ComponentName, &'a HostRun, &'a [Step]);
 
 /// The replacement of one component.
 pub(super) struct Rollout<'a> {
@@ -66,10 +94,17 @@ impl<'a> Rollout<'a> {
         while !left.is_empty() {
             let remaining: Vec<HostName> = left.keys().cloned().collect();
             let chosen = self.choose_next_member(&remaining, is_first);
-            let (next, refusal, _turn) = match self.work.cx.cancel.droppable(chosen).await {
+            let next = match self.work.cx.cancel.droppable(chosen).await {
                 None => return Some(ComponentEnd::Failed(vec!["ended early".into()])),
                 Some(Err(ClosedGate(faults))) => return Some(ComponentEnd::Failed(faults)),
                 Some(Ok(next)) => next?,
+            };
+            let (next, refusal, _turn) = match next {
+                Next::Replace(next, refusal, turn) => (next, refusal, turn),
+                Next::Create(missing) => {
+                    self.create(missing).await;
+                    continue;
+                }
             };
             is_first = false;
             let (host, steps) = left.remove(&next)?;
@@ -91,29 +126,73 @@ impl<'a> Rollout<'a> {
         None
     }
 
-    /// The next host, and the guard's refusal when it persists. Before any but the first one the
-    /// service must pass its gate again.
+    /// The next member. Before any but the first one the service must pass its gate again.
     async fn choose_next_member(
         &self,
         left: &[HostName],
         is_first: bool,
-    ) -> Result<Option<Choice<'a>>, ClosedGate> {
+    ) -> Result<Option<Next<'a>>, ClosedGate> {
         // Members that do not run cost nothing, and a service without them may have no gate to
         // pass: a wrong first image would otherwise stay for good.
         if let Some(stopped) = self.find_stopped_member(left).await {
-            return Ok(Some((stopped, None, self.take_turn().await)));
+            let turn = self.take_turn().await;
+            return Ok(Some(Next::Replace(stopped, None, turn)));
         }
-        if !is_first {
+        let missing = self.find_missing_after();
+        if !is_first || !missing.is_empty() {
             self.gates.wait(self.name, Proof::Read, true).await?;
+        }
+        if !missing.is_empty() {
+            return Ok(Some(Next::Create(missing)));
         }
         let turn = self.take_turn().await;
         let chosen = self.ask_guard(left).await;
-        Ok(chosen.map(|(next, refusal)| (next, refusal, turn)))
+        Ok(chosen.map(|(next, refusal)| Next::Replace(next, refusal, turn)))
+    }
+
+    /// Members to create of services with a quorum that wait for this one only, where others of them
+    /// run: until they are back, the guard lets no host's member be stopped.
+    fn find_missing_after(&self) -> Vec<Missing<'a>> {
+        if !self.has_quorum {
+            return Vec::new();
+        }
+        let order = &self.gates.desired.order;
+        let mut found = Vec::new();
+        for name in self.gates.components() {
+            if !order.before(&name).eq([self.name]) {
+                continue;
+            }
+            let missing = self.work.in_scope().filter_map(|(host, plan)| {
+                let steps = plan.components.get(&name)?.as_slice();
+                let is_left = self.work.ledger.alive(&host.info.name)
+                    && !self.turns.is_returned(&name, &host.info.name);
+                let creates = !steps.is_empty() && !steps.iter().any(Step::interrupts);
+                (is_left && creates).then_some((host, steps))
+            });
+            let missing: Vec<_> = missing.collect();
+            if missing.len() < self.gates.holders(&name).len() {
+                let named = missing.into_iter();
+                found.extend(named.map(|(host, steps)| (name.clone(), host, steps)));
+            }
+        }
+        found
+    }
+
+    /// Creates members before the turn of their component.
+    async fn create(&self, missing: Vec<Missing<'a>>) {
+        join_all(missing.into_iter().map(|(name, host, steps)| async move {
+            let _open = OpenPhase::start(&self.work.cx.events, (&name).into());
+            // A failure takes the host out of the run.
+            let _ = run_steps(self.work, host, &name, steps).await;
+            let member = (name, host.info.name.clone());
+            self.turns.lock_returned().insert(member);
+        }))
+        .await;
     }
 
     async fn take_turn(&self) -> Option<MutexGuard<'a, ()>> {
         match self.has_quorum {
-            true => Some(self.turns.lock().await),
+            true => Some(self.turns.turn.lock().await),
             false => None,
         }
     }

@@ -179,6 +179,11 @@ impl Engine {
         state.images.images.clear();
     }
 
+    /// Somebody removed a container while it did not run.
+    pub fn lose_container(&self, name: &str) {
+        self.lock().containers.retain(|c| c.name != name);
+    }
+
     /// Delays what requests do, as a function of their words says.
     pub fn delay(&self, delay: impl Fn(&str) -> Duration + Send + 'static) {
         let pace = move |words: &str| Pace {
