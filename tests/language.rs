@@ -331,3 +331,20 @@ fn no_call_stutters() {
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
+
+#[test]
+fn no_recorded_text_repeats_a_word() {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join("tests/recorded/events")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let repeated = words.windows(2).find(|pair| {
+                let is_word = pair[0].len() > 1 && pair[0].bytes().all(|b| b.is_ascii_lowercase());
+                is_word && pair[0] == pair[1]
+            });
+            found.extend(repeated.map(|pair| format!("{}: {line}", pair.join(" "))));
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}

@@ -93,7 +93,7 @@ pub(super) fn require_saved_plan(run: &Run<'_>) -> Result<(), EarlyExit> {
     };
     let now = SavedPlan::from_plan(cx.cluster.as_str(), &cx.mode.inventory_text, plan);
     saved.check(&now).map_err(|error| {
-        let text = format!("cannot {error}; nothing was changed");
+        let text = format!("{error}; nothing was changed");
         let stopped = run.ledger.stop(ExitCode::REFUSED, text);
         if let SavedPlanError::Hosts { differences } = &error {
             for text in differences {
