@@ -3,14 +3,11 @@
 # images.sh.
 # shellcheck disable=SC2154
 
-machines_up=(registry m1 m2 m3 s1 e1)
-machines_all=("${machines_up[@]}" s2 t1 t2 t3 e2 bare d1 d2 d3)
-
-# stale: removes machines of another checkout, from an older image, or left without a record by an
+# stale MACHINE…: removes those of another checkout, from an older image, or left without a record by an
 # interrupted run; they are recreated.
 stale() {
   local name id image record
-  for name in "${machines_all[@]}"; do
+  for name in "$@"; do
     record=$here/.vagrant/machines/lab-$name/docker
     id=$(docker inspect -f '{{.Id}}' "toots-lab-$name" 2> /dev/null) || { rm -rf "$record"; continue; }
     case $name in
@@ -24,8 +21,7 @@ stale() {
     esac
     if [ "$(cat "$record/id" 2> /dev/null)" != "$id" ] ||
       [ "$(docker inspect -f '{{.Image}}' "toots-lab-$name")" != "$(docker image inspect -f '{{.Id}}' "toots-lab/$image")" ]; then
-      docker rm -fv "toots-lab-$name" >> "$log"
-      rm -rf "$record"
+      remove "$name"
     fi
   done
 }
@@ -40,61 +36,67 @@ stale_network() {
     docker network rm "$network" >> "$log"
 }
 
-# discard: removes the hosts and keeps the registry.
-discard() {
+# remove MACHINE…: removes those that exist, and what is recorded of them.
+remove() {
   local name
-  for name in "${machines_all[@]}"; do
-    [ "$name" != registry ] || continue
+  for name in "$@"; do
     ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || docker rm -fv "toots-lab-$name" >> "$log"
-    rm -rf "$here/.vagrant/machines/lab-$name/docker"
+    rm -rf "$here/.vagrant/machines/lab-$name/docker" "$lab/trust-$name" "$lab/ssh-$name"
   done
 }
 
-# machines [MACHINE…]: starts the default machines and the named ones.
+# machines MACHINE…: starts those that do not run, and proves the login to each. It leaves all others
+# alone: another test may stop or remove them meanwhile.
 machines() {
-  stale
+  stale "$@"
   stale_network
   local name wanted=()
-  for name in "${machines_up[@]}" "$@"; do
+  for name in "$@"; do
     [ "$(docker inspect -f '{{.State.Running}}{{.State.Paused}}' "toots-lab-$name" 2> /dev/null)" = truefalse ] || wanted+=("$name")
   done
   # Vagrant does not start a machine that a test paused.
   for name in "${wanted[@]}"; do docker unpause "toots-lab-$name" >> "$log" 2>&1 || true; done
-  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" start "${wanted[@]/#/lab-}"
+  [ ${#wanted[@]} -eq 0 ] || step "machines ${wanted[*]}" start "${wanted[@]}"
+  access "$@"
 }
 
 # start MACHINE…: where Vagrant starts several at once, it can take the id of another machine and fail;
 # what it left then is not started again by itself.
 start() {
   local up=(env -C "$here" vagrant up --provider=docker)
-  "${up[@]}" "$@" || { stale; "${up[@]}" "$@"; }
+  "${up[@]}" "${@/#/lab-}" || { stale "$@"; "${up[@]}" "${@/#/lab-}"; }
 }
 
-# access: writes the key, the host keys and an ssh_config, then checks that each machine accepts the
-# login and that its Engine answers.
+# access MACHINE…: writes the key, the host keys and an ssh_config, then checks that each machine accepts
+# the login and that its Engine answers.
 access() {
-  local name names=() pids=()
   # Vagrant stores its well-known key there.
   install -m 600 "${VAGRANT_HOME:-$HOME/.vagrant.d}/insecure_private_key" "$lab/key"
-  for name in "${machines_all[@]}"; do
-    ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || names+=("$name")
-  done
-  : > "$lab/known_hosts.new"
-  : > "$lab/ssh_config.new"
-  for name in "${names[@]}"; do trust "$name"; done
+  each trust "$@"
+  # A run of toots may read them meanwhile.
+  cat "$lab"/trust-* > "$lab/known_hosts.new"
+  cat "$lab"/ssh-* > "$lab/ssh_config.new"
   mv "$lab/known_hosts.new" "$lab/known_hosts"
   mv "$lab/ssh_config.new" "$lab/ssh_config"
-  for name in "${names[@]}"; do
-    enter "$name" > "$lab/enter-$name" 2>&1 < /dev/null &
+  each enter "$@"
+}
+
+# each FUNCTION MACHINE…: calls it for all machines at once.
+each() {
+  local verb=$1 name pids=()
+  shift
+  for name in "$@"; do
+    "$verb" "$name" > "$lab/$verb.$name" 2>&1 < /dev/null &
     pids+=($!)
   done
-  for name in "${!names[@]}"; do
-    wait "${pids[$name]}" || {
-      say "${names[$name]}: login failed, or its Engine does not answer:"
-      cat "$lab/enter-${names[$name]}" >&2
+  for name in "$@"; do
+    wait "${pids[0]}" || {
+      say "$name: login failed, or its Engine does not answer:"
+      cat "$lab/$verb.$name" >&2
       exit 1
     }
-    rm -f "$lab/enter-${names[$name]}"
+    pids=("${pids[@]:1}")
+    rm -f "$lab/$verb.$name"
   done
 }
 
@@ -104,9 +106,9 @@ trust() {
   # shellcheck disable=SC2016 # the script runs in the machine
   address=$(docker inspect -f '{{range $name, $network := .NetworkSettings.Networks}}{{if eq $name "vagrant_network_10.42.7.0/24"}}{{$network.IPAddress}}{{end}}{{end}}' "toots-lab-$1")
   docker exec "toots-lab-$1" sh -c 'for _ in $(seq 120); do systemctl -q is-active ssh && break; sleep 0.25; done; cat /etc/ssh/ssh_host_*_key.pub' |
-    sed "s/^\([^ ]* [^ ]*\).*/$1,$address \1/" >> "$lab/known_hosts.new"
+    sed "s/^\([^ ]* [^ ]*\).*/$1,$address \1/" > "$lab/trust-$1"
   printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n  User vagrant\n  IdentityFile %s\n  IdentitiesOnly yes\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n' \
-    "$1" "$address" "$1" "\"$lab/key\"" "\"$lab/known_hosts\"" >> "$lab/ssh_config.new"
+    "$1" "$address" "$1" "\"$lab/key\"" "\"$lab/known_hosts\"" > "$lab/ssh-$1"
 }
 
 enter() {

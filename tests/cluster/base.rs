@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, address, force_leave, http, on, remove_guest};
+use crate::lab::{Lab, address, force_leave, http, on};
 
 /// Programs that were restarted look like a crash loop for a minute.
 const SETTLING: Duration = Duration::from_secs(90);
@@ -95,21 +95,22 @@ pub fn renew(lab: &Lab) {
     };
     if !find_machines_in_wrong_state(lab).is_empty() || lab.machines.iter().any(is_used) {
         remove_machines(lab);
-        start_machines(lab);
+        lab.start(lab.machines);
     }
 }
 
 /// Removes every machine of the cluster, and those that scenarios added.
 pub fn remove_machines(lab: &Lab) {
-    let names = lab.guests.iter().chain(lab.machines);
-    let names = names.map(|machine| format!("toots-lab-{machine}"));
-    // Some may not exist.
-    drop(
-        Command::new("docker")
-            .args(["rm", "-fv"])
-            .args(names)
-            .output(),
-    );
+    lab.demo(&[&["remove"], lab.guests, lab.machines].concat());
+    remove_clients(lab);
+}
+
+/// Some may not exist.
+fn remove_clients(lab: &Lab) {
+    let names = lab.clients.iter();
+    let names = names.map(|client| format!("toots-lab-{client}"));
+    let remove = ["rm", "-fv"].map(str::to_owned).into_iter().chain(names);
+    drop(Command::new("docker").args(remove).output());
 }
 
 pub fn shorten(differences: &[String]) -> String {
@@ -119,15 +120,14 @@ pub fn shorten(differences: &[String]) -> String {
 /// Lets the machines run, and only them, with nothing on them that is not of the base cluster.
 fn tidy(lab: &Lab) {
     let states = states();
-    for machine in lab
-        .guests
-        .iter()
-        .filter(|guest| states.contains_key(**guest))
-    {
-        remove_guest(machine);
+    let guests = lab.guests.iter().copied();
+    let guests: Vec<&str> = guests.filter(|guest| states.contains_key(*guest)).collect();
+    if !guests.is_empty() {
+        lab.remove(&guests);
     }
+    remove_clients(lab);
     if !find_machines_in_wrong_state(lab).is_empty() {
-        start_machines(lab);
+        lab.start(lab.machines);
     }
     for machine in lab.machines {
         on(
@@ -136,13 +136,6 @@ fn tidy(lab: &Lab) {
              rm -f /etc/ssh/sshd_config.d/limits.conf; systemctl reload ssh",
         );
     }
-}
-
-fn start_machines(lab: &Lab) {
-    let optional = |machine: &&&str| machine.starts_with('d');
-    let optional = lab.machines.iter().filter(optional).copied();
-    let words: Vec<&str> = ["lab"].into_iter().chain(optional).collect();
-    lab.demo(&words);
 }
 
 /// Machine → its state.
@@ -172,7 +165,7 @@ fn find_machines_in_wrong_state(lab: &Lab) -> Vec<String> {
         Some(state) => Some(format!("machine {machine} is {state}")),
         None => Some(format!("machine {machine} is missing")),
     });
-    let guests = lab.guests.iter();
+    let guests = lab.guests.iter().chain(lab.clients);
     let guests = guests.filter(|guest| states.contains_key(**guest));
     away.chain(guests.map(|guest| format!("machine {guest} is left")))
         .collect()

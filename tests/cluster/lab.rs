@@ -22,8 +22,10 @@ pub struct Lab {
     pub masters: [&'static str; 3],
     /// All machines of the cluster.
     pub machines: &'static [&'static str],
-    /// Machines and clients that a scenario may start, and removes.
+    /// Machines that a scenario may start, and removes.
     pub guests: &'static [&'static str],
+    /// Containers beside the machines that a scenario may start, and removes.
+    pub clients: &'static [&'static str],
 }
 
 /// One run of toots.
@@ -49,14 +51,9 @@ impl Run {
         let began = Instant::now();
         let output = command.stdin(Stdio::null()).output();
         let output = output.expect("toots runs");
-        if began.elapsed() > Duration::from_secs(15) {
-            let words: Vec<_> = command
-                .get_args()
-                .map(|word| word.to_string_lossy())
-                .collect();
-            let words = words.join(" ");
-            println!("  {:.0} s: toots {words}", began.elapsed().as_secs_f32());
-        }
+        let words = command.get_args().map(|word| word.to_string_lossy());
+        let words: Vec<_> = words.collect();
+        name_slow(began, &format!("toots {}", words.join(" ")));
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -114,6 +111,18 @@ impl Run {
     }
 }
 
+/// Prints what took long, so that a run says where its time went.
+fn name_slow(began: Instant, what: &str) {
+    if began.elapsed() > Duration::from_secs(8) {
+        let short: String = what.chars().take(160).collect();
+        println!(
+            "  {:.0} s: {}",
+            began.elapsed().as_secs_f32(),
+            short.replace('\n', " ")
+        );
+    }
+}
+
 /// Whether `tests/run --long` asked for every combination.
 pub fn is_long() -> bool {
     std::env::var_os("TOOTS_LONG").is_some()
@@ -127,7 +136,8 @@ impl Lab {
             inventory,
             masters: MASTERS,
             machines: &["m1", "m2", "m3", "s1", "e1"],
-            guests: &["s2", "t1", "t2", "t3", "e2", "outside", "vpn-client"],
+            guests: &["s2", "t1", "t2", "t3", "e2"],
+            clients: &["outside", "vpn-client"],
         })
     }
 
@@ -162,7 +172,7 @@ impl Lab {
     /// `vagrant/demo WORDS`
     #[track_caller]
     pub fn demo(&self, words: &[&str]) {
-        let demo = self.folder.join("demo");
+        let (demo, began) = (self.folder.join("demo"), Instant::now());
         let output = Command::new(demo)
             .args(words)
             .stdin(Stdio::null())
@@ -173,6 +183,29 @@ impl Lab {
             "vagrant/demo {words:?}: {}",
             text(&output)
         );
+        name_slow(began, &format!("vagrant/demo {}", words.join(" ")));
+    }
+
+    /// Starts machines, and leaves those of other lanes alone.
+    #[track_caller]
+    pub fn start(&self, machines: &[&str]) {
+        self.demo(&[&["start"], machines].concat());
+    }
+
+    /// Removes machines that were added to the cluster.
+    #[track_caller]
+    pub fn remove(&self, machines: &[&str]) {
+        for machine in machines {
+            // Agents that end by their stop signal leave Mesos. The machine may be stopped, or absent.
+            let stop = "docker ps -q --filter label=toots.cluster | xargs -r docker stop";
+            let name = format!("toots-lab-{machine}");
+            let words = ["exec", &name, "sh", "-c", stop];
+            drop(Command::new("docker").args(words).output());
+        }
+        self.demo(&[&["remove"], machines].concat());
+        for machine in machines {
+            force_leave(machine, &address(self.masters[0]));
+        }
     }
 }
 
@@ -187,12 +220,14 @@ pub fn text(output: &Output) -> String {
 /// Runs a command on the operator's machine.
 #[track_caller]
 pub fn local(words: &[&str]) -> String {
+    let began = Instant::now();
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())
         .output()
         .expect("the command runs");
     assert!(output.status.success(), "{words:?}: {}", text(&output));
+    name_slow(began, &words.join(" "));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -207,21 +242,6 @@ pub fn on(machine: &str, command: &str) -> String {
         "-c",
         command,
     ])
-}
-
-/// Removes a machine that was added to the cluster.
-pub fn remove_guest(machine: &str) {
-    let name = format!("toots-lab-{machine}");
-    // Agents that end by their stop signal leave Mesos.
-    let stop = "docker ps -q --filter label=toots.cluster | xargs -r docker stop";
-    for words in [
-        &["exec", &name, "sh", "-c", stop][..],
-        &["rm", "-fv", &name],
-    ] {
-        // It may not exist, or be stopped.
-        drop(Command::new("docker").args(words).output());
-    }
-    force_leave(machine, &address(MASTERS[0]));
 }
 
 /// Has Consul forget an agent that is gone: else it stays in the catalogue for days.
@@ -268,6 +288,7 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
         assert!(began.elapsed() < limit, "after {limit:?} still not: {what}");
         std::thread::sleep(Duration::from_millis(300));
     }
+    name_slow(began, &format!("until {what}"));
 }
 
 /// An HTTP request with curl; status and body.

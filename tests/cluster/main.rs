@@ -14,6 +14,7 @@ mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
@@ -62,14 +63,21 @@ fn run_scenarios(lab: &Lab, filter: &[String]) -> Vec<bool> {
         .iter()
         .map(|lane| LaneRun::choose((lane.lab)(lab), lane.scenarios, filter, seed))
         .collect();
-    let mut results = Vec::new();
-    // One after the other: vagrant/demo looks at the machines of every lane, and starts those that stand.
-    for lane in &lanes {
-        results.extend(lane.run(&lane.beside));
+    let run_beside = |lane: &LaneRun| {
+        let results = lane.run(&lane.beside);
         if lane.alone.is_empty() && filter.is_empty() {
             base::remove_machines(&lane.lab);
         }
-    }
+        results
+    };
+    let mut results: Vec<bool> = thread::scope(|scope| {
+        let start = |lane| scope.spawn(move || run_beside(lane));
+        let running: Vec<_> = lanes.iter().map(start).collect();
+        let results = running
+            .into_iter()
+            .flat_map(|lane| lane.join().expect("a lane"));
+        results.collect()
+    });
     for lane in &lanes {
         results.extend(lane.run(&lane.alone));
     }

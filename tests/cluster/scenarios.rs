@@ -1,4 +1,4 @@
-//! The scenarios: two lanes, each with a base cluster on machines of its own, one after the other.
+//! The scenarios: two lanes beside each other, each with a base cluster on machines of its own.
 //!
 //! One more is a function and its line in a lane. It begins from the base cluster, needs no other
 //! scenario, and leaves the base as it was: the harness proves that, and a scenario after which it

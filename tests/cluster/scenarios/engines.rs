@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::lab::{Lab, Run, local, on, remove_guest};
+use crate::lab::{Lab, Run, local, on};
 
 /// Of the machine `bare`.
 const ADDRESS: &str = "10.42.7.41";
@@ -11,7 +11,7 @@ const ADDRESS: &str = "10.42.7.41";
 /// No Engine where none may be installed; Podman behind its socket, users that are mapped to others, and
 /// an Engine without root, each from Debian's packages: refused before any change, and named.
 pub fn refused(lab: &Lab) {
-    lab.demo(&["lab", "bare"]);
+    lab.start(&["bare"]);
     let text = std::fs::read_to_string(&lab.inventory).expect("the inventory");
     let forbidden = lab.inventory.with_file_name("no-install.toml");
     std::fs::write(&forbidden, text + "\n[docker]\ninstall = false\n").expect("an inventory");
@@ -66,7 +66,7 @@ pub fn refused(lab: &Lab) {
          timeout 30 sh -c 'until curl -s --unix-socket /run/docker.sock http://docker/_ping; do sleep 0.5; done'",
     );
     refuse("Docker runs rootless");
-    remove_guest("bare");
+    lab.remove(&["bare"]);
 }
 
 /// Another release of the distribution and another image store, beside the usual one, with images
@@ -81,7 +81,7 @@ pub fn other_store(lab: &Lab) {
         info.starts_with("Debian GNU/Linux 13") && info.contains("io.containerd.snapshotter.v1"),
         "{info}"
     );
-    ["s2", "t1"].into_iter().for_each(remove_guest);
+    lab.remove(&["s2", "t1"]);
 }
 
 /// Engine 29 with each image store: images from a bundle, a build in each, and a load from one in the
@@ -134,15 +134,13 @@ pub fn newest(lab: &Lab) {
     let built = run("", "t3", "t3", "build ");
     assert_eq!(run("", "t[23]", "t2", "load "), built);
     assert_ne!(run("2*", "t2", "t2", "build "), built);
-    machines
-        .iter()
-        .for_each(|(machine, _)| remove_guest(machine));
+    lab.remove(&machines.map(|(machine, _)| machine));
 }
 
 /// Adds two slaves with images from a file while the registry is away; returns the inventory.
 fn up_from_bundle(lab: &Lab, machines: [(&str, &str); 2]) -> PathBuf {
     let names = machines.map(|(name, _)| name);
-    lab.demo(&["lab", names[0], names[1]]);
+    lab.start(&names);
     let file = lab.folder.join(".lab/images.tar");
     drop(std::fs::remove_file(&file));
     let path = file.display().to_string();

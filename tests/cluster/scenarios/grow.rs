@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Lab, containers, remove_guest};
+use crate::lab::{Lab, containers};
 
 /// Adds a machine; returns the titles of the steps on it.
 pub fn add(lab: &Lab, command: &str, machine: &str, address: &str) -> Vec<String> {
-    lab.demo(&["lab", machine]);
+    lab.start(&[machine]);
     let inventory = lab.changed("grown", |text| format!("# a comment that stays\n{text}"));
     let before = containers("e1");
     let run = lab
@@ -61,7 +61,7 @@ pub fn add_slave(lab: &Lab) {
         "{}",
         status.stdout
     );
-    remove_guest("s2");
+    lab.remove(&["s2"]);
 }
 
 pub fn add_edge(lab: &Lab) {
@@ -71,7 +71,7 @@ pub fn add_edge(lab: &Lab) {
         503,
         "the new edge answers"
     );
-    remove_guest("e2");
+    lab.remove(&["e2"]);
 }
 
 /// The install modes that put several roles on one machine: master + slave, master + slave + edge,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, http, on, remove_guest, until};
+use crate::lab::{Lab, http, on, until};
 
 const V1: &str = "10.42.7.51";
 const SERVER: &str = "10.42.7.32";
@@ -60,7 +60,7 @@ pub fn own_kernel(lab: &Lab) {
         );
         return;
     }
-    lab.demo(&["lab", "e2"]);
+    lab.start(&["e2"]);
     nfs_server();
     on(
         "e2",
@@ -174,7 +174,7 @@ pub fn own_kernel(lab: &Lab) {
     on("e2", "pkill dnsmasq");
     v1.on("sudo docker ps -q --filter label=toots.cluster | xargs -r sudo docker stop");
     lab.demo(&["vm", "down"]);
-    remove_guest("e2");
+    lab.remove(&["e2"]);
 }
 
 /// The image that toots builds needs no right beyond Docker's, under AppArmor; an image of Apache Mesos

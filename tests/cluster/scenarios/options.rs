@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::edges::HERE;
-use crate::lab::{Lab, containers, http, image, local, on, pull, remove_guest, until};
+use crate::lab::{Lab, containers, http, image, local, on, pull, until};
 
 const VIP: &str = "10.42.7.100";
 const RENEWED: &str = "# by a client of DHCP\nnameserver 127.0.0.11\noptions ndots:0\n";
@@ -21,7 +21,7 @@ fn inventory(lab: &Lab) -> std::path::PathBuf {
 }
 
 pub fn on_and_off(lab: &Lab) {
-    lab.demo(&["lab", "e2"]);
+    lab.start(&["e2"]);
     let options = inventory(lab);
     // Another DNS server of the host is named and left unchanged.
     let dnsmasq = image(lab, "dnsmasq");
@@ -101,7 +101,7 @@ pub fn on_and_off(lab: &Lab) {
             .result()["changed"],
         0
     );
-    remove_guest("e2");
+    lab.remove(&["e2"]);
 }
 
 /// Names resolve on the slave itself, in its containers, and without dnsmasq.
