@@ -21,6 +21,7 @@ mod directed;
 mod docker;
 mod endings;
 mod files;
+mod first_up;
 mod host;
 mod judge;
 mod life;

@@ -2,10 +2,11 @@
 //! defaults.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::base;
+use serde_json::Value;
+
 use crate::lab::{Lab, Run, on};
 
 pub const MASTERS: [&str; 3] = ["d1", "d2", "d3"];
@@ -49,10 +50,7 @@ pub fn first(lab: &Lab) {
         "  up on three machines without an Engine in {:.1} s",
         up.took.as_secs_f32()
     );
-    // The simulated world brings the same inventory up and compares.
-    if let Some(file) = std::env::var_os("TOOTS_LAB_UP") {
-        std::fs::write(file, &up.stdout).expect("the events of the first up");
-    }
+    record(&up, folder.path());
     let again = toots(&["cluster", "up", "--output", "json"]).expect(0);
     assert_eq!(again.result()["changed"], 0);
     let status = toots(&["cluster", "status", "--output", "plain"]).expect(0);
@@ -61,12 +59,16 @@ pub fn first(lab: &Lab) {
         "stand-ins are named: {}",
         status.stdout
     );
-    for name in MASTERS {
-        stops_by_its_signal(name);
-    }
+    // Every component runs on each of them.
+    stops_by_its_signal(MASTERS[0]);
     toots(&["cluster", "up", "--output", "json"]).expect(0);
-    // The next scenario has a cluster of its own.
-    base::remove_machines(lab);
+    // The lane's own cluster has other names. It keeps the machines, their Engines and images.
+    for machine in MASTERS {
+        on(
+            machine,
+            "docker rm -f $(docker ps -aq); rm -rf /etc/toots /var/lib/toots",
+        );
+    }
 }
 
 /// The lab with these machines as its only hosts.
@@ -111,6 +113,28 @@ fn complete(lab: &Lab, inventory: &Path) {
         let _ = write!(mine, "\n[images.mesos]\n{table}\n");
     }
     std::fs::write(inventory, mine).expect("the inventory");
+}
+
+/// Writes inventory and events for the simulated world, which brings the same inventory up and compares.
+/// What only this machine has is left out, and output of programs.
+fn record(up: &Run, from: &Path) {
+    let Some(folder) = std::env::var_os("TOOTS_LAB_UP").map(PathBuf::from) else {
+        return;
+    };
+    let mut events = up.events();
+    events.retain(|event| event["type"] != "step-progress");
+    let result = events.last_mut().and_then(Value::as_object_mut);
+    result.expect("a result").remove("log");
+    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("first_up.jsonl"), lines.join("\n") + "\n").expect("the events");
+    let inventory = std::fs::read_to_string(from.join("inventory.toml")).expect("the inventory");
+    let lines = inventory.lines().map(|line| match line {
+        line if line.starts_with("identity_files") => "identity_files = [\"key\"]",
+        line => line,
+    });
+    let inventory = lines.collect::<Vec<_>>().join("\n") + "\n";
+    std::fs::write(folder.join("first_up.toml"), inventory).expect("the inventory");
 }
 
 /// Each program ends by its stop signal: 137 would be the end by SIGKILL, after the whole grace time.
