@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, address};
 
 /// Proxies before every host's SSH port that delay each byte to the host by a fixed time, and that
 /// can be cut.
@@ -50,8 +50,8 @@ pub fn proxies(lab: &Lab, delay: Duration, change: impl Fn(&str) -> String) -> P
     let folder = lab.folder.join(".lab");
     let known = std::fs::read_to_string(folder.join("known_hosts")).expect("known_hosts");
     let (mut keys, mut lines, mut ports) = (String::new(), BTreeMap::new(), BTreeMap::new());
-    for (host, n) in [("m1", 11), ("m2", 12), ("m3", 13), ("s1", 21), ("e1", 31)] {
-        let address = format!("10.42.7.{n}");
+    for host in lab.machines {
+        let address = address(host);
         let wire = Arc::new(Wire::default());
         let port = proxy(format!("{address}:22"), delay, Arc::clone(&wire));
         // `name,address type key`
@@ -60,12 +60,16 @@ pub fn proxies(lab: &Lab, delay: Duration, change: impl Fn(&str) -> String) -> P
                 keys.push_str(&format!("[127.0.0.1]:{port} {key}\n"));
             }
         }
-        lines.insert(host.to_owned(), wire);
+        lines.insert((*host).to_owned(), wire);
         ports.insert(host, port);
     }
-    std::fs::write(folder.join("known_hosts.proxied"), keys).expect("known_hosts");
-    let inventory = lab.changed("proxied", |text| {
-        let mut text = change(text).replace(".lab/known_hosts", ".lab/known_hosts.proxied");
+    // Each lane has its own.
+    let name = format!("proxied-{}", lab.masters[0]);
+    let known_hosts = format!("known_hosts.{name}");
+    std::fs::write(folder.join(&known_hosts), keys).expect("known_hosts");
+    let inventory = lab.changed(&name, |text| {
+        let own = change(text).replace(".lab/known_hosts", "known_hosts");
+        let mut text = own.replace("\"known_hosts\"", &format!("\".lab/{known_hosts}\""));
         for (host, port) in &ports {
             text = text.replace(
                 &format!("[hosts.{host}]\n"),

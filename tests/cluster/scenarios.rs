@@ -90,15 +90,12 @@ pub static LANES: [Lane; 2] = [
             base("cluster_is_reachable_from_outside", proof::tunnel),
             base("sshuttle_reaches_the_cluster", proof::sshuttle),
             base("secrets_do_not_leak", secrets::nowhere),
-            base("running_containers_need_a_clear_yes", change::consent),
-            base("changed_parameter_rolls_one_component", change::parameter),
             base("refused_pull_fails_before_changes", change::registry),
             base("docker_compose_knows_the_containers", change::compose),
             base(
                 "add_slave_contacts_masters_and_the_new_host",
                 grow::add_slave,
             ),
-            base("add_edge", grow::add_edge),
             base("hosts_with_several_roles", grow::several_roles),
             base(
                 "optional_components_are_added_and_removed",
@@ -108,7 +105,6 @@ pub static LANES: [Lane; 2] = [
             base("missing_storage_is_reported", options::storage),
             base("machine_with_its_own_kernel", kernel::own_kernel),
             base("vpn_client_reaches_the_cluster", options::vpn),
-            base("strict_sshd_limits_are_respected", trouble::small_limits),
             base("crash_loop_is_unhealthy", trouble::restarts),
             alone("idle_run_needs_few_round_trips", proof::cost),
             alone("bundle_brings_images_to_both_stores", engines::other_store),
@@ -120,6 +116,9 @@ pub static LANES: [Lane; 2] = [
         lab: day::three_masters,
         scenarios: &[
             fresh("first_day_with_the_shipped_defaults", day::first),
+            base("running_containers_need_a_clear_yes", change::consent),
+            base("changed_parameter_rolls_one_component", change::parameter),
+            base("strict_sshd_limits_are_respected", trouble::small_limits),
             base(
                 "early_end_finishes_the_replacement",
                 early::in_a_replacement,

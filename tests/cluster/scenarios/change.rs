@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, MASTERS, containers, image, on, until};
+use crate::lab::{Lab, address, containers, image, on, until};
 use crate::pty::{Terminal, WIDTHS};
 
 /// Other elections of Consul: every server is replaced.
@@ -23,13 +23,14 @@ pub fn consent(lab: &Lab) {
     });
     let question = "replace or remove these running containers? [y/N]";
     let state = tempfile::tempdir().expect("a folder");
-    let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
+    let [first, ..] = lab.masters;
+    let before = lab.masters.map(containers);
     let ask = |width: u16| {
         let words = format!("cluster up --output live -i '{}'", inventory.display());
         let mut terminal = Terminal::start(state.path(), width, &words);
         terminal.assert_question_stays(question);
         let text = terminal.text();
-        for master in MASTERS {
+        for master in lab.masters {
             assert!(
                 text.contains(&format!("{master}: replace toots-chronos")),
                 "{text}"
@@ -47,44 +48,40 @@ pub fn consent(lab: &Lab) {
     terminal.enter("\x03");
     terminal.wait_for("code 130");
     terminal.finish("sentinel");
-    let after: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
-    assert_eq!(before, after);
+    assert_eq!(before, lab.masters.map(containers));
     let mut terminal = ask(narrow);
     terminal.enter("yes\n");
     terminal.wait_for("code 0");
     terminal.finish("sentinel");
     let run = lab.toots(&["cluster", "up", "--yes", "--output", "json"]);
-    assert_eq!(run.expect(0).result()["hosts"]["m1"]["outcome"], "changed");
+    assert_eq!(run.expect(0).result()["hosts"][first]["outcome"], "changed");
 }
 
 /// Only Consul's servers are replaced, one at a time with the leader last. Another run at the same time
 /// is refused. The way back goes on over a lost connection.
 pub fn parameter(lab: &Lab) {
     let inventory = elections(lab, 2);
-    let before: Vec<_> = MASTERS.iter().map(|m| containers(m)).collect();
+    let before = lab.masters.map(containers);
     let refused = lab
         .toots_with(&inventory, &["cluster", "up", "--output", "plain"])
         .expect(4);
     assert!(
-        refused
-            .stderr
-            .contains("run again with --yes: m1: replace toots-consul-server"),
+        refused.stderr.contains(&format!(
+            "run again with --yes: {}: replace toots-consul-server",
+            lab.masters[0]
+        )),
         "{}",
         refused.stderr
     );
-    assert!(
-        MASTERS
-            .iter()
-            .zip(&before)
-            .all(|(m, ids)| containers(m) == *ids),
-        "nothing is interrupted without consent"
-    );
+    let after = lab.masters.map(containers);
+    assert_eq!(before, after, "nothing is interrupted without consent");
+    let leader_of = format!("http://{}:8500/v1/status/leader", address(lab.masters[0]));
     let leaders = std::sync::Mutex::new(Vec::new());
     let done = std::sync::atomic::AtomicBool::new(false);
     let run = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let leader = crate::lab::http(&["http://10.42.7.11:8500/v1/status/leader"]).1;
+                let leader = crate::lab::http(&[&leader_of]).1;
                 let now = jiff::Timestamp::now();
                 leaders.lock().expect("the leaders").push((now, leader));
                 std::thread::sleep(Duration::from_millis(200));
@@ -124,8 +121,7 @@ pub fn parameter(lab: &Lab) {
     );
     // On a busy machine the leadership may move between the guard's question and the replacement.
     for (at, host) in &replaced[..2] {
-        let number = MASTERS.iter().position(|master| master == host);
-        let address = format!("10.42.7.1{}:", number.map_or(0, |number| number + 1));
+        let address = format!("{}:", address(host));
         let mut before = leaders
             .iter()
             .filter(|(seen, _)| seen <= at && *seen >= *at - jiff::SignedDuration::from_secs(3))
@@ -135,7 +131,7 @@ pub fn parameter(lab: &Lab) {
             "{host} leads and is not the last: {replaced:?}, {leaders:?}"
         );
     }
-    for (machine, before) in MASTERS.iter().zip(before) {
+    for (machine, before) in lab.masters.iter().zip(before) {
         let after = containers(machine);
         for (name, id) in &before {
             let same = after.get(name).map(|now| &now.0) == Some(&id.0);
@@ -197,7 +193,7 @@ fn return_over_a_lost_connection(lab: &Lab) {
     );
     lab.toots_with(&proxies.inventory, &["cluster", "up", "--output", "json"])
         .expect(0);
-    for machine in MASTERS {
+    for machine in lab.masters {
         let names: Vec<String> = containers(machine).into_keys().collect();
         assert!(
             names.iter().any(|name| name == "toots-consul-server")

@@ -175,8 +175,10 @@ pub fn tags(_lab: &Lab) {
     catalogue.register("drained", &["haproxy", "weight=0"], shop);
     catalogue.register("unlisted", &["other"], shop);
     catalogue.register("db", &["haproxy_tcp=10100"], db);
+    // The last of them is there.
     until("the services are there", Duration::from_secs(30), || {
         asked("shop.service.consul", "/").starts_with("shop")
+            && http(&[&format!("http://{EDGE}:10100/")]).0 == 200
     });
 
     for host in [

@@ -247,7 +247,9 @@ pub fn lost_image(lab: &Lab) {
     let image = crate::lab::image(lab, "chronos");
     on(
         "m2",
-        &format!("docker rm -f toots-chronos && docker rmi -f $(docker images -q {image})"),
+        &format!(
+            "docker stop toots-chronos && docker rm toots-chronos && docker rmi -f $(docker images -q {image})"
+        ),
     );
     let up = {
         let _registry = Paused::new("registry");

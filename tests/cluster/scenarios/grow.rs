@@ -64,16 +64,6 @@ pub fn add_slave(lab: &Lab) {
     lab.remove(&["s2"]);
 }
 
-pub fn add_edge(lab: &Lab) {
-    add(lab, "add-edge", "e2", "10.42.7.32");
-    assert_eq!(
-        crate::lab::http(&["http://10.42.7.32/"]).0,
-        503,
-        "the new edge answers"
-    );
-    lab.remove(&["e2"]);
-}
-
 /// The install modes that put several roles on one machine: master + slave, master + slave + edge,
 /// slave + edge; and back.
 pub fn several_roles(lab: &Lab) {

@@ -1,5 +1,5 @@
-//! The optional components of a cluster, all at once: DNS on slaves, a load balancer there,
-//! Registrator on masters, supervisord, an address held by one of two edges.
+//! The optional components of a cluster, all at once: an additional edge, DNS on slaves, a load balancer
+//! there, Registrator on masters, supervisord, an address held by one of two edges.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ fn inventory(lab: &Lab) -> std::path::PathBuf {
 }
 
 pub fn on_and_off(lab: &Lab) {
-    lab.start(&["e2"]);
+    super::grow::add(lab, "add-edge", "e2", "10.42.7.32");
+    assert_eq!(http(&["http://10.42.7.32/"]).0, 503, "the new edge answers");
     let options = inventory(lab);
     // Another DNS server of the host is named and left unchanged.
     let dnsmasq = image(lab, "dnsmasq");
