@@ -36,11 +36,14 @@ stale_network() {
     docker network rm "$network" >> "$log"
 }
 
-# remove MACHINE…: removes those that exist, and what is recorded of them.
+# remove MACHINE…: removes those that exist, all at once, and what is recorded of them.
 remove() {
-  local name
+  local name found=()
   for name in "$@"; do
-    ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || docker rm -fv "toots-lab-$name" >> "$log"
+    ! docker inspect "toots-lab-$name" > /dev/null 2>&1 || found+=("toots-lab-$name")
+  done
+  [ ${#found[@]} -eq 0 ] || docker rm -fv "${found[@]}" >> "$log"
+  for name in "$@"; do
     rm -rf "$here/.vagrant/machines/lab-$name/docker" "$lab/trust-$name" "$lab/ssh-$name"
   done
 }
