@@ -148,14 +148,15 @@ const TIME_CHARS: usize = 18;
 
 /// The program in an image, and its names: the digests that a registry gave it, else its tags. The tag
 /// of a pulled image is for people only: it is missing after a run that was cut off before it gave it.
-/// What a build that was cut off leaves is its builder's cache: it has no name and no label.
+/// What a build that was cut off leaves is its builder's cache: it has no name and no label. The base of
+/// a build stays where it was built, which another host may be after a cut.
 fn image_line(form: &ImageForm) -> Option<String> {
     let ImageForm { tags, pulled, .. } = form;
     let names = if pulled.is_empty() { tags } else { pulled };
     let labels = form.image.settings()["Labels"].take();
     let is_cache = names.is_empty() && labels.is_null();
     let contains = form.image.program().unwrap_or_default();
-    (!is_cache).then(|| format!("image {contains} {names:?} {labels}"))
+    (!is_cache && !form.is_build_base).then(|| format!("image {contains} {names:?} {labels}"))
 }
 
 /// A text without what each life draws anew: ids, digests, keys and times.

@@ -1,13 +1,16 @@
 //! One life with its cuts: each run but the last one is cut off, and the last one must converge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::scenario::{Desk, Scenario, UP};
+use crate::docker::{Image, ImageForm};
 use crate::host::controller::ControllerFault;
 use crate::host::faults::{Fault, Faults, Point};
+use crate::host::machine::Machine;
 use crate::life::Life;
 use crate::record::Entry;
 use crate::state::{HostState, count_proof_keys, states, whole_outline};
@@ -284,4 +287,37 @@ fn needless_restarts(life: &Life, runs: &[PastRun]) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn the_base_of_a_build_is_left_out_and_no_other_image() {
+    const BASE: &str = "ubuntu:24.04";
+    crate::chaos::on_own_clock(async {
+        let scenario = Scenario::first_up();
+        let life = scenario.begin().await;
+        let (ending, _) = scenario.run(&life, &scenario.desk, UP).await;
+        assert_eq!(ending.exit, Some(0), "{}", ending.output);
+        let is_base = |image: &ImageForm| image.is_build_base;
+        let has_built = |machine: &&Arc<Machine>| machine.engine.images().iter().any(is_base);
+        let (builders, others): (Vec<_>, Vec<_>) =
+            life.world.machines().iter().partition(has_built);
+        assert_eq!((builders.len(), others.len()), (1, 2));
+        let expected = whole_outline(&life);
+        let add = |machine: &Machine, image: &str| {
+            let (name, version) = image.split_once(':').unwrap();
+            machine.engine.has_image(image, Image::new(name, version));
+            let found = differences(&expected, &whole_outline(&life));
+            format!("{found:?}")
+        };
+        assert_eq!(differences(&expected, &whole_outline(&life)).len(), 0);
+        let found = add(builders[0], "debian:13-slim");
+        assert!(
+            found.contains("left over") && found.contains("debian"),
+            "{found}"
+        );
+        // A host that loads what another one built has no use for the base.
+        let found = add(others[0], BASE);
+        let of_other = format!("left over: {}: image ubuntu", others[0].name);
+        assert!(found.contains(&of_other), "{found}");
+    });
 }

@@ -219,6 +219,8 @@ impl Engine {
         stage: &mut Stage,
     ) -> Result<(), Value> {
         let name = rest.split_whitespace().next().unwrap_or_default();
+        let base = Reference::parse(name).text();
+        self.lock().build_bases.insert(base);
         let error = |why: String| json!({ "message": why });
         let found = self
             .lock()

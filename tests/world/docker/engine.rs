@@ -96,6 +96,8 @@ pub(super) struct EngineState {
     pub is_disk_full: bool,
     /// Ends now are final.
     pub is_shutting_down: bool,
+    /// The names of images on which builds here began.
+    pub build_bases: BTreeSet<String>,
     pub build: BuildManner,
     pub pacer: Option<Pacer>,
 }
@@ -159,6 +161,8 @@ pub struct ImageForm {
     pub tags: BTreeSet<String>,
     /// `repository@digest`, as a pull left it.
     pub pulled: BTreeSet<String>,
+    /// A build on this Engine began with it.
+    pub is_build_base: bool,
     pub image: Image,
 }
 
@@ -329,6 +333,9 @@ impl Engine {
             id: stored.id.clone(),
             tags: stored.tags.clone(),
             pulled: stored.pulled.clone(),
+            is_build_base: [&stored.tags, &stored.pulled]
+                .iter()
+                .any(|names| !names.is_disjoint(&state.build_bases)),
             image: stored.image.clone(),
         };
         state.images.images.iter().map(form).collect()

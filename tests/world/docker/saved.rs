@@ -1,5 +1,6 @@
 //! An Engine as its machine's disk holds it: saved in one life, begun with in others.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ pub struct SavedEngine {
     images: Vec<StoredImage>,
     containers: Vec<SavedContainer>,
     created: u64,
+    build_bases: BTreeSet<String>,
 }
 
 struct SavedContainer {
@@ -49,6 +51,7 @@ impl Engine {
             images: state.images.images.clone(),
             containers: state.containers.iter().map(SavedContainer::new).collect(),
             created: state.created,
+            build_bases: state.build_bases.clone(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Engine {
         let mut state = self.lock();
         state.images.images.clone_from(&saved.images);
         state.created = saved.created;
+        state.build_bases.clone_from(&saved.build_bases);
         for container in &saved.containers {
             let stored = saved.images.iter();
             let mut stored = stored.filter(|stored| stored.id == container.image);
