@@ -155,6 +155,13 @@ impl Tables {
         found.map(|member| member.address)
     }
 
+    /// Where the leader of each service is.
+    pub fn leaders(&self) -> Vec<Option<Ipv4Addr>> {
+        let replicated = REPLICATED.iter().map(|(container, ..)| *container);
+        let containers = VOTING.into_iter().chain(replicated);
+        containers.map(|container| self.leader(container)).collect()
+    }
+
     /// How many members of a service besides this one serve and have everything.
     fn count_others(&self, container: &str, without: Ipv4Addr) -> usize {
         let members = self.members(container).into_iter();

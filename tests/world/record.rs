@@ -74,9 +74,26 @@ impl Record {
         self.book().entries.clone()
     }
 
+    pub fn count_entries(&self) -> usize {
+        self.book().entries.len()
+    }
+
+    /// Those after so many.
+    pub fn entries_after(&self, count: usize) -> Vec<Entry> {
+        self.book().entries[count..].to_vec()
+    }
+
     /// In the order in which hosts received them.
     pub fn changes(&self) -> Vec<Change> {
         self.book().changes.clone()
+    }
+
+    /// What hosts are carrying out, as host and request.
+    pub fn under_way(&self) -> Vec<(String, String)> {
+        let book = self.book();
+        let changes = book.changes.iter().filter(|change| change.ended.is_none());
+        let named = changes.map(|change| (change.host.clone(), change.what.clone()));
+        named.collect()
     }
 
     /// Notes that a host begins to carry out a change; its end is noted when the guard is dropped.

@@ -122,6 +122,32 @@ impl HostState {
         lines.iter().map(|line| without_own(line)).collect()
     }
 
+    /// Everything, as it is.
+    fn lines(&self) -> Vec<String> {
+        let Self {
+            containers,
+            files,
+            images,
+            units,
+            packages,
+            is_locked,
+        } = self;
+        let mut lines = Vec::new();
+        for (name, form) in containers {
+            let (state, contains, body) = (form.state, &form.contains, &form.body);
+            lines.push(format!("{name} {contains} {state:?} {body}"));
+        }
+        lines.extend(files.iter().map(|(path, text)| format!("{path} {text}")));
+        for ImageForm {
+            id, tags, pulled, ..
+        } in images
+        {
+            lines.push(format!("{id} {tags:?} {pulled:?}"));
+        }
+        lines.push(format!("{units:?} {packages:?} {is_locked}"));
+        lines
+    }
+
     /// One number for all of it.
     pub fn fingerprint(&self) -> u64 {
         use std::hash::{Hash as _, Hasher as _};
@@ -145,6 +171,8 @@ impl HostState {
 const ID_CHARS: usize = 12;
 const KEY_CHARS: usize = 24;
 const TIME_CHARS: usize = 18;
+/// What stands for a time.
+const TIME: &str = "@";
 
 /// The program in an image, and its names: the digests that a registry gave it, else its tags. The tag
 /// of a pulled image is for people only: it is missing after a run that was cut off before it gave it.
@@ -161,10 +189,15 @@ fn image_line(form: &ImageForm) -> Option<String> {
 
 /// A text without what each life draws anew: ids, digests, keys and times.
 fn without_own(text: &str) -> String {
+    replace_own(text, |mark, _| mark.to_owned())
+}
+
+/// Replaces what each life draws anew, by its mark and itself.
+fn replace_own(text: &str, mut replace: impl FnMut(&'static str, &str) -> String) -> String {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
         if let Some((mark, length)) = own_at_start(rest) {
-            shown += mark;
+            shown += &replace(mark, &rest[..length]);
             rest = &rest[length..];
             continue;
         }
@@ -181,7 +214,7 @@ fn without_own(text: &str) -> String {
 fn own_at_start(text: &str) -> Option<(&'static str, usize)> {
     let time = run_length(text, |c| c.is_ascii_digit() || "-:.TZ".contains(c));
     if time > TIME_CHARS && text[..time].contains('T') {
-        return Some(("@", time));
+        return Some((TIME, time));
     }
     let key = run_length(text, |c| c.is_ascii_alphanumeric() || "+/".contains(c));
     if key >= KEY_CHARS && text[key..].starts_with('=') {
@@ -238,6 +271,38 @@ fn secrets(world: &World) -> BTreeSet<String> {
     });
     let contents = contents.map(|text| text.trim().to_owned());
     contents.filter(|text| !text.is_empty()).collect()
+}
+
+/// All that a further run finds, as one number. Ids and keys are numbered in the order in which they
+/// occur, so that two lives that drew other ones are alike, and one that mixes them is not.
+pub fn aftermath(life: &Life) -> u64 {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut numbers = BTreeMap::new();
+    let mut number = |mark: &'static str, own: &str| match mark {
+        TIME => TIME.to_owned(),
+        _ => {
+            let next = numbers.len();
+            let number = numbers.entry(own.to_owned()).or_insert(next);
+            format!("{mark}{number}")
+        }
+    };
+    let mut hasher = std::hash::DefaultHasher::new();
+    let mut add = |line: &str| replace_own(line, &mut number).hash(&mut hasher);
+    for (host, state) in states(&life.world) {
+        add(&host);
+        state.lines().iter().for_each(|line| add(line));
+    }
+    for machine in life.world.machines() {
+        let ports = life.world.network.ports(machine.address).into_iter();
+        let ports: Vec<u16> = ports.map(|(port, _)| port).collect();
+        add(&format!("{ports:?}"));
+    }
+    let tables = life.judge.tables();
+    add(&format!("{:?}", tables.ensemble.committed_paths()));
+    add(&format!("{:?}", tables.consul.committed_keys()));
+    add(&format!("{:?}", tables.leaders()));
+    add(&format!("{:?}", life.world.record.under_way()));
+    hasher.finish()
 }
 
 /// The same with all that is on hosts, and with what their services keep for others.

@@ -1,22 +1,24 @@
 //! One life with its cuts: each run but the last one is cut off, and the last one must converge.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::scenario::{Desk, Scenario, UP};
+use super::scene::deadline_at;
 use crate::docker::{Image, ImageForm};
 use crate::host::controller::ControllerFault;
 use crate::host::faults::{Fault, Faults, Point};
 use crate::host::machine::Machine;
 use crate::life::Life;
-use crate::record::Entry;
-use crate::state::{HostState, count_proof_keys, states, whole_outline};
+use crate::state::{aftermath, count_proof_keys, whole_outline};
+use crate::world::World;
 
 /// How a run is cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cut {
     Killed,
     /// The host learns of it at once.
@@ -72,23 +74,73 @@ pub struct PlacedCut {
     pub at: PassedPoint,
 }
 
+/// Containers that run, by host and name, each with one number for the request that created it.
+type Forms = BTreeMap<(String, String), u64>;
+
+fn running_forms(world: &World) -> Forms {
+    let mut running = Forms::new();
+    for machine in world.machines() {
+        let forms = machine.engine.forms().into_iter();
+        for (name, form) in forms.filter(|(_, form)| form.is_running) {
+            let number = hash(&form.body.to_string());
+            running.insert((machine.name.clone(), name), number);
+        }
+    }
+    running
+}
+
+/// The same in every process.
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// To what an undisturbed run after a cut led.
+pub struct Converged {
+    violations: Vec<String>,
+    /// What the hosts are in the end, as one number.
+    pub end: u64,
+    forms: Forms,
+    /// Keys of Consul's proof that it left.
+    pub proof_keys: usize,
+}
+
+/// To what the run after a cut led, by what the cut left: a run knows nothing else of those before it.
+#[derive(Default)]
+pub struct Known(Mutex<BTreeMap<u64, Arc<Converged>>>);
+
+impl Known {
+    fn find(&self, aftermath: u64) -> Option<Arc<Converged>> {
+        self.0.lock().unwrap().get(&aftermath).cloned()
+    }
+
+    fn add(&self, aftermath: u64, converged: &Arc<Converged>) {
+        let mut known = self.0.lock().unwrap();
+        known.insert(aftermath, Arc::clone(converged));
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
 /// A life with its cuts.
 pub struct CutLife {
     pub violations: Vec<String>,
     /// Exit codes of the runs that were cut off.
     pub exits: Vec<Option<u8>>,
-    /// What the hosts are in the end.
-    pub ended: Vec<String>,
-    /// Keys of Consul's proof that it left.
-    pub proof_keys: usize,
-    /// The points of the undisturbed run, when they were asked for.
+    /// What the cuts left, as one number.
+    pub aftermath: u64,
+    pub converged: Arc<Converged>,
+    /// The points of the undisturbed run, if it was lived.
     pub last_points: Vec<PassedPoint>,
 }
 
 /// A run that has ended, and what was before it.
 struct PastRun {
     by: String,
-    before: BTreeMap<String, HostState>,
+    before: Forms,
     /// How many entries the record had.
     noted: usize,
 }
@@ -101,6 +153,8 @@ struct Cutting<'a> {
     runs: Vec<PastRun>,
     exits: Vec<Option<u8>>,
     violations: Vec<String>,
+    /// The points of the run after the cuts.
+    last_points: Vec<PassedPoint>,
 }
 
 impl Cutting<'_> {
@@ -111,8 +165,8 @@ impl Cutting<'_> {
     }
 
     async fn run_line(&mut self, line: &str) -> (Option<u8>, String) {
-        let before = states(&self.life.world);
-        let noted = self.life.world.record.entries().len();
+        let before = running_forms(&self.life.world);
+        let noted = self.life.world.record.count_entries();
         let (ending, desk) = self.scenario.run(&self.life, &self.desk, line).await;
         let wrong = self.scenario.judge_desk(&self.desk, &desk, ending.exit);
         self.violations.extend(wrong);
@@ -133,12 +187,12 @@ impl Cutting<'_> {
                 self.life.world.set_faults(faults);
                 String::new()
             }
-            None => format!(" --timeout {}ms", at.after.as_millis().max(1)),
+            None => format!(" --timeout {}ms", deadline_at(at.after)),
         };
         let suffered = self.life.world.points.suffered().len();
         let (exit, _) = self.run(&more).await;
         if matches!(cut, Cut::Interrupted | Cut::Deadline) {
-            let now = states(&self.life.world);
+            let now = running_forms(&self.life.world);
             let before = &self.runs[self.runs.len() - 1].before;
             self.violations.extend(stopped_since(before, &now));
         }
@@ -151,22 +205,37 @@ impl Cutting<'_> {
     }
 
     /// The undisturbed run.
-    async fn converge(&mut self) {
+    async fn converge(&mut self, expected: &[String]) -> Converged {
+        let former = std::mem::take(&mut self.violations);
+        let (began, first) = (Instant::now(), self.life.world.passed());
         let (exit, printed) = self.run("").await;
+        let points = self.life.world.points().into_iter().skip(first);
+        let passed = points.map(|point| PassedPoint {
+            after: point.at - began,
+            point,
+        });
+        self.last_points = passed.collect();
         if exit != Some(0) {
             let text = format!("the run after it: {exit:?}: {printed}");
             self.violations.push(text);
         }
-    }
-
-    /// The points passed since then, from this number on.
-    fn points_since(&self, began: Instant, first: usize) -> Vec<PassedPoint> {
-        let points = self.life.world.points().into_iter().skip(first);
-        let points = points.map(|point| PassedPoint {
-            after: point.at - began,
-            point,
-        });
-        points.collect()
+        let ended = whole_outline(&self.life);
+        let forms = running_forms(&self.life.world);
+        self.violations.extend(differences(expected, &ended));
+        let last = &self.runs[self.runs.len() - 1..];
+        let needless = needless_restarts(&self.life, last, &forms);
+        self.violations.extend(needless);
+        let proof_keys = count_proof_keys(&self.life);
+        // `add-slave` leaves a record to the next `up`.
+        if self.scenario.line.starts_with(UP) {
+            self.stay().await;
+        }
+        Converged {
+            violations: std::mem::replace(&mut self.violations, former),
+            end: hash(&ended.into_iter().collect::<BTreeSet<_>>()),
+            forms,
+            proof_keys,
+        }
     }
 
     /// A further `up` has nothing to do.
@@ -185,12 +254,14 @@ impl Cutting<'_> {
 }
 
 impl Scenario {
-    /// Lives a life in which runs are cut off, in turn; the run after the last cut is undisturbed.
+    /// Lives a life in which runs are cut off, in turn; the run after the last cut is undisturbed. It
+    /// is left out when it is known what it leads to, unless its points are asked for.
     pub async fn live(
         &self,
         cuts: &[PlacedCut],
         keeps_points: bool,
         expected: &[String],
+        known: &Known,
     ) -> CutLife {
         let mut cutting = Cutting {
             scenario: self,
@@ -199,36 +270,37 @@ impl Scenario {
             runs: Vec::new(),
             exits: Vec::new(),
             violations: Vec::new(),
+            last_points: Vec::new(),
         };
         for cut in cuts {
             cutting.cut_off(cut).await;
         }
-        let (began, first) = (Instant::now(), cutting.life.world.passed());
-        cutting.converge().await;
-        let last_points = match keeps_points {
-            true => cutting.points_since(began, first),
-            false => Vec::new(),
+        let aftermath = aftermath(&cutting.life);
+        let converged = match known.find(aftermath) {
+            Some(converged) if !keeps_points => converged,
+            _ => {
+                let converged = Arc::new(cutting.converge(expected).await);
+                known.add(aftermath, &converged);
+                converged
+            }
         };
-        let ended = whole_outline(&cutting.life);
-        // After a slave was added, `up` may still test it with a container of its own.
-        if cuts.len() > 1 && self.line.starts_with(UP) {
-            cutting.stay().await;
-        }
         let Cutting {
             life,
             runs,
             exits,
             mut violations,
+            last_points,
             ..
         } = cutting;
+        violations.extend(converged.violations.iter().cloned());
         violations.extend(life.judge.violations());
-        violations.extend(differences(expected, &ended));
-        violations.extend(needless_restarts(&life, &runs));
+        let cut_off = &runs[..cuts.len()];
+        violations.extend(needless_restarts(&life, cut_off, &converged.forms));
         CutLife {
             violations,
             exits,
-            ended,
-            proof_keys: count_proof_keys(&life),
+            aftermath,
+            converged,
             last_points,
         }
     }
@@ -246,42 +318,28 @@ fn differences(expected: &[String], ended: &[String]) -> Vec<String> {
 }
 
 /// Containers that ran before a run that ended in order, and do not run after it.
-fn stopped_since(
-    began: &BTreeMap<String, HostState>,
-    now: &BTreeMap<String, HostState>,
-) -> Vec<String> {
-    let mut stopped = Vec::new();
-    for (host, state) in began {
-        for (name, form) in &state.containers {
-            let after = now.get(host).and_then(|state| state.containers.get(name));
-            if form.is_running && !after.is_some_and(|form| form.is_running) {
-                stopped.push(format!("{host}: {name} does not run any more"));
-            }
-        }
-    }
-    stopped
+fn stopped_since(before: &Forms, now: &Forms) -> Vec<String> {
+    let stopped = before
+        .keys()
+        .filter(|container| !now.contains_key(container));
+    let text = |(host, name): &(String, String)| format!("{host}: {name} does not run any more");
+    stopped.map(text).collect()
 }
 
 /// Members that had the form that they have in the end before a run that stopped them.
-fn needless_restarts(life: &Life, runs: &[PastRun]) -> Vec<String> {
-    let ended = states(&life.world);
-    let entries = life.world.record.entries();
-    let form = |states: &BTreeMap<String, HostState>, entry: &Entry| {
-        let containers = &states.get(&entry.host)?.containers;
-        let form = containers.get(&entry.who)?;
-        form.is_running.then(|| form.body.clone())
-    };
+fn needless_restarts(life: &Life, runs: &[PastRun], ended: &Forms) -> Vec<String> {
     let mut found = Vec::new();
     for run in runs {
-        for entry in &entries[run.noted..] {
+        for entry in life.world.record.entries_after(run.noted) {
             let mut words = ["stop", "kill", "remove"].iter();
             let is_stop = words.any(|word| entry.what.starts_with(word));
             if !is_stop || !entry.what.ends_with(&format!(" {}", run.by)) {
                 continue;
             }
-            let before = form(&run.before, entry);
-            if before.is_some() && before == form(&ended, entry) {
-                let (host, who, what) = (&entry.host, &entry.who, &entry.what);
+            let key = (entry.host, entry.who);
+            let before = run.before.get(&key);
+            if before.is_some() && before == ended.get(&key) {
+                let ((host, who), what) = (key, entry.what);
                 found.push(format!("{host}: {who} had its form: {what}"));
             }
         }

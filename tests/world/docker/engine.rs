@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::build::BuildManner;
-use super::container::Container;
+use super::container::{Container, State};
 use super::events::Events;
 use super::image::{Image, hex};
 use super::images::{ImageStore, StoreKind, StoredImage};
@@ -147,6 +147,7 @@ pub struct RunningContainer {
 pub struct ContainerForm {
     pub id: String,
     pub is_running: bool,
+    pub state: State,
     /// What its image says about its program.
     pub contains: String,
     /// The request that created it.
@@ -319,6 +320,7 @@ impl Engine {
         let form = |container: &Container| ContainerForm {
             id: container.id.clone(),
             is_running: container.is_running(),
+            state: container.state,
             contains: container.contains.clone(),
             body: container.body.clone(),
         };
