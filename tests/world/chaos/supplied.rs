@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::coverage::Shown;
 use super::{MASTERS, THREE_MASTERS, on_own_clock};
+use crate::directed::at_point;
 use crate::host::machine::{Machine, MachineProcess};
 use crate::life::{Ending, Hosts, Life};
 
@@ -14,6 +15,7 @@ const UP: &str = "toots cluster up --yes --output json";
 const PLAN: &str = "toots cluster plan --out plan.json";
 const UP_PLAN: &str = "toots cluster up --yes --plan plan.json --output json";
 const NEWER_ZOOKEEPER: &str = "[images]\nzookeeper = \"zookeeper:3.9.6\"\n";
+const NEWER_CONSUL: &str = "[images]\nconsul = \"hashicorp/consul:1.23\"\n";
 /// The third master is a slave too.
 const SLAVE: &str = "slaves = [\"10.0.0.13\"]\n";
 const FOUR: [(&str, Ipv4Addr); 4] = [
@@ -245,6 +247,22 @@ const LIVES: &[Supplied] = &[
             rename_cluster(life, "cluster")
         })
     }),
+    (" members of zookeeper synced", 4, || {
+        on_a_cluster("", &with(NEWER_CONSUL), UP, |life| {
+            // Somebody stops a member when what is to be done is known.
+            let stopped = Arc::clone(machine(life));
+            at_point(
+                life,
+                |point| point.name.starts_with("Place"),
+                move |_| {
+                    let machine = Arc::clone(&stopped);
+                    tokio::spawn(async move {
+                        machine.engine.stop_by_hand("toots-zookeeper").await;
+                    });
+                },
+            );
+        })
+    }),
     ("creating a cluster requires all masters", 3, || {
         on_new_hosts("", |life| machine(life).cut_power())
     }),
@@ -256,6 +274,19 @@ const LIVES: &[Supplied] = &[
         let other = THREE_MASTERS.replace("10.0.0.13", "10.0.0.14");
         on_a_cluster("", &other, UP, nothing)
     }),
+    (
+        "toots does not change the address of a master yet",
+        4,
+        || {
+            on_own_clock(async {
+                let life = Life::with_masters(7, &FOUR, 3);
+                let first = life.run(&named("10.0.0.13"), UP).await;
+                assert_eq!(first.exit, Some(0), "{}", first.output);
+                let ending = life.run(&named("10.0.0.14"), UP).await;
+                Met::new(&life, ending)
+            })
+        },
+    ),
     ("lock held by", 7, || {
         on_own_clock(async {
             let life = Life::new(7, &MASTERS);
@@ -284,6 +315,14 @@ const LIVES: &[Supplied] = &[
         })
     }),
 ];
+
+/// Masters with names, the third of which has this address.
+fn named(third: &str) -> String {
+    let addresses = [("m1", "10.0.0.11"), ("m2", "10.0.0.12"), ("m3", third)];
+    let tables =
+        addresses.map(|(name, address)| format!("[hosts.{name}]\naddress = \"{address}\"\n"));
+    format!("masters = [\"m1\", \"m2\", \"m3\"]\n{}", tables.concat())
+}
 
 fn persistent() -> String {
     format!(
