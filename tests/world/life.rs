@@ -62,6 +62,7 @@ pub struct Life {
     /// Where ZooKeeper and Consul run.
     masters: Vec<Ipv4Addr>,
     seed: u64,
+    clock: Clock,
 }
 
 /// The machine of an operator, and its connections.
@@ -167,6 +168,7 @@ impl Life {
         }
         let view = View::default();
         let now: Timestamp = BEGINNING.parse().expect("a time");
+        let clock = Clock::starting_at(now);
         let network = Network::default();
         let quorums = Quorums::new(&network, seed);
         let surroundings = Surroundings {
@@ -174,7 +176,7 @@ impl Life {
             catalog: quorums.catalog(),
             engines: Arc::new(WireEngines(network.clone())),
             view: view.clone(),
-            clock: Clock::starting_at(now),
+            clock,
         };
         let programs = Arc::new(Services::with_quorums(&surroundings, &quorums));
         let shelf = registry.clone();
@@ -217,15 +219,15 @@ impl Life {
                 .map(|(_, address)| *address)
                 .collect(),
             seed,
+            clock,
         }
     }
 
-    /// An operator whose machine has these files.
+    /// An operator whose machine has these files, and whose clock shows the time of the hosts.
     pub fn operator(&self, files: &[(&str, &str)]) -> Operator {
-        let now = BEGINNING.parse().expect("a time");
         let controller = self.world.controller("operator");
         let seed = self.seed ^ u64::from(u32::from(controller.address()));
-        let machine = MemoryMachine::new(seed, now);
+        let machine = MemoryMachine::new(seed, self.clock.now());
         for (path, content) in files {
             machine.files.add(path, *content);
         }

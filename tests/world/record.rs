@@ -31,12 +31,26 @@ pub struct Change {
     pub was_locked: bool,
 }
 
+/// Who runs toots; others change hosts, too.
+fn is_operator(by: &str) -> bool {
+    by.starts_with("operator")
+}
+
+/// How many changes of operators there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChangeCounts {
+    pub received: usize,
+    pub under_way: usize,
+}
+
 type Watcher = Arc<dyn Fn(&Entry) + Send + Sync>;
 
 #[derive(Default)]
 struct Book {
     entries: Vec<Entry>,
     changes: Vec<Change>,
+    /// Changes of operators that hosts received, and those of them that hosts work on.
+    counts: ChangeCounts,
     watcher: Option<Watcher>,
     /// Host and controller of each lock that is held.
     locks: std::collections::BTreeMap<String, String>,
@@ -108,10 +122,18 @@ impl Record {
             ended: None,
             was_locked,
         });
+        if is_operator(by) {
+            book.counts.received += 1;
+            book.counts.under_way += 1;
+        }
         ChangeGuard {
             record: self.clone(),
             number: book.changes.len() - 1,
         }
+    }
+
+    pub fn count_changes(&self) -> ChangeCounts {
+        self.book().counts
     }
 
     pub fn lock_taken(&self, host: &str, by: &str, holder: &str) {
@@ -150,6 +172,9 @@ pub struct ChangeGuard {
 impl Drop for ChangeGuard {
     fn drop(&mut self) {
         let mut book = self.record.book();
-        book.changes[self.number].ended = Some(Instant::now());
+        let change = &mut book.changes[self.number];
+        change.ended = Some(Instant::now());
+        let is_counted = is_operator(&change.by);
+        book.counts.under_way -= usize::from(is_counted);
     }
 }

@@ -6,10 +6,6 @@ use std::net::Ipv4Addr;
 
 use crate::random::Random;
 
-/// A virtual address is not lived yet: after a host started again, its simulated keepalived does not always
-/// take the address (seeds 37, 66, 82 and 113).
-const IS_VIP_LIVED: bool = false;
-
 const fn host(name: &'static str, last: u8) -> (&'static str, Ipv4Addr) {
     (name, Ipv4Addr::new(10, 0, 0, last))
 }
@@ -23,6 +19,11 @@ const MASTERS: [(&str, Ipv4Addr); 5] = [
 ];
 const SLAVES: [(&str, Ipv4Addr); 2] = [host("10.0.0.21", 21), host("10.0.0.22", 22)];
 const EDGE: (&str, Ipv4Addr) = host("10.0.0.31", 31);
+
+/// What a run passes between its first change and its last, when it changes ZooKeeper on three masters.
+const ZOOKEEPER_POINTS: u64 = 2_800;
+/// The same of a first run.
+const FIRST_POINTS: u64 = 2_200;
 
 /// An inventory as its parts, from which its text follows.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +52,7 @@ impl Inventory {
                 let _ = writeln!(text, "{role} = {names:?}");
             }
         }
-        if self.has_vip && IS_VIP_LIVED {
+        if self.has_vip {
             text += "[network]\nvip = \"10.0.0.100\"\n";
         }
         if !self.components.is_empty() {
@@ -91,23 +92,46 @@ impl Inventory {
         }
     }
 
-    /// One change that an operator could make.
-    fn change(&mut self, random: &mut Random) {
-        match random.below(16) {
-            // What is there is brought up again.
-            0 => {}
-            1..=3 => set(&mut self.params, "zookeeper", "heap = \"256m\""),
-            4..=5 => set(&mut self.params, "marathon", "heap = \"256m\""),
-            6 => set(&mut self.params, "chronos", "heap = \"256m\""),
-            7..=9 => set(&mut self.images, "zookeeper", "zookeeper:3.9.6"),
-            10..=11 => set(&mut self.images, "consul", "hashicorp/consul:1.23"),
-            12 => set(&mut self.recipes, "mesos", "docker_cli = \"docker.io\""),
-            13 if self.has_vip && IS_VIP_LIVED => {
-                set(&mut self.params, "keepalived", "router_id = 52")
+    /// One change that an operator could make; how many points a run that makes it passes between its
+    /// first change and its last.
+    fn change(&mut self, random: &mut Random) -> u64 {
+        match random.below(15) {
+            0..=2 => {
+                set(&mut self.params, "zookeeper", "heap = \"256m\"");
+                ZOOKEEPER_POINTS
             }
-            13..=14 => self.toggle_component(random),
-            _ if self.edges.is_empty() => self.toggle_component(random),
-            _ => self.has_vip = !self.has_vip,
+            3..=4 => {
+                set(&mut self.params, "marathon", "heap = \"256m\"");
+                1_200
+            }
+            5 => {
+                set(&mut self.params, "chronos", "heap = \"256m\"");
+                1_200
+            }
+            6..=8 => {
+                set(&mut self.images, "zookeeper", "zookeeper:3.9.6");
+                3_000
+            }
+            9..=10 => {
+                set(&mut self.images, "consul", "hashicorp/consul:1.23");
+                3_000
+            }
+            11 => {
+                set(&mut self.recipes, "mesos", "docker_cli = \"docker.io\"");
+                3_000
+            }
+            12 if self.has_vip => {
+                set(&mut self.params, "keepalived", "router_id = 52");
+                600
+            }
+            13 if !self.edges.is_empty() => {
+                self.has_vip = !self.has_vip;
+                600
+            }
+            _ => {
+                self.toggle_component(random);
+                550
+            }
         }
     }
 }
@@ -124,8 +148,13 @@ pub struct Cluster {
     /// The masters first.
     pub hosts: Vec<(&'static str, Ipv4Addr)>,
     pub masters: usize,
+    /// Nothing is up before faults begin.
+    pub is_new: bool,
     pub before: String,
     pub after: String,
+    /// How many points the run that meets faults passes between its first change and its last.
+    pub points: u64,
+    inventory: Inventory,
 }
 
 impl Cluster {
@@ -133,9 +162,9 @@ impl Cluster {
     pub fn draw(random: &mut Random) -> Self {
         let mut inventory = Inventory::default();
         let (kind, masters, extra) = match random.below(100) {
-            0..=71 => ("three masters", 3, Vec::new()),
-            72..=75 => ("five masters", 5, Vec::new()),
-            76..=87 => {
+            0..=75 => ("three masters", 3, Vec::new()),
+            76..=78 => ("five masters", 5, Vec::new()),
+            79..=89 => {
                 // A host has several roles.
                 inventory.slaves = vec![MASTERS[2].0];
                 if random.below(2) == 0 {
@@ -164,20 +193,40 @@ impl Cluster {
             inventory.toggle_component(random);
         }
         inventory.has_vip = !inventory.edges.is_empty() && random.below(3) == 0;
-        // In some lives a slave joins with the change.
-        let joining = match extra_slaves > 0 && random.below(4) == 0 {
-            true => inventory.slaves.pop(),
-            false => None,
-        };
-        let before = inventory.text();
-        inventory.slaves.extend(joining);
-        inventory.change(random);
-        Self {
+        let mut cluster = Self {
             kind,
             hosts,
             masters,
-            before,
+            is_new: true,
+            before: inventory.text(),
             after: inventory.text(),
+            points: FIRST_POINTS,
+            inventory,
+        };
+        if random.below(5) > 0 {
+            cluster.change(extra_slaves > 0, random);
         }
+        cluster
+    }
+
+    fn change(&mut self, has_slaves: bool, random: &mut Random) {
+        // In some lives a slave joins with the change.
+        let joining = match has_slaves && random.below(4) == 0 {
+            true => self.inventory.slaves.pop(),
+            false => None,
+        };
+        self.is_new = false;
+        self.before = self.inventory.text();
+        self.inventory.slaves.extend(joining);
+        self.points = self.inventory.change(random);
+        self.after = self.inventory.text();
+    }
+
+    /// One more change, which every cluster can make.
+    pub fn change_again(&mut self) {
+        self.before.clone_from(&self.after);
+        set(&mut self.inventory.params, "zookeeper", "heap = \"320m\"");
+        self.points = ZOOKEEPER_POINTS;
+        self.after = self.inventory.text();
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::coverage::Shown;
-use crate::host::faults::Faults;
+use crate::host::faults::{Fault, Faults, WaitingFault};
 use crate::life::{Ending, Life, Writers};
 use crate::random::Random;
 
@@ -15,6 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// time of a container that one of them stops (30 s, Consul's), as `--help` and the README say; and
 /// what the goodbye to its hosts takes.
 const GRACE: Duration = Duration::from_secs(30 + 30 + 5);
+/// How long clients write to a cluster that has just come up.
+const WRITING: Duration = Duration::from_secs(30);
 /// Numbers drawn for faults have a seed of their own.
 const FAULTS: u64 = 0x5eed;
 
@@ -76,13 +78,19 @@ impl Story {
         }
     }
 
+    /// Faults of the next run that changes hosts.
     fn begin_faults(&mut self) {
-        let seed = self.random.below(u64::MAX) ^ FAULTS;
-        let every = *self.random.choose(&[50, 200, 600]);
-        let limit = *self.random.choose(&[1, 2, 4]);
-        self.life
-            .world
-            .set_faults(Faults::drawn(seed, every, limit));
+        let mut random = Random::new(self.random.below(u64::MAX) ^ FAULTS);
+        let count = *random.choose(&[1, 2, 2, 3]);
+        let draw = |number| WaitingFault {
+            after: random.below(self.cluster.points),
+            // At least one does, and some fall between two changes.
+            meets_change: number == 0 || random.below(3) > 0,
+            fault: Fault::draw(&mut random),
+        };
+        let faults = (0..count).map(draw).collect();
+        let world = &self.life.world;
+        world.set_faults(Faults::waiting(&world.record, faults));
     }
 
     /// On some machines the Engine is not installed yet.
@@ -108,11 +116,12 @@ impl Story {
         let deadline = Duration::from_secs(60 * minutes);
         let line = format!("{} --output json", up(deadline));
         let inventory = self.cluster.after.clone();
+        let former = self.cluster.before.clone();
         if self.random.below(4) == 0 {
             let pause = Duration::from_millis(self.random.below(20_000));
             let second = async {
                 tokio::time::sleep(pause).await;
-                self.life.run(&self.cluster.before, &up(DEADLINE)).await
+                self.life.run(&former, &up(DEADLINE)).await
             };
             let (first, second) = tokio::join!(biased; self.life.run(&inventory, &line), second);
             self.note("change", &first, deadline);
@@ -135,41 +144,61 @@ impl Story {
         ending
     }
 
+    /// Faults meet the change of a cluster that is up, or the first run.
     async fn live(&mut self) {
-        let (before, after) = (self.cluster.before.clone(), self.cluster.after.clone());
         self.remove_engines();
-        if self.random.below(3) == 0 {
-            self.begin_faults();
-            let first = self.life.run(&before, &up(DEADLINE)).await;
-            self.note("first up", &first, DEADLINE);
-            self.life.heal().await;
-            self.up("up after a disturbed first up", &before).await;
-        } else {
+        let mut writers = None;
+        if !self.cluster.is_new {
+            let before = self.cluster.before.clone();
             self.up("first up", &before).await;
+            writers = Some(self.life.start_writers());
+            self.meddle().await;
         }
-        let writers = self.life.start_writers();
-        self.meddle().await;
         self.begin_faults();
         self.change().await;
+        if !met_a_change(&self.life) {
+            self.life.heal().await;
+            self.cluster.change_again();
+            self.begin_faults();
+            self.change().await;
+        }
         let identity = self.identity();
         self.life.heal().await;
         let before_last = self.life.world.record.changes().len();
-        self.up("last up", &after).await;
+        let after = self.cluster.after.clone();
+        let last = self.up("last up", &after).await;
+        let writers = writers.unwrap_or_else(|| self.life.start_writers());
         self.judge_agreement(before_last);
-        if self.identity() != identity {
+        let is_kept = |(before, now): (&Option<String>, &Option<String>)| {
+            // The first run may have ended before it gave the cluster an id.
+            now == before || before.is_none() && self.cluster.is_new
+        };
+        if !identity.iter().zip(&self.identity()).all(is_kept) {
             self.violations
                 .push("the cluster's id is another one".to_owned());
         }
-        let again = self.up("up again", &after).await;
-        let changes = self.life.world.record.changes();
-        for change in changes.iter().filter(|change| change.by == again.by) {
-            let text = format!("up again changed {}: {}", change.host, change.what);
-            self.violations.push(text);
+        // A last run that changed nothing is such a run itself.
+        if !self.changes_of(&last).is_empty() {
+            let again = self.up("up again", &after).await;
+            let changes = self.changes_of(&again);
+            self.violations.extend(changes);
         }
         self.judge_writes(&writers).await;
     }
 
+    /// What a run changed although nothing was left to do.
+    fn changes_of(&self, ending: &Ending) -> Vec<String> {
+        let changes = self.life.world.record.changes().into_iter();
+        let changes = changes.filter(|change| change.by == ending.by);
+        let texts =
+            changes.map(|change| format!("up again changed {}: {}", change.host, change.what));
+        texts.collect()
+    }
+
     async fn judge_writes(&mut self, writers: &Writers) {
+        if self.cluster.is_new {
+            tokio::time::sleep(WRITING).await;
+        }
         let (lost, acknowledged) = writers.end(&self.life).await;
         self.violations.extend(lost);
         if acknowledged < 10 {
@@ -255,7 +284,8 @@ async fn story(seed: u64) -> Outcome {
     let is_hit = hits.iter().any(|name| faults.contains_key(name));
     Outcome {
         met: met_a_change(&life),
-        at_risk: acknowledged > 0 && (stops.0 > 0 || is_hit),
+        // Clients write to a cluster that is up.
+        at_risk: !cluster.is_new && acknowledged > 0 && (stops.0 > 0 || is_hit),
         seed,
         kind: cluster.kind,
         violations,
@@ -273,13 +303,13 @@ async fn story(seed: u64) -> Outcome {
 
 /// Whether a fault occurred between the first and the last change of a run.
 fn met_a_change(life: &Life) -> bool {
+    let suffered = life.world.points.suffered();
     let mut spans = BTreeMap::new();
     for change in life.world.record.changes() {
         let end = change.ended.unwrap_or(change.began);
         let span = spans.entry(change.by).or_insert((change.began, end));
         span.1 = span.1.max(end);
     }
-    let suffered = life.world.points.suffered();
     let is_met =
         |at: &tokio::time::Instant| spans.values().any(|span| span.0 <= *at && *at <= span.1);
     suffered.iter().any(is_met)

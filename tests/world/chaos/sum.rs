@@ -11,7 +11,9 @@ use super::story::{Outcome, live};
 use crate::host::faults::Fault;
 
 /// How often each kind of fault occurs in a run of every day, at least.
-const LEAST_FAULTS: u64 = 20;
+const LEAST_FAULTS: u64 = 100;
+/// In how many lives of a run of every day a fault meets a change, at least: only these count.
+const LEAST_MET: u64 = 2_000;
 /// What faults led to, counted beside them.
 const LED_TO: [&str; 2] = ["answers reordered", "a leader's process ended"];
 
@@ -91,7 +93,10 @@ impl Sum {
             at_risk,
             ..
         } = self;
-        assert!(met * 4 > *lives, "faults met changes in {met} of {lives}");
+        assert!(
+            *met >= LEAST_MET && met * 10 >= lives * 9,
+            "faults met changes in {met} of {lives}"
+        );
         assert!(
             at_risk * 5 > *lives,
             "data were at risk in {at_risk} of {lives}"

@@ -13,6 +13,7 @@ use super::controller::ControllerFault;
 use tokio::time::Instant;
 
 use crate::random::Random;
+use crate::record::Record;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PointKind {
@@ -154,18 +155,11 @@ impl Fault {
         }
     }
 
-    fn draw(random: &mut Random, kind: PointKind) -> Self {
+    /// A fault of any kind.
+    pub fn draw(random: &mut Random) -> Self {
         let noticed_after = Duration::from_secs(*random.choose(&[0, 45]));
         let lasts = Duration::from_secs(*random.choose(&[5, 60, 300]));
-        // Few points can be refused, or change a disk.
-        if kind == PointKind::Open && random.below(2) == 0 {
-            return Self::ChannelRefused;
-        }
-        let is_write = matches!(kind, PointKind::Send | PointKind::Step);
-        if is_write && random.below(6) == 0 {
-            return Self::DiskFull(lasts);
-        }
-        match random.below(13) {
+        match random.below(14) {
             0 => Self::Controller(ControllerFault::Killed),
             1 => Self::ConnectionLost {
                 noticed_after,
@@ -189,8 +183,60 @@ impl Fault {
             9 => Self::Controller(ControllerFault::Held(lasts)),
             10 => Self::EngineRestarts(Duration::from_secs(*random.choose(&[1, 20]))),
             11 => Self::LeaderEnds,
+            // Only some of them reorder answers.
             _ => Self::Slow(Duration::from_millis(random.below(20_000))),
         }
+    }
+
+    /// One for a point of this kind, which may not apply to it.
+    fn draw_at(random: &mut Random, kind: PointKind) -> Self {
+        let lasts = Duration::from_secs(*random.choose(&[5, 60, 300]));
+        // Few points can be refused, or change a disk.
+        if kind == PointKind::Open && random.below(2) == 0 {
+            return Self::ChannelRefused;
+        }
+        let is_write = matches!(kind, PointKind::Send | PointKind::Step);
+        if is_write && random.below(6) == 0 {
+            return Self::DiskFull(lasts);
+        }
+        Self::draw(random)
+    }
+}
+
+/// A fault that waits for a run that changes hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingFault {
+    /// How many points the run passes between its first change and the fault, at least. Of those that
+    /// follow it is the first to which the fault applies.
+    pub after: u64,
+    /// It waits until a host works on a change.
+    pub meets_change: bool,
+    pub fault: Fault,
+}
+
+struct WaitingFaults {
+    record: Record,
+    /// How many changes hosts had received before.
+    received: usize,
+    /// Points since the first change.
+    passed: u64,
+    faults: Vec<WaitingFault>,
+}
+
+impl WaitingFaults {
+    fn find(&mut self, kind: PointKind) -> Option<Fault> {
+        let counts = self.record.count_changes();
+        if counts.received == self.received {
+            return None;
+        }
+        self.passed += 1;
+        let is_due = |waiting: &WaitingFault| {
+            waiting.after < self.passed
+                && waiting.fault.applies_to(kind)
+                && (counts.under_way > 0 || !waiting.meets_change)
+        };
+        let at = self.faults.iter().position(is_due)?;
+        Some(self.faults.remove(at).fault)
     }
 }
 
@@ -199,6 +245,7 @@ impl Fault {
 pub struct Faults {
     at: BTreeMap<usize, Fault>,
     drawn: Option<DrawnFaults>,
+    waiting: Option<WaitingFaults>,
 }
 
 struct DrawnFaults {
@@ -213,7 +260,7 @@ impl Faults {
     pub fn at(number: usize, fault: Fault) -> Self {
         Self {
             at: [(number, fault)].into(),
-            drawn: None,
+            ..Self::default()
         }
     }
 
@@ -225,8 +272,22 @@ impl Faults {
             left: limit,
         };
         Self {
-            at: BTreeMap::new(),
             drawn: Some(drawn),
+            ..Self::default()
+        }
+    }
+
+    /// Faults of the next run that changes hosts, as `record` says.
+    pub fn waiting(record: &Record, faults: Vec<WaitingFault>) -> Self {
+        let waiting = WaitingFaults {
+            record: record.clone(),
+            received: record.count_changes().received,
+            passed: 0,
+            faults,
+        };
+        Self {
+            waiting: Some(waiting),
+            ..Self::default()
         }
     }
 
@@ -234,11 +295,14 @@ impl Faults {
         if let Some(fault) = self.at.remove(&number) {
             return fault.applies_to(kind).then_some(fault);
         }
+        if let Some(waiting) = &mut self.waiting {
+            return waiting.find(kind);
+        }
         let drawn = self.drawn.as_mut().filter(|drawn| drawn.left > 0)?;
         if drawn.random.below(drawn.every) != 0 {
             return None;
         }
-        let fault = Fault::draw(&mut drawn.random, kind);
+        let fault = Fault::draw_at(&mut drawn.random, kind);
         let applies = fault.applies_to(kind);
         drawn.left -= usize::from(applies);
         applies.then_some(fault)
