@@ -162,6 +162,22 @@ impl Tables {
         containers.map(|container| self.leader(container)).collect()
     }
 
+    /// Each member of each service: where it is, whether it serves, has everything, and leads.
+    pub fn standing(&self) -> Vec<(Ipv4Addr, bool, bool, bool)> {
+        let replicated = REPLICATED.iter().map(|(container, ..)| *container);
+        let containers = VOTING.into_iter().chain(replicated);
+        let members = containers.flat_map(|container| self.members(container));
+        let standing = members.map(|member| {
+            (
+                member.address,
+                member.serves,
+                member.is_synced,
+                member.is_leading,
+            )
+        });
+        standing.collect()
+    }
+
     /// How many members of a service besides this one serve and have everything.
     fn count_others(&self, container: &str, without: Ipv4Addr) -> usize {
         let members = self.members(container).into_iter();

@@ -19,6 +19,8 @@ pub struct Scene {
     hosts: u64,
     /// What hosts are carrying out.
     under_way: Vec<(String, String)>,
+    /// What gates see of the services, as one number. What a run that was killed leaves is the same.
+    services: Option<u64>,
 }
 
 /// A point, and what the hosts were.
@@ -74,9 +76,12 @@ fn scene_reader(life: &Life) -> impl Fn() -> Scene + Send + Sync + use<> {
         }
         tables.ensemble.committed_paths().hash(&mut hasher);
         tables.consul.committed_keys().hash(&mut hasher);
+        let mut services = DefaultHasher::new();
+        tables.standing().hash(&mut services);
         Scene {
             hosts: hasher.finish(),
             under_way: record.under_way(),
+            services: Some(services.finish()),
         }
     }
 }
@@ -120,9 +125,11 @@ fn operation(point: &Point) -> String {
     format!("{} {name} {:?}", point.host, sent(point.kind))
 }
 
-/// What a host has of the operation that is cut off, besides what it is carrying out.
+/// What a host has of the operation that is cut off, besides what it is carrying out. Locks are taken on
+/// all hosts at once, and are no change that is under way.
 fn effect(point: &Point) -> String {
-    match is_question(point) || sent(point.kind) == Sent::Nothing {
+    let is_unsent = sent(point.kind) == Sent::Nothing && !point.name.starts_with("lock");
+    match is_question(point) || is_unsent {
         true => String::new(),
         false => operation(point),
     }
@@ -154,9 +161,14 @@ fn key(cut: Cut, point: &SeenPoint) -> Key {
         // It comes at a time, whatever the run does then.
         Cut::Deadline => String::new(),
     };
+    let mut scene = point.scene.clone();
+    // A run that loses a connection goes on, by what its gates see.
+    if !matches!(cut, Cut::Lost | Cut::LostUnnoticed) {
+        scene.services = None;
+    }
     Key {
         cut,
-        scene: point.scene.clone(),
+        scene,
         operation,
     }
 }
