@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::desired::{Desired, Recorded};
-use crate::plan::{Plan, Step};
+use crate::plan::{HostPlan, Plan, Step};
 use crate::spec::{FileSpec, ImageDigest, ImageRef, Placement, Role};
 
 /// The file on masters that records the digests to which image references are pinned.
@@ -64,4 +64,18 @@ pub(super) fn record_digests(desired: &mut Desired, recorded: &Recorded) {
             place: Placement::Always,
         });
     }
+}
+
+/// The step that writes the record of pinned digests to a master, and nothing else.
+pub(super) fn find_record_step(plan: &HostPlan) -> Option<Step> {
+    let mut placed = plan.prepare.iter().filter_map(|step| match step {
+        Step::Place { files, .. } => Some(files),
+        _ => None,
+    });
+    let record = placed.find_map(|files| files.iter().find(|change| change.file.path == DIGESTS))?;
+    Some(Step::Place {
+        dirs: Vec::new(),
+        files: vec![record.clone()],
+        hosts_entries: None,
+    })
 }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 
-use super::digests::{find_unpinned, find_unpinned_bases};
+use super::digests::{find_record_step, find_unpinned, find_unpinned_bases};
 use super::ledger::EarlyExit;
 use super::planning::build_plan;
 use super::prepare::prepare_hosts;
 use super::pull::login;
 use super::run::Run;
+use super::steps::run_steps;
 use super::work::Work;
 use super::{failure, observing};
 use crate::event::{Event, Outcome};
-use crate::plan::Step;
+use crate::plan::{self, Step};
 use crate::spec::{ImageDigest, ImageRef, Package, Phase};
 
 /// Hosts that are asked for digests: one asks the registry for all, the next for those that failed.
@@ -43,7 +44,22 @@ pub(super) async fn pin(run: &mut Run<'_>) -> Result<(), EarlyExit> {
     // The record of digests belongs to the preparation; the rest of the preparation is already
     // done.
     prepare_hosts(&run.work()).await;
+    record_on_other_masters(&run.work()).await;
     Ok(())
+}
+
+/// Masters outside the scope of `add-slave` record the digests too. Without a record the next `up` would
+/// ask the registries again, and replace what was added when a tag has moved.
+async fn record_on_other_masters(work: &Work<'_>) {
+    let plan = plan::diff(&work.planned.desired, &work.planned.observed);
+    let masters = work.usable_masters();
+    let others = masters.filter(|master| !work.cx.scope.contains(&master.info.name));
+    let writes = others.filter_map(|master| {
+        let steps = [find_record_step(plan.host(&master.info.name)?)?];
+        Some(async move { run_steps(work, master, Phase::Record, &steps).await })
+    });
+    // Failures are in the ledger.
+    drop(join_all(writes).await);
 }
 
 fn installs_engine(work: &Work<'_>) -> bool {

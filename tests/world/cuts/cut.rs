@@ -226,10 +226,7 @@ impl Cutting<'_> {
         let needless = needless_restarts(&self.life, last, &forms);
         self.violations.extend(needless);
         let proof_keys = count_proof_keys(&self.life);
-        // `add-slave` leaves a record to the next `up`.
-        if self.scenario.line.starts_with(UP) {
-            self.stay().await;
-        }
+        self.stay().await;
         Converged {
             violations: std::mem::replace(&mut self.violations, former),
             end: hash(&ended.into_iter().collect::<BTreeSet<_>>()),
