@@ -72,7 +72,8 @@ pub(super) fn find_record_step(plan: &HostPlan) -> Option<Step> {
         Step::Place { files, .. } => Some(files),
         _ => None,
     });
-    let record = placed.find_map(|files| files.iter().find(|change| change.file.path == DIGESTS))?;
+    let record =
+        placed.find_map(|files| files.iter().find(|change| change.file.path == DIGESTS))?;
     Some(Step::Place {
         dirs: Vec::new(),
         files: vec![record.clone()],

@@ -345,7 +345,7 @@ fn needless_restarts(life: &Life, runs: &[PastRun], ended: &Forms) -> Vec<String
 }
 
 #[test]
-fn the_base_of_a_build_is_left_out_and_no_other_image() {
+fn only_the_base_that_a_build_pulled_is_left_out() {
     const BASE: &str = "ubuntu:24.04";
     crate::chaos::on_own_clock(async {
         let scenario = Scenario::first_up();

@@ -122,7 +122,13 @@ fn operation(point: &Point) -> String {
             .replacen(" read", "", 1)
             .replacen(" write", "", 1),
     };
-    format!("{} {name} {:?}", point.host, sent(point.kind))
+    // An image moves on between two parts of the answer.
+    let mut moving = ["/images/create", "/images/load", "/build"].iter();
+    let part = match moving.any(|word| name.contains(&format!(" POST {word}"))) {
+        true => point.number.to_string(),
+        false => String::new(),
+    };
+    format!("{} {name} {:?} {part}", point.host, sent(point.kind))
 }
 
 /// What a host has of the operation that is cut off, besides what it is carrying out. Locks are taken on
