@@ -29,7 +29,7 @@ pub const THREE_MASTERS: &str = "masters = [\"10.0.0.11\", \"10.0.0.12\", \"10.0
 
 /// Lives of a run of every day, of which 2 000 count: in some no fault meets a change. Their seeds are
 /// always the same: a fault that was there before must not turn somebody's change red.
-const LIVES: u64 = 2_050;
+const LIVES: u64 = 2_100;
 /// Lives of a long run, whose seeds are new each time.
 const LONG_LIVES: u64 = 10_000;
 /// Seeds that are lived twice.

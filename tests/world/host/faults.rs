@@ -159,9 +159,9 @@ impl Fault {
     pub fn draw(random: &mut Random) -> Self {
         let noticed_after = Duration::from_secs(*random.choose(&[0, 45]));
         let lasts = Duration::from_secs(*random.choose(&[5, 60, 300]));
-        // Few points can be refused, and a leader is not everywhere: those are drawn twice as often.
-        match random.below(17) {
-            0 => Self::Controller(ControllerFault::Killed),
+        // Those that find fewer points are drawn more often.
+        match random.below(19) {
+            0 | 18 => Self::Controller(ControllerFault::Killed),
             1 => Self::ConnectionLost {
                 noticed_after,
                 host_notices: true,
@@ -173,7 +173,7 @@ impl Fault {
             3 => Self::HostHangs(lasts),
             4 => Self::PowerCut(lasts),
             5 => Self::HostDies,
-            6 | 14 => Self::ChannelRefused,
+            6 | 14 | 16 | 17 => Self::ChannelRefused,
             7 => Self::DiskFull(lasts),
             8 => Self::Controller(*random.choose(&[
                 ControllerFault::Interrupted,
@@ -181,9 +181,9 @@ impl Fault {
                 ControllerFault::Terminated,
                 ControllerFault::HungUp,
             ])),
-            9 => Self::Controller(ControllerFault::Held(lasts)),
+            9 | 15 => Self::Controller(ControllerFault::Held(lasts)),
             10 => Self::EngineRestarts(Duration::from_secs(*random.choose(&[1, 20]))),
-            11 | 15 => Self::LeaderEnds,
+            11 => Self::LeaderEnds,
             // Only some of them reorder answers.
             _ => Self::Slow(Duration::from_millis(random.below(20_000))),
         }
