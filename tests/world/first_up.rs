@@ -34,7 +34,7 @@ fn recorded() -> PathBuf {
 }
 
 fn read_events(text: &str) -> Vec<Value> {
-    let events = text.lines().map(|line| serde_json::from_str(line));
+    let events = text.lines().map(serde_json::from_str);
     events.map(|event| event.expect("an event")).collect()
 }
 

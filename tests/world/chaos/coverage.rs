@@ -35,6 +35,8 @@ const UNMET_STEPS: [(&str, &str); 1] = [(
     "Rejoin",
     "only `cluster repair` plans it, for members whose data differ; the lab tries it",
 )];
+/// Steps of stages that no plan has.
+const STAGE_STEPS: [&str; 2] = ["connect", "observe"];
 const UNMET_EXITS: [(u8, &str); 2] = [
     (
         1,
@@ -93,6 +95,9 @@ impl Shown {
             *self.events.entry(kind.to_owned()).or_default() += 1;
             if kind == "step-started" {
                 let title = event["step"].as_str().unwrap_or_default();
+                if STAGE_STEPS.contains(&title) {
+                    continue;
+                }
                 match step_of(title) {
                     Some(step) => *self.steps.entry(step).or_default() += 1,
                     None => {

@@ -342,11 +342,38 @@ fn mistaken() -> Met {
 /// What all of them show.
 pub fn shown() -> Shown {
     let mut shown = Shown::default();
-    for (_, _, live) in LIVES {
-        shown.add(&live().ending);
+    for (words, _, live) in LIVES {
+        let ending = live().ending;
+        shown.add(&ending);
+        // The guard's refusal ends, and its run goes on.
+        if ending.exit == Some(0) && ending.output.contains(words) {
+            *shown.refusals.entry(words).or_default() += 1;
+        }
     }
-    shown.add(&mistaken().ending);
+    for ending in [mistaken().ending].iter().chain(&switched()) {
+        shown.add(ending);
+    }
     shown
+}
+
+/// A plan, and optional components that are switched on and off.
+fn switched() -> Vec<Ending> {
+    on_own_clock(async {
+        let life = Life::new(7, &MASTERS);
+        let on = with(&format!(
+            "{SLAVE}[components]\ndnsmasq = true\nregistrator_on_masters = true\n"
+        ));
+        let plan = life.run(&on, "toots cluster plan --output json").await;
+        let up = life.run(&on, UP).await;
+        let off = life.run(&with(SLAVE), UP).await;
+        assert_eq!(
+            (plan.exit, up.exit, off.exit),
+            (Some(0), Some(0), Some(0)),
+            "{}",
+            off.output
+        );
+        vec![plan, up, off]
+    })
 }
 
 #[test]
