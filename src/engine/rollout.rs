@@ -150,32 +150,25 @@ impl<'a> Rollout<'a> {
         Ok(chosen.map(|(next, refusal)| Next::Replace(next, refusal, turn)))
     }
 
-    /// Members to create of services with a quorum that wait for this one only, where others of them
-    /// run: until they are back, the guard lets no host's member be stopped.
+    /// Members to create of services with a quorum that wait for this one only: until they run, the
+    /// guard lets no host's member be stopped.
     fn find_missing_after(&self) -> Vec<Missing<'a>> {
         if !self.has_quorum {
             return Vec::new();
         }
         let order = &self.gates.desired.order;
-        let mut found = Vec::new();
-        for name in self.gates.components() {
-            if !order.before(&name).eq([self.name]) {
-                continue;
-            }
-            let missing = self.work.in_scope().filter_map(|(host, plan)| {
+        let names = self.gates.components().into_iter();
+        let names = names.filter(|name| order.before(name).eq([self.name]));
+        let missing = names.flat_map(|name| {
+            self.work.in_scope().filter_map(move |(host, plan)| {
                 let steps = plan.components.get(&name)?.as_slice();
                 let is_left = self.work.ledger.alive(&host.info.name)
                     && !self.turns.is_returned(&name, &host.info.name);
                 let creates = !steps.is_empty() && !steps.iter().any(Step::interrupts);
-                (is_left && creates).then_some((host, steps))
-            });
-            let missing: Vec<_> = missing.collect();
-            if missing.len() < self.gates.holders(&name).len() {
-                let named = missing.into_iter();
-                found.extend(named.map(|(host, steps)| (name.clone(), host, steps)));
-            }
-        }
-        found
+                (is_left && creates).then(|| (name.clone(), host, steps))
+            })
+        });
+        missing.collect()
     }
 
     /// Creates members before the turn of their component.
