@@ -14,6 +14,9 @@ use crate::random::Random;
 /// Exit code that an Engine writes for a process whose end it did not see.
 const UNKNOWN: i64 = 255;
 
+/// For how long an Engine that starts waits for processes of its former life.
+const LONGEST_END: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// The machine loses its power: every process ends at once, and nobody notes how.
     pub fn power_cut(&self) {
@@ -30,7 +33,6 @@ impl Engine {
         state.events = Events::default();
         for container in &mut state.containers {
             container.process = None;
-            container.is_being_removed = false;
             container.epoch += 1;
         }
     }
@@ -46,9 +48,6 @@ impl Engine {
         self.abort_requests();
         let mut state = self.lock();
         state.events = Events::default();
-        for container in &mut state.containers {
-            container.is_being_removed = false;
-        }
     }
 
     /// The Engine ends in order, with all containers, each by its stop signal. This is no stop by a
@@ -125,11 +124,15 @@ impl Engine {
         };
         // `live-restore` is off. Recorded of Engine 20.10: it ends them as a user would, so that
         // `unless-stopped` does not start them again.
-        join_all(alive.iter().map(|(id, grace)| self.end(id, *grace))).await;
+        let ends = join_all(alive.iter().map(|(id, grace)| self.end(id, *grace)));
+        // It waits for none of them for ever.
+        let _ = tokio::time::timeout(LONGEST_END, ends).await;
         let now = self.now();
         let mut state = self.lock();
         let mut wanted = Vec::new();
         for container in &mut state.containers {
+            // An Engine keeps in memory alone that a removal is under way.
+            container.is_being_removed = false;
             if container.state == State::Running {
                 container.exit_code = UNKNOWN;
                 container.finished = Some(now);
