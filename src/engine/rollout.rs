@@ -173,8 +173,13 @@ impl<'a> Rollout<'a> {
 
     /// Creates members before the turn of their component.
     async fn create(&self, missing: Vec<Missing<'a>>) {
+        let names: BTreeSet<ComponentName> =
+            missing.iter().map(|(name, ..)| name.clone()).collect();
+        let phases = names.iter();
+        let _open: Vec<OpenPhase> = phases
+            .map(|name| OpenPhase::start(&self.work.cx.events, name.into()))
+            .collect();
         join_all(missing.into_iter().map(|(name, host, steps)| async move {
-            let _open = OpenPhase::start(&self.work.cx.events, (&name).into());
             // A failure takes the host out of the run.
             let _ = run_steps(self.work, host, &name, steps).await;
             let member = (name, host.info.name.clone());
