@@ -91,6 +91,7 @@ pub fn at_point(
             done.store(true, Ordering::SeqCst);
             act(point);
         }
+        None
     });
     is_done
 }

@@ -40,7 +40,7 @@ const FAILED_SEEDS: &str = include_str!("../failed_seeds");
 /// Lives on a clock of its own.
 pub fn on_own_clock<T>(life: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");

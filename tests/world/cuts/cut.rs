@@ -2,80 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::copies::Copies;
+use super::placed::{Cut, PassedPoint, PlacedCut, PlannedCut};
+use super::results::{LifeId, Results};
 use super::scenario::{Desk, Scenario, UP};
 use super::scene::deadline_at;
 use crate::docker::{Image, ImageForm};
-use crate::host::controller::ControllerFault;
-use crate::host::faults::{Fault, Faults, Point};
+use crate::host::faults::Faults;
 use crate::host::machine::Machine;
 use crate::life::Life;
+use crate::random::Random;
 use crate::state::{aftermath, count_proof_keys, whole_outline};
 use crate::world::World;
 
-/// How a run is cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cut {
-    Killed,
-    /// The host learns of it at once.
-    Lost,
-    /// The host believes in the connection.
-    LostUnnoticed,
-    Interrupted,
-    Deadline,
-}
-
-pub const CUTS: [Cut; 5] = [
-    Cut::Killed,
-    Cut::Lost,
-    Cut::LostUnnoticed,
-    Cut::Interrupted,
-    Cut::Deadline,
-];
-
-impl Cut {
-    /// The fault at its point; a deadline has none, it is an argument.
-    fn fault(self) -> Option<Fault> {
-        let lost = |host_notices| Fault::ConnectionLost {
-            noticed_after: Duration::ZERO,
-            host_notices,
-        };
-        match self {
-            Self::Killed => Some(Fault::Controller(ControllerFault::Killed)),
-            Self::Lost => Some(lost(true)),
-            Self::LostUnnoticed => Some(lost(false)),
-            Self::Interrupted => Some(Fault::Controller(ControllerFault::Interrupted)),
-            Self::Deadline => None,
-        }
-    }
-
-    /// Between two halves of a request only what ends the connection cuts them apart.
-    pub fn applies_to(self, point: &Point) -> bool {
-        self.fault()
-            .is_none_or(|fault| fault.applies_to(point.kind))
-    }
-}
-
-/// A point of a run, and how long after its beginning it is passed.
-#[derive(Debug, Clone)]
-pub struct PassedPoint {
-    pub point: Point,
-    pub after: Duration,
-}
-
-/// Where a run is cut off, and how.
-#[derive(Debug, Clone)]
-pub struct PlacedCut {
-    pub cut: Cut,
-    pub at: PassedPoint,
-}
-
 /// Containers that run, by host and name, each with one number for the request that created it.
-type Forms = BTreeMap<(String, String), u64>;
+type Forms = BTreeMap<String, u64>;
+
+fn form_key(host: &str, container: &str) -> String {
+    format!("{host}: {container}")
+}
 
 fn running_forms(world: &World) -> Forms {
     let mut running = Forms::new();
@@ -83,7 +33,7 @@ fn running_forms(world: &World) -> Forms {
         let forms = machine.engine.forms().into_iter();
         for (name, form) in forms.filter(|(_, form)| form.is_running) {
             let number = hash(&form.body.to_string());
-            running.insert((machine.name.clone(), name), number);
+            running.insert(form_key(&machine.name, &name), number);
         }
     }
     running
@@ -96,9 +46,18 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
+/// A container that a run stopped: what was done to it, and the form that it had before the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoppedForm {
+    container: String,
+    what: String,
+    form: u64,
+}
+
 /// To what an undisturbed run after a cut led.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Converged {
-    violations: Vec<String>,
+    pub violations: Vec<String>,
     /// What the hosts are in the end, as one number.
     pub end: u64,
     forms: Forms,
@@ -106,35 +65,26 @@ pub struct Converged {
     pub proof_keys: usize,
 }
 
-/// To what the run after a cut led, by what the cut left: a run knows nothing else of those before it.
-#[derive(Default)]
-pub struct Known(Mutex<BTreeMap<u64, Arc<Converged>>>);
-
-impl Known {
-    fn find(&self, aftermath: u64) -> Option<Arc<Converged>> {
-        self.0.lock().unwrap().get(&aftermath).cloned()
-    }
-
-    fn add(&self, aftermath: u64, converged: &Arc<Converged>) {
-        let mut known = self.0.lock().unwrap();
-        known.insert(aftermath, Arc::clone(converged));
-    }
-
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-}
-
 /// A life with its cuts.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct CutLife {
-    pub violations: Vec<String>,
+    pub cuts: Vec<PlacedCut>,
+    violations: Vec<String>,
     /// Exit codes of the runs that were cut off.
     pub exits: Vec<Option<u8>>,
     /// What the cuts left, as one number.
     pub aftermath: u64,
-    pub converged: Arc<Converged>,
-    /// The points of the undisturbed run, if it was lived.
-    pub last_points: Vec<PassedPoint>,
+    stopped: Vec<StoppedForm>,
+}
+
+impl CutLife {
+    /// What is wrong with it, the run after it included.
+    pub fn violations(&self, converged: &Converged) -> Vec<String> {
+        let mut violations = self.violations.clone();
+        violations.extend(converged.violations.iter().cloned());
+        violations.extend(needless_restarts(&self.stopped, &converged.forms));
+        violations
+    }
 }
 
 /// A run that has ended, and what was before it.
@@ -150,11 +100,10 @@ struct Cutting<'a> {
     scenario: &'a Scenario,
     life: Life,
     desk: Desk,
+    cuts: Vec<PlacedCut>,
     runs: Vec<PastRun>,
     exits: Vec<Option<u8>>,
     violations: Vec<String>,
-    /// The points of the run after the cuts.
-    last_points: Vec<PassedPoint>,
 }
 
 impl Cutting<'_> {
@@ -179,33 +128,40 @@ impl Cutting<'_> {
         (ending.exit, ending.output + &ending.error)
     }
 
-    async fn cut_off(&mut self, PlacedCut { cut, at }: &PlacedCut) {
-        let fault = cut.fault();
-        let more = match fault {
+    /// Runs the command line until it is cut off.
+    async fn cut_off(&mut self, placed: &PlacedCut) {
+        let suffered = self.life.world.points.suffered().len();
+        let more = match placed.cut.fault() {
             Some(fault) => {
-                let faults = Faults::at(at.point.number, fault);
+                let faults = Faults::at(placed.number, fault);
                 self.life.world.set_faults(faults);
                 String::new()
             }
-            None => format!(" --timeout {}ms", deadline_at(at.after)),
+            None => deadline(placed),
         };
-        let suffered = self.life.world.points.suffered().len();
         let (exit, _) = self.run(&more).await;
+        self.end_cut(placed, exit, suffered).await;
+    }
+
+    /// Judges a run that was cut off; there had been so many faults before it.
+    async fn end_cut(&mut self, placed: &PlacedCut, exit: Option<u8>, suffered: usize) {
+        let cut = placed.cut;
         if matches!(cut, Cut::Interrupted | Cut::Deadline) {
             let now = running_forms(&self.life.world);
             let before = &self.runs[self.runs.len() - 1].before;
             self.violations.extend(stopped_since(before, &now));
         }
         let is_hit = self.life.world.points.suffered().len() > suffered;
-        if (fault.is_some() && !is_hit) || (*cut == Cut::Killed && exit.is_some()) {
+        if (cut.fault().is_some() && !is_hit) || (cut == Cut::Killed && exit.is_some()) {
             self.violations.push("nothing was cut off".to_owned());
         }
+        self.cuts.push(placed.clone());
         self.exits.push(exit);
         self.life.heal().await;
     }
 
-    /// The undisturbed run.
-    async fn converge(&mut self, expected: &[String]) -> Converged {
+    /// The undisturbed run, and its points.
+    async fn converge(&mut self, expected: &[String]) -> (Converged, Vec<PassedPoint>) {
         let former = std::mem::take(&mut self.violations);
         let (began, first) = (Instant::now(), self.life.world.passed());
         let (exit, printed) = self.run("").await;
@@ -214,7 +170,7 @@ impl Cutting<'_> {
             after: point.at - began,
             point,
         });
-        self.last_points = passed.collect();
+        let passed = passed.collect();
         if exit != Some(0) {
             let text = format!("the run after it: {exit:?}: {printed}");
             self.violations.push(text);
@@ -223,16 +179,19 @@ impl Cutting<'_> {
         let forms = running_forms(&self.life.world);
         self.violations.extend(differences(expected, &ended));
         let last = &self.runs[self.runs.len() - 1..];
-        let needless = needless_restarts(&self.life, last, &forms);
+        let needless = needless_restarts(&stopped_forms(&self.life, last), &forms);
         self.violations.extend(needless);
         let proof_keys = count_proof_keys(&self.life);
         self.stay().await;
-        Converged {
+        let judged = self.life.judge.violations();
+        self.violations.extend(judged);
+        let converged = Converged {
             violations: std::mem::replace(&mut self.violations, former),
             end: hash(&ended.into_iter().collect::<BTreeSet<_>>()),
             forms,
             proof_keys,
-        }
+        };
+        (converged, passed)
     }
 
     /// A further `up` has nothing to do.
@@ -248,58 +207,132 @@ impl Cutting<'_> {
             self.violations.push(text);
         }
     }
+
+    /// What the cuts led to so far.
+    fn lived(&self) -> CutLife {
+        let mut violations = self.violations.clone();
+        violations.extend(self.life.judge.violations());
+        CutLife {
+            cuts: self.cuts.clone(),
+            violations,
+            exits: self.exits.clone(),
+            aftermath: aftermath(&self.life),
+            stopped: stopped_forms(&self.life, &self.runs),
+        }
+    }
+
+    /// Keeps what the cuts led to. The run after them is lived by the first life that left these hosts:
+    /// it knows nothing else of those before it. Returns a second cut in it, if one is asked for.
+    async fn keep(&mut self, search: &Search<'_>, second: Option<u64>) -> Option<PlacedCut> {
+        let life = self.lived();
+        let is_first = search.results.claim(life.aftermath);
+        search.results.keep_life(search.id, &life);
+        if !is_first && second.is_none() {
+            return None;
+        }
+        let (converged, points) = self.converge(search.expected).await;
+        if is_first {
+            search.results.keep_converged(life.aftermath, &converged);
+        }
+        let seed = second?;
+        PlacedCut::draw(&mut Random::new(seed), &points)
+    }
+
+    /// The rest of a life in a copy of the process, from the end of the run that was cut off.
+    async fn end(&mut self, planned: &PlannedCut, results: &Results, expected: &[String]) {
+        let id = planned.id;
+        let search = Search {
+            id: LifeId {
+                id,
+                is_twice: false,
+            },
+            results,
+            expected,
+        };
+        let Some(seed) = planned.second else {
+            self.keep(&search, None).await;
+            return;
+        };
+        // A second cut is drawn from the points of the undisturbed run, which a copy lives.
+        let mut copies = Copies::default();
+        if copies.start() {
+            let second = self.keep(&search, Some(seed)).await;
+            results.keep_second(id, second.as_ref());
+            return;
+        }
+        copies.wait();
+        if let Some(second) = results.second(id) {
+            self.cut_off(&second).await;
+            let search = Search {
+                id: LifeId { id, is_twice: true },
+                ..search
+            };
+            self.keep(&search, None).await;
+        }
+    }
+}
+
+/// Where the results of a life belong, and what each life is to end with.
+struct Search<'a> {
+    id: LifeId,
+    results: &'a Results,
+    expected: &'a [String],
+}
+
+/// The argument that ends a run at a point.
+fn deadline(placed: &PlacedCut) -> String {
+    format!(" --timeout {}ms", deadline_at(placed.after))
 }
 
 impl Scenario {
-    /// Lives a life in which runs are cut off, in turn; the run after the last cut is undisturbed. It
-    /// is left out when it is known what it leads to, unless its points are asked for.
+    /// Lives each planned cut in a copy of this process, made at the cut's point: what is before it is
+    /// lived once. Returns in each copy as well; whether this is one.
     pub async fn live(
         &self,
-        cuts: &[PlacedCut],
-        keeps_points: bool,
+        planned: &[PlannedCut],
         expected: &[String],
-        known: &Known,
-    ) -> CutLife {
+        results: &Results,
+    ) -> bool {
         let mut cutting = Cutting {
             scenario: self,
             life: self.begin().await,
             desk: self.desk.clone(),
+            cuts: Vec::new(),
             runs: Vec::new(),
             exits: Vec::new(),
             violations: Vec::new(),
-            last_points: Vec::new(),
         };
-        for cut in cuts {
-            cutting.cut_off(cut).await;
-        }
-        let aftermath = aftermath(&cutting.life);
-        let converged = match known.find(aftermath) {
-            Some(converged) if !keeps_points => converged,
-            _ => {
-                let converged = Arc::new(cutting.converge(expected).await);
-                known.add(aftermath, &converged);
-                converged
+        let mut copies = Copies::default();
+        let mut at_points: BTreeMap<usize, Vec<PlannedCut>> = BTreeMap::new();
+        for planned in planned {
+            if planned.cut.cut != Cut::Deadline {
+                let at_point = at_points.entry(planned.cut.number).or_default();
+                at_point.push(planned.clone());
+            } else if copies.start() {
+                cutting.cut_off(&planned.cut).await;
+                cutting.end(planned, results, expected).await;
+                return true;
             }
-        };
-        let Cutting {
-            life,
-            runs,
-            exits,
-            mut violations,
-            last_points,
-            ..
-        } = cutting;
-        violations.extend(converged.violations.iter().cloned());
-        violations.extend(life.judge.violations());
-        let cut_off = &runs[..cuts.len()];
-        violations.extend(needless_restarts(&life, cut_off, &converged.forms));
-        CutLife {
-            violations,
-            exits,
-            aftermath,
-            converged,
-            last_points,
         }
+        let (copies, chosen) = (Arc::new(Mutex::new(copies)), Arc::new(OnceLock::new()));
+        let (starting, choice) = (Arc::clone(&copies), Arc::clone(&chosen));
+        cutting.life.world.points.on_pass(move |point| {
+            if choice.get().is_some() {
+                return None;
+            }
+            let mut planned = at_points.get(&point.number)?.iter();
+            let planned = planned.find(|_| starting.lock().unwrap().start())?;
+            choice.set(planned.clone()).unwrap();
+            planned.cut.cut.fault()
+        });
+        let (exit, _) = cutting.run("").await;
+        let Some(planned) = chosen.get() else {
+            copies.lock().unwrap().wait();
+            return false;
+        };
+        cutting.end_cut(&planned.cut, exit, 0).await;
+        cutting.end(planned, results, expected).await;
+        true
     }
 }
 
@@ -318,13 +351,13 @@ fn differences(expected: &[String], ended: &[String]) -> Vec<String> {
 fn stopped_since(before: &Forms, now: &Forms) -> Vec<String> {
     let stopped = before
         .keys()
-        .filter(|container| !now.contains_key(container));
-    let text = |(host, name): &(String, String)| format!("{host}: {name} does not run any more");
+        .filter(|container| !now.contains_key(*container));
+    let text = |container: &String| format!("{container} does not run any more");
     stopped.map(text).collect()
 }
 
-/// Members that had the form that they have in the end before a run that stopped them.
-fn needless_restarts(life: &Life, runs: &[PastRun], ended: &Forms) -> Vec<String> {
+/// Containers that runs stopped.
+fn stopped_forms(life: &Life, runs: &[PastRun]) -> Vec<StoppedForm> {
     let mut found = Vec::new();
     for run in runs {
         for entry in life.world.record.entries_after(run.noted) {
@@ -333,15 +366,25 @@ fn needless_restarts(life: &Life, runs: &[PastRun], ended: &Forms) -> Vec<String
             if !is_stop || !entry.what.ends_with(&format!(" {}", run.by)) {
                 continue;
             }
-            let key = (entry.host, entry.who);
-            let before = run.before.get(&key);
-            if before.is_some() && before == ended.get(&key) {
-                let ((host, who), what) = (key, entry.what);
-                found.push(format!("{host}: {who} had its form: {what}"));
-            }
+            let container = form_key(&entry.host, &entry.who);
+            found.extend(run.before.get(&container).map(|form| StoppedForm {
+                form: *form,
+                what: entry.what,
+                container,
+            }));
         }
     }
     found
+}
+
+/// Members that had the form that they have in the end before a run that stopped them.
+fn needless_restarts(stopped: &[StoppedForm], ended: &Forms) -> Vec<String> {
+    let is_needless = |stopped: &&StoppedForm| ended.get(&stopped.container) == Some(&stopped.form);
+    let needless = stopped.iter().filter(is_needless);
+    let text = |StoppedForm {
+                    container, what, ..
+                }: &StoppedForm| { format!("{container} had its form: {what}") };
+    needless.map(text).collect()
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! All cuts of a scenario, on both cores.
+//! All cuts of a scenario, each in a copy of a process that lives the scenario once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Command;
 
-use super::cut::{CUTS, CutLife, Known, PassedPoint, PlacedCut};
+use super::cut::CutLife;
+use super::placed::{CUTS, PlannedCut};
+use super::results::{LifeId, Results};
 use super::scenario::Scenario;
-use super::scene::{EqualCuts, find_equal_cuts, is_left_out};
+use super::scene::{EqualCuts, find_equal_cuts};
 use crate::chaos::on_own_clock;
 use crate::random::Random;
 
@@ -14,152 +15,160 @@ use crate::random::Random;
 const TWICE: u64 = 10;
 /// Of so many cuts that have equals one is compared with one of them.
 const COMPARED: u64 = 10;
+/// Says that a process is the one whose copies live the cuts.
+const ALONE: &str = "TOOTS_CUTS_ALONE";
+
+/// The cuts to be lived, and those of them that count as equal.
+#[derive(Default)]
+struct Selection {
+    planned: Vec<PlannedCut>,
+    /// The number of a cut, and of the one that must lead to the same.
+    equal: Vec<(usize, usize)>,
+}
+
+impl Selection {
+    fn add(&mut self, planned: PlannedCut) -> usize {
+        self.planned.push(planned);
+        self.planned.len() - 1
+    }
+
+    /// A cut, maybe with a second one after it, and maybe others that count as equal.
+    fn add_equal_cuts(&mut self, seed: u64, EqualCuts { cuts, .. }: &EqualCuts) {
+        let cut = cuts[0].clone();
+        let kind = CUTS.iter().position(|known| *known == cut.cut).unwrap_or(0) as u64;
+        let mut random = Random::new(seed << 48 ^ (cut.number as u64) << 8 ^ kind);
+        let is_twice = random.below(TWICE) == 0;
+        let is_compared = random.below(COMPARED) == 0;
+        let others = match &cuts[1..] {
+            others if std::env::var_os("TOOTS_LONG").is_some() => others.to_vec(),
+            others if is_compared && !others.is_empty() => vec![random.choose(others).clone()],
+            _ => Vec::new(),
+        };
+        let second = is_twice.then(|| random.below(u64::MAX));
+        let id = self.planned.len();
+        let first = self.add(PlannedCut { id, cut, second });
+        for cut in others {
+            let id = self.planned.len();
+            let other = self.add(PlannedCut {
+                id,
+                cut,
+                second: None,
+            });
+            self.equal.push((first, other));
+        }
+    }
+}
 
 /// What all cuts of a scenario showed.
 #[derive(Default)]
 struct Sum {
-    cuts: usize,
-    /// Lives with two cuts.
-    twice: usize,
-    /// Lives of a cut that has the key of another one.
-    compared: usize,
+    /// Lives with one cut, and with two.
+    lived: [usize; 2],
     failed: usize,
     /// Lives that left keys of Consul's proof.
     with_proof_keys: usize,
+    states: BTreeSet<u64>,
     ends: BTreeSet<u64>,
-    exits: BTreeMap<Option<u8>, usize>,
+    exits: BTreeMap<String, usize>,
 }
 
-/// What all lives of a scenario share.
-struct Exploration<'a> {
-    scenario: &'a Scenario,
-    expected: Vec<String>,
-    known: Known,
-    sum: Mutex<Sum>,
-}
-
-/// A cut of the run after a cut, drawn from its points.
-fn draw_second(random: &mut Random, points: &[PassedPoint]) -> Option<PlacedCut> {
-    if points.is_empty() {
-        return None;
-    }
-    loop {
-        let (cut, at) = (*random.choose(&CUTS), random.choose(points));
-        if cut.applies_to(&at.point) {
-            let at = at.clone();
-            return Some(PlacedCut { cut, at });
+impl Sum {
+    fn fail(&mut self, what: &str, violations: &[String]) {
+        if violations.is_empty() {
+            return;
         }
-    }
-}
-
-fn describe(cuts: &[PlacedCut]) -> String {
-    let at = |PlacedCut { cut, at }: &PlacedCut| format!("{cut:?} at {}", at.point);
-    cuts.iter().map(at).collect::<Vec<_>>().join(", then ")
-}
-
-impl Exploration<'_> {
-    fn live(&self, cuts: &[PlacedCut], keeps_points: bool) -> CutLife {
-        let live = self
-            .scenario
-            .live(cuts, keeps_points, &self.expected, &self.known);
-        let life = on_own_clock(live);
-        let mut sum = self.sum.lock().unwrap();
-        if !life.violations.is_empty() {
-            println!("{} {}", self.scenario.name, describe(cuts));
-            for violation in &life.violations {
-                println!("  VIOLATION {violation}");
-            }
-            sum.failed += 1;
+        eprintln!("{what}");
+        for violation in violations {
+            eprintln!("  VIOLATION {violation}");
         }
-        sum.with_proof_keys += usize::from(life.converged.proof_keys > 0);
-        sum.ends.insert(life.converged.end);
+        self.failed += 1;
+    }
+
+    fn add(&mut self, life: &CutLife, results: &Results) {
+        let cuts: Vec<String> = life.cuts.iter().map(ToString::to_string).collect();
+        let cuts = cuts.join(", then ");
+        self.lived[life.cuts.len() - 1] += 1;
+        self.states.insert(life.aftermath);
         for exit in &life.exits {
-            *sum.exits.entry(*exit).or_default() += 1;
+            let shown = exit.map_or_else(|| "killed".to_owned(), |code| code.to_string());
+            *self.exits.entry(shown).or_default() += 1;
         }
-        life
-    }
-
-    /// Lives a cut, maybe a second one with it, and maybe one that counts as equal.
-    fn live_equal_cuts(&self, EqualCuts(cuts): &EqualCuts) {
-        let first = &cuts[0];
-        let number = first.at.point.number as u64;
-        let of_cut = CUTS.iter().position(|cut| *cut == first.cut).unwrap_or(0) as u64;
-        let mut random = Random::new(self.scenario.seed << 48 ^ number << 8 ^ of_cut);
-        let is_twice = random.below(TWICE) == 0;
-        let is_compared = random.below(COMPARED) == 0;
-        let life = self.live(&cuts[..1], is_twice);
-        self.sum.lock().unwrap().cuts += 1;
-        let second = match is_twice {
-            true => draw_second(&mut random, &life.last_points),
-            false => None,
+        let Some(converged) = results.converged(life.aftermath) else {
+            self.fail(&cuts, &["the run after it came to no end".to_owned()]);
+            return;
         };
-        if let Some(second) = second {
-            self.live(&[first.clone(), second], false);
-            self.sum.lock().unwrap().twice += 1;
-        }
-        let others = &cuts[1..];
-        if std::env::var_os("TOOTS_LONG").is_some() {
-            others
-                .iter()
-                .for_each(|other| self.compare(&life, first, other));
-        } else if is_compared && !others.is_empty() {
-            self.compare(&life, first, random.choose(others));
-        }
+        self.ends.insert(converged.end);
+        self.with_proof_keys += usize::from(converged.proof_keys > 0);
+        self.fail(&cuts, &life.violations(&converged));
     }
 
-    /// What a cut with an equal key leaves must be the same.
-    fn compare(&self, life: &CutLife, first: &PlacedCut, other: &PlacedCut) {
-        let again = self.live(std::slice::from_ref(other), false);
-        let mut sum = self.sum.lock().unwrap();
-        sum.compared += 1;
-        if (again.aftermath, &again.exits) != (life.aftermath, &life.exits) {
-            let both = describe(&[first.clone(), other.clone()]);
-            let (exits, others) = (&life.exits, &again.exits);
-            println!("{} {both}", self.scenario.name);
-            println!("  VIOLATION counted as equal: exit codes {exits:?} and {others:?}");
-            sum.failed += 1;
+    fn collect(selection: &Selection, results: &Results) -> Self {
+        let mut sum = Self::default();
+        let mut lives = Vec::new();
+        for PlannedCut { id, cut, second } in &selection.planned {
+            let life_id = |is_twice| LifeId { id: *id, is_twice };
+            let life = results.life(life_id(false));
+            match &life {
+                Some(life) => sum.add(life, results),
+                None => sum.fail(&cut.to_string(), &["its process failed".to_owned()]),
+            }
+            lives.push(life);
+            if second.is_some() && results.second(*id).is_some() {
+                match results.life(life_id(true)) {
+                    Some(life) => sum.add(&life, results),
+                    None => sum.fail(&cut.to_string(), &["its second cut failed".to_owned()]),
+                }
+            }
         }
+        // What a cut with an equal key leaves must be the same.
+        for (first, other) in &selection.equal {
+            let (Some(first), Some(other)) = (&lives[*first], &lives[*other]) else {
+                continue;
+            };
+            if (first.aftermath, &first.exits) != (other.aftermath, &other.exits) {
+                let both = format!("{} and {}", first.cuts[0], other.cuts[0]);
+                let text = format!(
+                    "counted as equal: exit codes {:?} and {:?}",
+                    first.exits, other.exits
+                );
+                sum.fail(&both, &[text]);
+            }
+        }
+        sum
     }
 }
 
 /// Cuts a scenario off at one of `step` points.
-pub fn explore(scenario: &Scenario, step: usize) {
+fn live_cuts(scenario: &Scenario, step: usize) {
     let began = std::time::Instant::now();
     let (points, expected) = on_own_clock(scenario.points());
     let count = points.len();
     let cuts = find_equal_cuts(&points);
+    drop(points);
     let different = cuts.len();
     let is_long = std::env::var_os("TOOTS_LONG").is_some();
-    let cuts = cuts.into_iter();
-    let cuts = cuts.filter(|EqualCuts(cuts)| is_long || !is_left_out(&cuts[0]));
-    let cuts: Vec<EqualCuts> = cuts.step_by(step).collect();
-    let exploration = Exploration {
-        scenario,
-        expected,
-        known: Known::default(),
-        sum: Mutex::default(),
-    };
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    exploration.live_equal_cuts(cut);
-                }
-            });
-        }
-    });
-    let Exploration { known, sum, .. } = exploration;
-    let sum = sum.into_inner().unwrap();
-    println!(
+    let cuts = cuts.iter();
+    let cuts = cuts.filter(|cuts| is_long || !cuts.are_left_out);
+    let mut selection = Selection::default();
+    for cuts in cuts.step_by(step) {
+        selection.add_equal_cuts(scenario.seed, cuts);
+    }
+    let results = Results::new();
+    let is_copy = on_own_clock(scenario.live(&selection.planned, &expected, &results));
+    if is_copy {
+        // Its results are kept; the folder is not its own.
+        std::process::exit(0);
+    }
+    let sum = Sum::collect(&selection, &results);
+    eprintln!(
         "{}: {count} cut-off points, {different} cuts that differ, {} lived, {} cut twice, {} compared \
          with an equal one, {} states left by them, {} end states, exit codes {:?}, {} left keys of a \
          proof, {} failed, {:.0?}",
         scenario.name,
-        sum.cuts,
-        sum.twice,
-        sum.compared,
-        known.count(),
+        sum.lived[0],
+        sum.lived[1],
+        selection.equal.len(),
+        sum.states.len(),
         sum.ends.len(),
         sum.exits,
         sum.with_proof_keys,
@@ -167,4 +176,23 @@ pub fn explore(scenario: &Scenario, step: usize) {
         began.elapsed()
     );
     assert_eq!(sum.failed, 0);
+}
+
+/// Cuts a scenario off at one of `step` points. The test of this name runs in a process of its own: copies
+/// are made of it, and no other test may hold a lock then.
+pub fn explore(test: &str, scenario: fn() -> Scenario, step: usize) {
+    if std::env::var_os(ALONE).is_some() {
+        live_cuts(&scenario(), step);
+        return;
+    }
+    let this = std::env::current_exe().expect("the path of this test");
+    let alone = Command::new(this)
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .expect("a process");
+    let said = String::from_utf8_lossy(&alone.stderr);
+    println!("{}", said.trim_end());
+    assert!(alone.status.success(), "{}", alone.status);
+    assert!(said.contains("cut-off points"), "no test is named {test}");
 }

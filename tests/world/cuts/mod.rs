@@ -1,62 +1,48 @@
 //! Runs that are cut off at each point where they touch a host, and the run after them.
 //!
 //! A scenario is a command line and what was before it. An undisturbed run lists its points; `scene.rs`
-//! says which cuts at them are equal; then each other one is a life of its own, in which the run is cut
-//! off there and run again. To add a scenario: a constructor in `scenario.rs`, and a test here.
+//! says which cuts at them are equal. The scenario is lived a second time, by a process that makes a copy
+//! of itself at each other cut: the copy's run is cut off there and run again, and the process goes on. To
+//! add a scenario: a constructor in `scenario.rs`, and a test here.
 
 mod bundle;
+mod copies;
 mod cut;
 mod explore;
+mod placed;
+mod results;
 mod scenario;
 mod scene;
 
 use explore::explore;
 use scenario::Scenario;
 
-/// `TOOTS_STEP` says of how many cuts that differ one is lived.
-fn explore_each(scenario: &Scenario, default: usize) {
-    let given = std::env::var("TOOTS_STEP").ok();
-    let step = given.map_or(default, |text| text.parse().unwrap());
-    explore(scenario, step);
-}
-
 /// Each cut when `TOOTS_LONG` is set, else one of so many: enough to see that the scenario still lives.
-fn explore_some(scenario: &Scenario, step: usize) {
+/// `TOOTS_STEP` says another number.
+fn explore_some(test: &str, scenario: fn() -> Scenario, step: usize) {
+    let given = std::env::var("TOOTS_STEP").ok();
     let is_long = std::env::var_os("TOOTS_LONG").is_some();
-    explore_each(scenario, if is_long { 1 } else { step });
+    let default = if is_long { 1 } else { step };
+    let step = given.map_or(default, |text| text.parse().unwrap());
+    explore(&format!("cuts::{test}"), scenario, step);
 }
 
-#[test]
-fn a_first_up_converges_after_each_cut() {
-    explore_some(&Scenario::first_up(), 5);
+/// A test for each scenario.
+macro_rules! explored {
+    ($($test:ident: $scenario:ident, $step:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            explore_some(stringify!($test), Scenario::$scenario, $step);
+        }
+    )*};
 }
 
-#[test]
-fn a_changed_image_converges_after_each_cut() {
-    explore_some(&Scenario::changed_image(), 5);
-}
-
-#[test]
-fn a_changed_parameter_converges_after_cuts() {
-    explore_some(&Scenario::changed_parameter(), 60);
-}
-
-#[test]
-fn a_changed_recipe_converges_after_cuts() {
-    explore_some(&Scenario::changed_recipe(), 60);
-}
-
-#[test]
-fn images_from_a_bundle_converge_after_cuts() {
-    explore_some(&Scenario::from_bundle(), 60);
-}
-
-#[test]
-fn an_added_slave_converges_after_cuts() {
-    explore_some(&Scenario::add_slave(), 60);
-}
-
-#[test]
-fn a_first_up_with_every_role_converges_after_cuts() {
-    explore_some(&Scenario::with_slave_and_edge(), 60);
+explored! {
+    a_first_up_converges_after_each_cut: first_up, 1;
+    a_changed_image_converges_after_each_cut: changed_image, 1;
+    a_changed_parameter_converges_after_cuts: changed_parameter, 60;
+    a_changed_recipe_converges_after_cuts: changed_recipe, 60;
+    images_from_a_bundle_converge_after_cuts: from_bundle, 60;
+    an_added_slave_converges_after_cuts: add_slave, 60;
+    a_first_up_with_every_role_converges_after_cuts: with_slave_and_edge, 60;
 }

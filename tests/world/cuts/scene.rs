@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cut::{CUTS, Cut, PassedPoint, PlacedCut};
+use super::placed::{CUTS, Cut, PassedPoint, PlacedCut};
 use super::scenario::Scenario;
 use crate::host::faults::{Point, PointKind};
 use crate::life::Life;
@@ -39,7 +39,11 @@ pub struct Key {
 }
 
 /// Cuts with the same key, in the order of their points.
-pub struct EqualCuts(pub Vec<PlacedCut>);
+pub struct EqualCuts {
+    pub cuts: Vec<PlacedCut>,
+    /// An ordinary run leaves them out.
+    pub are_left_out: bool,
+}
 
 impl Scenario {
     /// The points of the run when nothing cuts it, and what the hosts are in the end.
@@ -56,6 +60,7 @@ impl Scenario {
             };
             let scene = read_scene();
             noted.lock().unwrap().push(SeenPoint { passed, scene });
+            None
         });
         let (ending, desk) = self.run(&life, &self.desk, &self.line).await;
         assert_eq!(ending.exit, Some(0), "{}: {}", self.name, ending.output);
@@ -156,13 +161,13 @@ fn is_asked_over_tcp(point: &Point) -> bool {
 }
 
 /// Of so many losses during a question one is lived in an ordinary run.
-const ASKED: usize = 16;
+const ASKED: usize = 4;
 
 /// Whether an ordinary run leaves this cut out.
-pub fn is_left_out(PlacedCut { cut, at }: &PlacedCut) -> bool {
+fn is_left_out(cut: Cut, point: &Point) -> bool {
     let is_loss = matches!(cut, Cut::Lost | Cut::LostUnnoticed);
-    let is_asked = is_question(&at.point) || is_asked_over_tcp(&at.point);
-    is_loss && is_asked && !at.point.number.is_multiple_of(ASKED)
+    let is_asked = is_question(point) || is_asked_over_tcp(point);
+    is_loss && is_asked && !point.number.is_multiple_of(ASKED)
 }
 
 /// The operation that a run finishes before it ends: it drops a question.
@@ -212,12 +217,14 @@ pub fn find_equal_cuts(points: &[SeenPoint]) -> Vec<EqualCuts> {
             if !is_new || !cut.applies_to(&at.point) {
                 continue;
             }
-            let at = at.clone();
             let place = *equal.entry(key(cut, point)).or_insert(found.len());
             if place == found.len() {
-                found.push(EqualCuts(Vec::new()));
+                found.push(EqualCuts {
+                    cuts: Vec::new(),
+                    are_left_out: is_left_out(cut, &at.point),
+                });
             }
-            found[place].0.push(PlacedCut { cut, at });
+            found[place].cuts.push(PlacedCut::new(cut, at));
         }
     }
     found

@@ -310,7 +310,8 @@ impl Faults {
     }
 }
 
-type OnPass = Arc<dyn Fn(&Point) + Send + Sync>;
+/// May say what goes wrong at a point.
+type OnPass = Arc<dyn Fn(&Point) -> Option<Fault> + Send + Sync>;
 /// Ends the process of a leader, chosen by a number; whether there was one.
 type OnLeaderEnd = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
@@ -346,19 +347,20 @@ impl Points {
             name: name.into(),
         };
         state.passed.push(point.clone());
+        let mut fault = None;
         if let Some(on_pass) = state.on_pass.clone() {
             drop(state);
-            on_pass(&point);
+            fault = on_pass(&point);
             state = self.state();
         }
-        let fault = state.faults.find(number, kind)?;
+        let fault = fault.or_else(|| state.faults.find(number, kind))?;
         *state.counts.entry(fault.name()).or_default() += 1;
         state.suffered.push(Instant::now());
         Some(fault)
     }
 
-    /// Calls a function at each point from now on.
-    pub fn on_pass(&self, act: impl Fn(&Point) + Send + Sync + 'static) {
+    /// Calls a function at each point from now on, which may say what goes wrong there.
+    pub fn on_pass(&self, act: impl Fn(&Point) -> Option<Fault> + Send + Sync + 'static) {
         self.state().on_pass = Some(Arc::new(act));
     }
 
