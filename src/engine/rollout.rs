@@ -145,9 +145,7 @@ impl<'a> Rollout<'a> {
         if !missing.is_empty() {
             return Ok(Some(Next::Create(missing)));
         }
-        let turn = self.take_turn().await;
-        let chosen = self.ask_guard(left).await;
-        Ok(chosen.map(|(next, refusal)| Next::Replace(next, refusal, turn)))
+        Ok(self.ask_guard(left).await)
     }
 
     /// Members to create of services with a quorum that wait for this one only: until they run, the
@@ -232,16 +230,19 @@ impl<'a> Rollout<'a> {
     }
 
     /// The member that the guard lets go first, and its refusal when that stands.
-    async fn ask_guard(&self, left: &[HostName]) -> Option<(HostName, Option<Refusal>)> {
+    async fn ask_guard(&self, left: &[HostName]) -> Option<Next<'a>> {
         let began = Instant::now();
         loop {
+            let turn = self.take_turn().await;
             let (next, allowed) = self.ask_guard_once(left).await?;
             let Err(refusal) = allowed else {
-                return Some((next, None));
+                return Some(Next::Replace(next, None, turn));
             };
+            // The missing member may be of a component that waits for its turn.
+            drop(turn);
             let (gates, name) = (self.gates, self.name);
             if !gates.wait_to_ask_again(name, &refusal, began).await {
-                return Some((next, Some(refusal)));
+                return Some(Next::Replace(next, Some(refusal), None));
             }
         }
     }

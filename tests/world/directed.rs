@@ -303,6 +303,20 @@ fn an_emptied_master_comes_back_before_the_others_change() {
     }
 }
 
+/// Another service whose images change does not hold up the one that brings its member back.
+#[test]
+fn a_stopped_member_comes_back_first() {
+    for (seed, stopped) in VOTING.into_iter().enumerate() {
+        on_own_clock(async {
+            let (life, writers) = begin(seed as u64).await;
+            let machine = life.world.machine(MASTERS[2].0);
+            machine.engine.stop_by_hand(stopped).await;
+            assert_done(&life.run(&with(NEWER_ALL), UP).await);
+            end(&life, &writers, &with(NEWER_ALL)).await;
+        });
+    }
+}
+
 /// The machine is installed anew: nothing is left of the cluster there.
 async fn wipe(machine: &Machine) {
     machine.cut_power();
