@@ -389,11 +389,10 @@ impl Machine {
             Fault::LeaderEnds => self.points.end_leader(self.draw(u64::MAX)),
             Fault::DiskFull(lasts) => {
                 self.record.note(&self.name, "machine", "disk full");
-                let former = self.disk.filled();
                 self.disk.set_filled(self.disk.size());
                 self.engine.set_disk_full(true);
-                self.later(lasts, move |machine| {
-                    machine.disk.set_filled(former);
+                self.later(lasts, |machine| {
+                    machine.disk.set_filled(0);
                     machine.engine.set_disk_full(false);
                 });
             }
