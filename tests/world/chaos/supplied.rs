@@ -350,7 +350,10 @@ pub fn shown() -> Shown {
             *shown.refusals.entry(words).or_default() += 1;
         }
     }
-    for ending in [mistaken().ending].iter().chain(&switched()) {
+    let mut others = vec![mistaken().ending];
+    others.extend(switched());
+    others.extend(with_steps_of_few());
+    for ending in &others {
         shown.add(ending);
     }
     shown
@@ -373,6 +376,32 @@ fn switched() -> Vec<Ending> {
             off.output
         );
         vec![plan, up, off]
+    })
+}
+
+/// Runs that end well.
+async fn up_each(life: &Life, inventories: &[String]) -> Vec<Ending> {
+    let mut endings = Vec::new();
+    for inventory in inventories {
+        let ending = life.run(inventory, UP).await;
+        assert_eq!(ending.exit, Some(0), "{}", ending.output);
+        endings.push(ending);
+    }
+    endings
+}
+
+/// A component that takes a changed file by a signal, and a file for a member's first start that was
+/// written when the member ran already.
+fn with_steps_of_few() -> Vec<Ending> {
+    on_own_clock(async {
+        let life = Life::with_masters(7, &FOUR, 3);
+        let edge = with("edges = [\"10.0.0.14\"]\n[network]\nvip = \"10.0.0.100\"\n");
+        let moved = format!("{edge}[params.keepalived]\nrouter_id = 52\n");
+        let mut endings = up_each(&life, &[edge, moved.clone()]).await;
+        let path = "/var/lib/toots/zookeeper/datalog/initialize";
+        machine(&life).files().write(path, "", 0o644);
+        endings.extend(up_each(&life, &[moved]).await);
+        endings
     })
 }
 
