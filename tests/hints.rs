@@ -337,6 +337,7 @@ fn remedies() -> Vec<Remedy> {
         Remedy::ShowApp { id: "/web".into() },
         Remedy::ReplaceDeployment,
         Remedy::Agree,
+        Remedy::WaitForLock,
         Remedy::ShowInitOptions,
         Remedy::WriteInventory,
         Remedy::RunFirstCommands,

@@ -58,6 +58,7 @@ pub(super) async fn add_host(
         shown: &args.shown,
         scope: [name.clone()].into(),
         options: RunOptions {
+            lock_wait: args.lock.lock_wait,
             bundle: bundle::verify(console, args.images, &args.shown).await?,
             ..RunOptions::default()
         },

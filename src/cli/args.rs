@@ -230,6 +230,14 @@ pub enum Output {
     Json,
 }
 
+/// Options of commands that change hosts.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// Wait this long for the lock when another run holds it [default: 3s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub lock_wait: Option<Duration>,
+}
+
 /// Where images come from.
 #[derive(Debug, Clone, Args)]
 pub struct ImageArgs {
@@ -247,6 +255,8 @@ pub struct UpArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub shown: OutputArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Change only these hosts: a host name, a role, or a glob over host names. Repeatable.
     /// Masters are still observed [default: all hosts].
     #[arg(long, value_name = "HOST|ROLE|GLOB")]
@@ -333,6 +343,8 @@ pub struct RepairArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub shown: OutputArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Assume yes: stop the member without asking.
     #[arg(short, long)]
     pub yes: bool,
@@ -348,6 +360,8 @@ pub struct AddArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub shown: OutputArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
     #[command(flatten)]
     pub images: ImageArgs,
     /// Login name [default: `user` of the inventory].

@@ -33,6 +33,7 @@ pub(super) async fn up(console: &Console, args: UpArgs) -> Result<ExitCode, CliE
         options: RunOptions {
             prove: args.prove,
             saved,
+            lock_wait: args.lock.lock_wait,
             bundle: super::bundle::verify(console, args.images, &args.shown).await?,
             ..RunOptions::default()
         },

@@ -28,6 +28,7 @@ pub(super) async fn repair_member(
         scope: [host].into(),
         options: RunOptions {
             repair: Some(component),
+            lock_wait: args.lock.lock_wait,
             ..RunOptions::default()
         },
         question: (!args.yes).then_some("stop this member and move its data aside?"),

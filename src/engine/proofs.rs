@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 
 use super::ledger::EarlyExit;
-use super::locks;
 use super::run::Run;
 use super::steps::run_steps;
 use super::work::Work;
+use super::{ending, locks};
 use crate::plan::{FileChange, Reason, Step};
 use crate::spec::{ComponentName, ExitCode, FileSpec, HostName, Phase, Placement};
 
@@ -21,7 +21,12 @@ pub(super) async fn record(run: &mut Run<'_>) -> Result<(), EarlyExit> {
         return Ok(());
     }
     if !run.has_changes() {
-        if locks::take(run).await.is_err() {
+        // The writing is finished once it began; the wait for another run is not.
+        let taking = locks::take(run);
+        if ending::droppable(run.cx, &run.ledger, taking)
+            .await?
+            .is_err()
+        {
             run.unrecorded = Some(ExitCode::LOCKED);
             return Ok(());
         }

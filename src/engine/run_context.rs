@@ -88,6 +88,9 @@ pub struct RunOptions {
     pub repair: Option<ComponentName>,
     /// Load the images that it has from this bundle, which is verified.
     pub bundle: Option<Arc<Bundle>>,
+    /// How long to wait for a lock that another run holds; `None`: as long as runs that begin at the
+    /// same moment need to find out which of them goes on.
+    pub lock_wait: Option<Duration>,
     /// Called before running containers are replaced or removed.
     pub confirm: Option<Confirm>,
 }

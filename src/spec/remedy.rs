@@ -53,6 +53,7 @@ pub enum Remedy {
     },
     ReplaceDeployment,
     Agree,
+    WaitForLock,
     ShowInitOptions,
     WriteInventory,
     /// From a new inventory to a cluster, one command a line.
@@ -220,6 +221,11 @@ impl Remedy {
                 Part::Flag("--force"),
             ],
             Self::Agree => vec![text("agree with "), Part::Flag("--yes")],
+            Self::WaitForLock => vec![
+                text("wait until that run ends, or run again with "),
+                Part::Flag("--lock-wait"),
+                text(" 10m"),
+            ],
             Self::ShowInitOptions => vec![offline(&["init", "--help"])],
             Self::WriteInventory => vec![
                 text("name the file with "),

@@ -14,6 +14,7 @@ mod engines;
 mod first;
 mod grow;
 mod kernel;
+mod locks;
 mod options;
 mod proof;
 mod recipes;
@@ -124,6 +125,7 @@ pub static LANES: [Lane; 2] = [
                 early::in_a_replacement,
             ),
             base("lost_lock_ends_the_work_on_its_host", early::without_lock),
+            base("racing_operators_exclude_each_other", locks::races),
             base("diverged_member_is_repaired", repair::diverged),
             base("lost_data_are_explained", repair::wiped),
             base("images_are_built_by_recipes", recipes::built_once),

@@ -33,6 +33,7 @@ mod namespaces;
 mod network;
 mod process;
 mod quorum;
+mod races;
 mod random;
 mod readings;
 mod record;

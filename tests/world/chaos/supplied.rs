@@ -291,7 +291,7 @@ const LIVES: &[Supplied] = &[
         on_own_clock(async {
             let life = Life::new(7, &MASTERS);
             let second = async {
-                tokio::time::sleep(Duration::from_secs(10)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
                 life.run(THREE_MASTERS, UP).await
             };
             let (_, ending) = tokio::join!(biased; life.run(THREE_MASTERS, UP), second);
