@@ -156,10 +156,10 @@ fn live_cuts(scenario: &Scenario, step: usize) {
     let results = Results::new();
     let is_copy = on_own_clock(scenario.live(&selection.planned, &expected, &results));
     if is_copy {
-        // Its results are kept; the folder is not its own.
         std::process::exit(0);
     }
     let sum = Sum::collect(&selection, &results);
+    results.remove();
     eprintln!(
         "{}: {count} cut-off points, {different} cuts that differ, {} lived, {} cut twice, {} compared \
          with an equal one, {} states left by them, {} end states, exit codes {:?}, {} left keys of a \

@@ -25,18 +25,24 @@ impl LifeId {
     }
 }
 
+/// The folder stays when a value is dropped: a copy that panics must not take it from the others.
 pub struct Results {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 impl Results {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a folder").keep();
         Self { folder }
     }
 
+    /// Removes the folder, when no copy runs any more.
+    pub fn remove(self) {
+        fs::remove_dir_all(self.folder).expect("its folder");
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     fn write(&self, name: &str, value: &impl Serialize) {
