@@ -285,3 +285,19 @@ fn the_wait_for_the_lock_has_an_end() {
         second.took
     );
 }
+
+#[test]
+fn a_deadline_ends_the_wait_for_the_lock() {
+    let (first, second, _) = follow("toots cluster up --yes --lock-wait 20m --timeout 8s");
+    assert_eq!(
+        (first.exit, second.exit),
+        (Some(0), Some(8)),
+        "{}",
+        second.error
+    );
+    assert!(
+        (8..10).contains(&second.took.as_secs()),
+        "{:?}",
+        second.took
+    );
+}
